@@ -1,0 +1,1 @@
+"""The cluster side: one process per cluster that turns custom resources into runners."""

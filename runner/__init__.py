@@ -1,0 +1,1 @@
+"""The database side: one process per DatabaseBackup, beside its database."""

@@ -1,0 +1,1 @@
+"""Which backups stay: a pure decision with reasons, and its effects."""
