@@ -6,6 +6,8 @@ import hmac
 
 from attrs import field, frozen
 
+from controller.api.bounds import DNS_NAME, SECRET_KEY
+
 REDACTED = "<redacted>"
 
 
@@ -51,10 +53,13 @@ class Secret:
 
 @frozen(kw_only=True)
 class SecretRef:
-    """A key of a Secret in the namespace that the field's documentation names."""
+    """A key of a Secret in the namespace that the field's documentation names.
 
-    name: str
-    key: str
+    Both become parts of a file's path in the runner, so neither can be ``..``.
+    """
+
+    name: str = field(validator=DNS_NAME)
+    key: str = field(validator=SECRET_KEY)
 
     def __str__(self) -> str:
         return f"{self.name}/{self.key}"

@@ -1,22 +1,62 @@
 """Version v1 of the group backup.nect.com: both kinds as frozen values.
 
-Field names here are Python's; controller.api.codec knows the wire's.
-A field exists only when it works.
+Field names here are Python's; controller.api.wire knows the manifest's. A field
+exists only when it works. Bounds stand at the field, rules that cross fields in
+controller.api.rules; a value that exists keeps both, whoever made it.
 """
 
 from __future__ import annotations
 
 import enum
+import hashlib
+import re
 from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
+from typing import Annotated, ClassVar, TypeVar
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, field, frozen
+from attrs.validators import and_, optional
 
+from controller.api import rules
+from controller.api.bounds import DNS_LABEL, DNS_NAME, TEXT, Between, Each, Length, Matches
 from controller.api.secrets import SecretValue
+from controller.api.status import DatabaseBackupStatus, StorageClassStatus
 
 GROUP = "backup.nect.com"
 VERSION = "v1"
 API_VERSION = f"{GROUP}/{VERSION}"
+
+#: A duration that manifests also give as an integer of nanoseconds.
+HoldTime = Annotated[timedelta, "nanoseconds"]
+
+_V = TypeVar("_V")
+_YEAR = timedelta(days=366)
+_PORT = Between(1, 65535)
+_MAX_LOCATIONS = 16
+_MAX_RULES = 32
+#: One name of a path that is neither . nor ..; RE2 has no lookahead to say so.
+_CHAR = r"[^/\x00-\x1f\x7f]"
+_NO_DOT = r"[^./\x00-\x1f\x7f]"
+_STEP = rf"({_NO_DOT}{_CHAR}*|\.{_NO_DOT}{_CHAR}*|\.\.{_CHAR}+)"
+
+
+def _read_only(mapping: Mapping[str, _V] | None) -> Mapping[str, _V] | None:
+    return None if mapping is None else MappingProxyType(dict(mapping))
+
+
+def _without_outer_slashes(text: str) -> str:
+    return text.strip("/")
+
+
+class _Checked:
+    """A type whose RULES hold for every value of it."""
+
+    __slots__ = ()
+    RULES: ClassVar[tuple[rules.Rule, ...]] = ()
+
+    def __attrs_post_init__(self) -> None:
+        rules.refuse_broken_rules(self)
 
 
 class StorageType(enum.Enum):
@@ -29,39 +69,143 @@ class StorageType(enum.Enum):
 
 
 @frozen(kw_only=True)
-class BackupLocation:
+class BackupLocation(_Checked):
     """One place where backups are stored.
 
-    `name` is never empty after decoding: it defaults to a hash of endpoint,
-    bucket and prefix.
+    Secret values are looked up in the controller's namespace. Fields that do
+    not belong to the storage type are refused.
+
+    Args:
+        storage_type: which adapter serves it.
+        storage_endpoint: host[:port] without scheme; empty means the
+            service's own (not for minio).
+        storage_access_key_id, storage_secret_access_key: both or neither;
+            neither means the SDK's own search (workload identity).
+        storage_location: region.
+        storage_use_ssl: https to `storage_endpoint`. False is the Go original's.
+        storage_prefix: put before every key; slashes at its ends are dropped.
+        force_path_style: bucket in the path, not in the host name; None lets
+            the SDK decide.
+        gcs_credentials: a service account's JSON; None means workload identity.
+        ca_bundle: PEM certificates that are trusted instead of the system's.
+        claim_name: a PersistentVolumeClaim; `path` is then a folder on it.
+        path: an absolute folder without `claim_name`.
+        encryption_pass: None, and no recipients, means not encrypted. Never empty.
+        previous_encryption_passes: tried for reading only.
+        encryption_recipients: age public keys; excludes `encryption_pass`.
+        name: how people and the status call it. Defaults to a hash of the
+            place, so that moving an entry in the list changes nothing.
     """
 
+    RULES = (
+        rules.storage_has_its_fields,
+        rules.storage_has_no_others_fields,
+        rules.access_key_is_whole,
+        rules.path_is_absolute_without_claim,
+        rules.passphrase_or_recipients,
+        rules.passphrases_are_not_empty,
+    )
+
     storage_type: StorageType
-    name: str = ""
-    storage_endpoint: str = ""
+    storage_endpoint: str = field(
+        default="",
+        validator=Matches(
+            r"([A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?",
+            "host or host:port, without a scheme or path",
+            optional=True,
+        ),
+    )
     storage_access_key_id: SecretValue | None = None
     storage_secret_access_key: SecretValue | None = None
-    storage_bucket: str = ""
-    storage_location: str = ""
+    storage_bucket: str = field(
+        default="",
+        validator=Matches(
+            r"[A-Za-z0-9][-A-Za-z0-9._]{1,220}[A-Za-z0-9]",
+            "a bucket's name: 3 to 222 of letters, digits, -, _ and .",
+            optional=True,
+        ),
+    )
+    storage_location: str = field(
+        default="", validator=Matches(r"[-A-Za-z0-9_]{1,64}", "a region's name", optional=True)
+    )
     storage_use_ssl: bool = False
     storage_insecure_skip_verify: bool = False
-    storage_prefix: str = ""
+    storage_prefix: str = field(
+        default="",
+        converter=_without_outer_slashes,
+        validator=Matches(
+            rf"{_STEP}(/{_STEP})*",
+            "names separated by single slashes, none of them . or ..",
+            optional=True,
+            longest=512,
+        ),
+    )
     force_path_style: bool | None = None
     gcs_credentials: SecretValue | None = None
     ca_bundle: SecretValue | None = None
-    claim_name: str = ""
-    path: str = ""
+    claim_name: str = field(default="", validator=evolve(DNS_NAME, optional=True))
+    path: str = field(
+        default="",
+        validator=Matches(
+            rf"/?({_STEP}(/{_STEP})*/?)?",
+            "a folder's path without . or .. or empty names",
+            optional=True,
+            longest=1024,
+        ),
+    )
     encryption_pass: SecretValue | None = None
-    previous_encryption_passes: tuple[SecretValue, ...] = ()
-    encryption_recipients: tuple[str, ...] = ()
+    previous_encryption_passes: tuple[SecretValue, ...] = field(
+        default=(), converter=tuple, validator=Length(0, 16)
+    )
+    encryption_recipients: tuple[str, ...] = field(
+        default=(),
+        converter=tuple,
+        validator=and_(
+            Length(0, 16),
+            Each(
+                Matches(
+                    r"age1[02-9ac-hj-np-z]{58}",
+                    "an age public key: age1 and 58 characters",
+                )
+            ),
+        ),
+    )
+    name: str = field(validator=DNS_LABEL)
+
+    @name.default
+    def _name_of_place(self) -> str:
+        words = self.storage_bucket or self.claim_name or self.path
+        readable = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[-40:].strip("-")
+        digest = hashlib.sha256("\0".join(self.place).encode()).hexdigest()[:8]
+        return f"{readable or 'location'}-{digest}"
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the bytes are: two locations of one place would overwrite each other."""
+        return (
+            self.storage_endpoint,
+            self.storage_bucket,
+            self.claim_name,
+            self.path.rstrip("/"),
+            self.storage_prefix,
+        )
 
 
 @frozen(kw_only=True)
-class StorageClassSpec:
-    """DatabaseBackupStorageClass.spec."""
+class StorageClassSpec(_Checked):
+    """DatabaseBackupStorageClass.spec.
 
-    backup_locations: tuple[BackupLocation, ...]
-    min_successful_locations: int | None = None
+    Args:
+        min_successful_locations: a backup job succeeds when so many locations
+            hold it; None means all.
+    """
+
+    RULES = (rules.locations_differ, rules.enough_locations_for_success)
+
+    backup_locations: tuple[BackupLocation, ...] = field(
+        converter=tuple, validator=Length(1, _MAX_LOCATIONS)
+    )
+    min_successful_locations: int | None = field(default=None, validator=Between(1, _MAX_LOCATIONS))
 
 
 class SslMode(enum.Enum):
@@ -76,73 +220,195 @@ class SslMode(enum.Enum):
 
 
 @frozen(kw_only=True)
-class PostgresSpec:
-    """DatabaseBackup.spec.postgres."""
+class CockroachSpec:
+    """DatabaseBackup.spec.cockroach.
 
-    database: str
-    host: str
-    port: int = 5432
-    user: str
+    Args:
+        cert, cert_key, cert_ca: PEM texts of the client's certificate, its key and the CA.
+        cert_ca_from_cluster: the CA is the Kubernetes cluster's own.
+    """
+
+    database: str = field(validator=TEXT)
+    host: str = field(validator=TEXT)
+    port: int = field(default=26257, validator=_PORT)
+    user: str = field(default="root", validator=TEXT)
+    cert: SecretValue | None = None
+    cert_key: SecretValue | None = None
+    cert_ca: SecretValue | None = None
+    cert_ca_from_cluster: bool = False
+
+
+@frozen(kw_only=True)
+class MysqlSpec:
+    """DatabaseBackup.spec.mysql; here the user is a secret value, too."""
+
+    database: str = field(validator=TEXT)
+    host: str = field(validator=TEXT)
+    port: int = field(default=3306, validator=_PORT)
+    user: SecretValue
     password: SecretValue | None = None  # `pass` on the wire
+
+
+@frozen(kw_only=True)
+class PostgresSpec(_Checked):
+    """DatabaseBackup.spec.postgres.
+
+    Args:
+        database: what to back up, one database.
+        host: name, address, or the folder of a Unix socket.
+        password: `pass` on the wire; None if the server asks for none.
+        ssl_mode: libpq's. verify-ca and verify-full without `ssl_root_cert`
+            look where libpq looks by default.
+        ssl_root_cert, ssl_cert, ssl_key: PEM texts; the last two go together.
+    """
+
+    RULES = (rules.certificate_has_its_key, rules.certificates_are_used)
+
+    database: str = field(
+        validator=Matches(
+            r"[^\x00-\x1f\x7f]{1,63}", "1 to 63 characters without control characters"
+        )
+    )
+    host: str = field(validator=TEXT)
+    port: int = field(default=5432, validator=_PORT)
+    user: str = field(validator=TEXT)
+    password: SecretValue | None = None
     ssl_mode: SslMode = SslMode.PREFER
     ssl_root_cert: SecretValue | None = None
     ssl_cert: SecretValue | None = None
     ssl_key: SecretValue | None = None
 
 
-@frozen(kw_only=True)
-class Retention:
-    """DatabaseBackup.spec.retention: plain and grandfather-father-son rules."""
+_KEEP = Between(1, 100_000)
 
-    keep_within: timedelta | None = None
-    keep_last: int | None = None
-    keep_hourly: int | None = None
-    keep_daily: int | None = None
-    keep_weekly: int | None = None
-    keep_monthly: int | None = None
-    keep_yearly: int | None = None
-    minimum_keep: int = 3
+
+@frozen(kw_only=True)
+class Retention(_Checked):
+    """DatabaseBackup.spec.retention: plain and grandfather-father-son rules.
+
+    A backup stays while any rule wants it.
+
+    Args:
+        keep_within: everything younger than this.
+        keep_last: the newest n.
+        keep_hourly ... keep_yearly: the last one of each of the newest n periods.
+        minimum_keep: never fewer than this, whatever the rules say.
+    """
+
+    RULES = (rules.something_is_kept,)
+
+    keep_within: timedelta | None = field(
+        default=None, validator=Between(timedelta(minutes=1), 100 * _YEAR)
+    )
+    keep_last: int | None = field(default=None, validator=_KEEP)
+    keep_hourly: int | None = field(default=None, validator=_KEEP)
+    keep_daily: int | None = field(default=None, validator=_KEEP)
+    keep_weekly: int | None = field(default=None, validator=_KEEP)
+    keep_monthly: int | None = field(default=None, validator=_KEEP)
+    keep_yearly: int | None = field(default=None, validator=_KEEP)
+    minimum_keep: int = field(default=3, validator=_KEEP)
 
 
 @frozen(kw_only=True)
 class Compression:
-    """DatabaseBackup.spec.compression: zstd."""
+    """DatabaseBackup.spec.compression: zstd; above 19 its memory is not bounded as ours is."""
 
-    level: int = 1
+    level: int = field(default=1, validator=Between(1, 19))
 
 
 @frozen(kw_only=True)
 class Verification:
     """DatabaseBackup.spec.verification: a scheduled `verify` of the newest backup."""
 
-    every: timedelta
+    every: timedelta = field(validator=Between(timedelta(minutes=1), _YEAR))
 
 
 @frozen(kw_only=True)
 class RunnerOptions:
-    """DatabaseBackup.spec.runner. Grows with the controller."""
+    """DatabaseBackup.spec.runner. Grows with the controller.
 
-    parallelism: int = 1
+    Args:
+        parallelism: ceiling for simultaneous streams of one backup or restore.
+    """
+
+    parallelism: int = field(default=1, validator=Between(1, 32))
+
+
+# Python's strftime on every libc that matters, and the Go original's.
+_FORMAT = Matches(
+    r"([^%\x00-\x1f\x7f]|%[AaBbCcDdeFGgHIjklMmnpRrSTtUuVvWwXxYyZz%]){1,64}",
+    "a strftime format of 1 to 64 characters",
+)
+
+
+def _formats_are_known(instance: object, attribute: object, value: Mapping[str, timedelta]) -> None:
+    keys = {key: key for key in value}
+    Each(_FORMAT)(instance, attribute, keys)  # type: ignore[arg-type]
 
 
 @frozen(kw_only=True)
-class DatabaseBackupSpec:
-    """DatabaseBackup.spec."""
+class DatabaseBackupSpec(_Checked):
+    """DatabaseBackup.spec.
 
-    database_type: str
-    backup_storage_class: str
-    database_version: str = ""
+    Args:
+        database_type: name of an engine, and of the section with its settings.
+        backup_storage_class: name of a DatabaseBackupStorageClass.
+        database_version: picks the runner's image; empty means the newest.
+        backup_cron: 5 fields; wins over the interval.
+        backup_interval_hours: `backupInterval` on the wire, aligned to the
+            epoch: 2 means 00:00, 02:00, ... UTC.
+        time_zone: of `backup_cron` and of the retention's periods.
+        jitter_seconds: each tick is late by a stable part of this.
+        suspend: no scheduled jobs; jobs by hand run.
+        starting_deadline_seconds: a tick missed by less than this is caught up.
+        timeout, stall_timeout: a job ends after this long, and after this long without progress.
+        retention: excludes `retention_config`; neither means the Go original's default.
+        retention_config: strftime format -> how long a backup keeps the label.
+        use_single_backup_target: keep only the newest.
+        compression, verification, runner: see their types.
+    """
+
+    RULES = (
+        rules.engine_block_matches_type,
+        rules.no_other_engine_block,
+        rules.has_a_schedule,
+        rules.cron_fires,
+        rules.time_zone_exists,
+        rules.one_kind_of_retention,
+        rules.single_target_needs_no_retention,
+    )
+
+    database_type: str = field(validator=DNS_LABEL)
+    backup_storage_class: str = field(validator=DNS_NAME)
+    database_version: str = field(
+        default="",
+        validator=Matches(
+            r"[A-Za-z0-9][-A-Za-z0-9._]{0,62}", "a version such as 16 or 16.4", optional=True
+        ),
+    )
+    cockroach: CockroachSpec | None = None
+    mysql: MysqlSpec | None = None
     postgres: PostgresSpec | None = None
-    backup_cron: str = ""
-    backup_interval_hours: int | None = None  # `backupInterval` on the wire
+    backup_cron: str = field(
+        default="", validator=Matches(TEXT.pattern, TEXT.meaning, optional=True)
+    )
+    backup_interval_hours: int | None = field(default=None, validator=Between(1, 87_600))
     time_zone: str = "UTC"
-    jitter_seconds: int = 0
+    jitter_seconds: int = field(default=0, validator=Between(0, 86_400))
     suspend: bool = False
-    starting_deadline_seconds: int = 86400
-    timeout: timedelta = timedelta(hours=24)
-    stall_timeout: timedelta = timedelta(minutes=10)
+    starting_deadline_seconds: int = field(default=86_400, validator=Between(0, 31_622_400))
+    timeout: timedelta = field(
+        default=timedelta(hours=24), validator=Between(timedelta(seconds=1), _YEAR)
+    )
+    stall_timeout: timedelta = field(
+        default=timedelta(minutes=10), validator=Between(timedelta(seconds=1), _YEAR)
+    )
     retention: Retention | None = None
-    retention_config: Mapping[str, timedelta] | None = None
+    retention_config: Mapping[str, HoldTime] | None = field(
+        default=None,
+        converter=_read_only,
+        validator=optional(and_(Length(1, _MAX_RULES), _formats_are_known)),
+    )
     use_single_backup_target: bool = False
     compression: Compression = Factory(Compression)
     verification: Verification | None = None
@@ -153,25 +419,32 @@ class DatabaseBackupSpec:
 class ObjectMeta:
     """The part of metadata that we read."""
 
-    name: str
-    namespace: str = ""
+    name: str = field(validator=DNS_NAME)
+    namespace: str = field(default="", validator=evolve(DNS_LABEL, optional=True))
     uid: str = ""
     generation: int = 0
-    labels: Mapping[str, str] = Factory(dict)
-    annotations: Mapping[str, str] = Factory(dict)
+    labels: Mapping[str, str] = field(factory=dict, converter=_read_only)
+    annotations: Mapping[str, str] = field(factory=dict, converter=_read_only)
 
 
 @frozen(kw_only=True)
-class DatabaseBackup:
+class DatabaseBackup(_Checked):
     """One database, how often it is backed up and how long backups are kept."""
+
+    KIND: ClassVar[str] = "DatabaseBackup"
+    RULES = (rules.has_a_namespace,)
 
     metadata: ObjectMeta
     spec: DatabaseBackupSpec
+    status: DatabaseBackupStatus = Factory(DatabaseBackupStatus)
 
 
 @frozen(kw_only=True)
 class DatabaseBackupStorageClass:
     """Where backups are stored and how."""
 
+    KIND: ClassVar[str] = "DatabaseBackupStorageClass"
+
     metadata: ObjectMeta
     spec: StorageClassSpec
+    status: StorageClassStatus = Factory(StorageClassStatus)

@@ -1,0 +1,90 @@
+"""Conditions of a status, by the conventions of the Kubernetes API."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+from attrs import evolve, frozen
+
+_PASCAL_CASE = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
+_MAX_MESSAGE = 32768
+
+
+class ConditionStatus(enum.Enum):
+    """Three-valued: nobody knows is an answer, too."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@frozen(kw_only=True)
+class Condition:
+    """One aspect of an object's state.
+
+    The shape decodes whatever stands in a cluster (the Go original's reasons
+    are no PascalCase); `set_condition` is strict about what we write.
+
+    Args:
+        type: unique within a status: Ready, RunnerAvailable, BackupHealthy,
+            LocationsHealthy, Verified.
+        reason: one PascalCase word for machines.
+        message: for people: what is wrong and the cure. No secret's value.
+        last_transition_time: aware UTC, when `status` last became another.
+        observed_generation: metadata.generation that this was found out about.
+    """
+
+    type: str
+    status: ConditionStatus
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+    observed_generation: int = 0
+
+
+def set_condition(
+    conditions: Iterable[Condition],
+    *,
+    type: str,  # noqa: A002 - the field's name on the wire
+    status: ConditionStatus,
+    reason: str,
+    message: str,
+    observed_generation: int,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """Return `conditions` with one replaced in its place, or appended.
+
+    The transition time moves only when the status does: alerts ask "for how
+    long", and a new message is no news in that sense.
+
+    Raises: ValueError for a type or reason that is no PascalCase: a defect of the caller.
+    """
+    for word in (type, reason):
+        if not _PASCAL_CASE.fullmatch(word):
+            raise ValueError(f"not PascalCase: {word!r}")
+    if now.tzinfo is None:
+        raise ValueError("now must be aware")
+    new = Condition(
+        type=type,
+        status=status,
+        reason=reason,
+        message=message[:_MAX_MESSAGE],
+        last_transition_time=now,
+        observed_generation=observed_generation,
+    )
+    result = list(conditions)
+    for index, old in enumerate(result):
+        if old.type == type:
+            if old.status is status and old.last_transition_time is not None:
+                new = evolve(new, last_transition_time=old.last_transition_time)
+            result[index] = new
+            return tuple(result)
+    return (*result, new)
+
+
+def get_condition(conditions: Iterable[Condition], type: str) -> Condition | None:  # noqa: A002 - as above
+    """Find the condition of that type."""
+    return next((condition for condition in conditions if condition.type == type), None)
