@@ -84,6 +84,7 @@ class InitOptions:
             password is seen; raises DependencyMissing. The controller passes
             a function that always raises.
         environ: environment of the process, for the search for client tools.
+        version: `databaseVersion` as it was written; empty lets the engine choose.
     """
 
     namespace: str
@@ -91,6 +92,7 @@ class InitOptions:
     spec: object
     resolve: Callable[[SecretValue], Secret]
     environ: Mapping[str, str]
+    version: str = ""
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,303 @@
+"""Sessions and credentials: the one importer of psycopg.
+
+Secrets are resolved for each connection anew, so that a rotated password is
+seen. They reach child processes through the environment, and certificates
+through files of mode 0600 in the job's scratch folder; never through argv.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, LiteralString, cast
+
+from attrs import field, frozen
+
+from controller.api.errors import (
+    AccessDenied,
+    BackupError,
+    Cancelled,
+    DatabaseUnavailable,
+    ObjectNotFound,
+)
+from controller.api.secrets import Secret, SecretValue
+from controller.api.v1 import PostgresSpec
+from engines import process
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    Session = Connection[tuple[Any, ...]]
+else:
+    Session = Any  # the driver is loaded by who connects
+
+CONNECT_TIMEOUT_S = 20
+#: A peer that is gone is noticed within 90 s of silence.
+_KEEPALIVE = {
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+}
+#: For sessions that only receive. Whoever sends may see a busy server's window closed for longer.
+_RECEIVING = {"tcp_user_timeout": "120000"}
+#: A role's own limits would end a long job; a hostile search_path would change what names mean.
+_NO_LIMITS = """
+SELECT set_config('search_path', '', false),
+       (SELECT count(set_config(name, '0', false)) FROM pg_catalog.pg_settings
+        WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout',
+                       'idle_in_transaction_session_timeout', 'idle_session_timeout'))
+"""
+
+
+@frozen(kw_only=True)
+class Server:
+    """Where the database is and who we are there.
+
+    Args:
+        resolve: see InitOptions. scratch: folder for certificates, 0700.
+        environ: base for child processes; every PG* in it is left out.
+        label: names our sessions; unique for the job.
+    """
+
+    spec: PostgresSpec
+    resolve: Callable[[SecretValue], Secret]
+    scratch: Path
+    environ: Mapping[str, str]
+    label: str
+    _files: threading.Lock = field(factory=threading.Lock, init=False)
+
+    @property
+    def application_name(self) -> str:
+        return f"db-backup {self.label}"
+
+    def session(self, database: str) -> Session:
+        """A session in autocommit mode, without time limits and with an empty search_path.
+
+        Raises: DatabaseUnavailable, AccessDenied, ObjectNotFound, DependencyMissing.
+        """
+        import psycopg  # noqa: PLC0415
+
+        password = self._password()
+        settings = {
+            **self._address(),
+            **_KEEPALIVE,
+            **_RECEIVING,
+            **self._tls(),
+            "connect_timeout": str(CONNECT_TIMEOUT_S),
+            "application_name": self.application_name,
+            "gssencmode": "disable",
+            "client_encoding": "UTF8",
+            "dbname": database,
+        }
+        try:
+            session: Session = psycopg.Connection.connect(
+                autocommit=True,
+                password=password.reveal() if password else None,
+                prepare_threshold=None,
+                **cast("dict[str, Any]", settings),
+            )
+        except psycopg.Error as error:
+            raise self._connect_error(error, database, password) from None
+        try:
+            session.execute(_NO_LIMITS)
+        except psycopg.Error as error:
+            session.close()
+            raise from_driver(error, self._where()) from error
+        return session
+
+    def child_environment(self) -> dict[str, str]:
+        """The environment of a client tool: credentials, English messages."""
+        environment = {
+            key: value
+            for key, value in self.environ.items()
+            if not key.startswith(("PG", "LC_")) and key not in ("LANG", "LANGUAGE")
+        }
+        environment |= {f"PG{key.upper()}": value for key, value in self._tls().items()}
+        environment |= {
+            "LC_ALL": "C",
+            "PGAPPNAME": self.application_name,
+            "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT_S),
+            "PGGSSENCMODE": "disable",
+            "PGCLIENTENCODING": "UTF8",
+        }
+        if password := self._password():
+            environment["PGPASSWORD"] = password.reveal()
+        return environment
+
+    def conninfo(self, database: str, *, receiving: bool) -> str:
+        """Connection string for a tool's ``--dbname``: what has no variable, and no secret.
+
+        A bare name would be read as a connection string when it looks like one.
+        """
+        settings = {**self._address(), **_KEEPALIVE, "dbname": database}
+        if receiving:
+            settings |= _RECEIVING
+        return " ".join(f"{key}={_quoted(value)}" for key, value in settings.items())
+
+    def secrets(self) -> tuple[Secret, ...]:
+        password = self._password()
+        return (password,) if password else ()
+
+    def _address(self) -> dict[str, str]:
+        return {"host": self.spec.host, "port": str(self.spec.port), "user": self.spec.user}
+
+    def _where(self) -> str:
+        return f"{self.spec.host}:{self.spec.port}"
+
+    def _password(self) -> Secret | None:
+        return None if self.spec.password is None else self.resolve(self.spec.password)
+
+    def _tls(self) -> dict[str, str]:
+        settings = {"sslmode": self.spec.ssl_mode.value}
+        for key, value in (
+            ("sslrootcert", self.spec.ssl_root_cert),
+            ("sslcert", self.spec.ssl_cert),
+            ("sslkey", self.spec.ssl_key),
+        ):
+            if value is not None:
+                settings[key] = str(self._file(key, self.resolve(value)))
+        return settings
+
+    def _file(self, name: str, content: Secret) -> Path:
+        """Write a secret where libpq can read it: it refuses keys that others may read."""
+        path = self.scratch / name
+        fresh = self.scratch / f"{name}.new"
+        with self._files:
+            fresh.unlink(missing_ok=True)
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+                file.write(content.reveal())
+            fresh.replace(path)  # at once: a child that starts now may be reading it
+        return path
+
+    def _connect_error(
+        self, error: Exception, database: str, password: Secret | None
+    ) -> BackupError:
+        said = process.redact(str(error).strip(), (password,) if password else ())
+        text = said.lower()
+        who = f'user "{self.spec.user}"'
+        if any(words in text for words in ("certificate", "ssl error", "tls", "root.crt")):
+            return AccessDenied(
+                f"{self._where()}: the TLS handshake failed; look at sslMode, sslRootCert, sslCert "
+                f"and sslKey in spec.postgres, and at the name in the server's certificate: {said}"
+            )
+        if "password" in text or "authentication failed" in text:
+            return AccessDenied(
+                f"{self._where()} refused the login of {who}; look at spec.postgres.user and "
+                f"spec.postgres.pass: {said}"
+            )
+        if "pg_hba.conf" in text:
+            return AccessDenied(
+                f"{self._where()} has no pg_hba.conf rule that lets {who} in; add one, or set "
+                f"spec.postgres.sslMode to require: {said}"
+            )
+        if f'database "{database.lower()}" does not exist' in text:
+            return ObjectNotFound(f'the database "{database}" does not exist on {self._where()}')
+        if "permission denied for database" in text:
+            return AccessDenied(
+                f"{who} may not connect: GRANT CONNECT ON DATABASE "
+                f"{identifier(database)} TO {identifier(self.spec.user)}; ({said})"
+            )
+        if "role" in text and "does not exist" in text:
+            return AccessDenied(f"{self._where()} does not know {who}: {said}")
+        return DatabaseUnavailable(f"{self._where()} does not answer as it should: {said}")
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name as SQL: quoted always, so that nothing in it means anything."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL, whatever the server's `standard_conforming_strings` is."""
+    body = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{body}'" if "\\" in text else f"'{body}'"
+
+
+def sql(statement: str) -> LiteralString:
+    """Mark a statement that was built from `identifier` and `literal`, for the driver's types."""
+    return statement
+
+
+def from_driver(error: Exception, what: str) -> BackupError:
+    """Our error for one of psycopg's, by its SQLSTATE."""
+    import psycopg  # noqa: PLC0415
+
+    said = process.redact(str(error).strip())
+    state = getattr(error, "sqlstate", None)
+    if state is None and isinstance(error, psycopg.OperationalError):
+        return DatabaseUnavailable(f"{what}: the connection was lost: {said}")
+    if state is not None and (state in ("42501", "0LP01") or state.startswith("28")):
+        return AccessDenied(f"{what}: {said}")
+    # connection, resources, operator intervention, locks, serialization
+    if state is not None and state[:2] in ("08", "53", "57", "55", "40", "58"):
+        return DatabaseUnavailable(f"{what}: {said}")
+    return BackupError(f"{what}: {said}")
+
+
+def one_row(session: Session, query: str, arguments: Sequence[object] = ()) -> tuple[Any, ...]:
+    """The row of a query that always has one."""
+    row = session.execute(sql(query), arguments or None).fetchone()
+    if row is None:
+        raise BackupError(f"the server gave no row for: {query}")
+    return row
+
+
+def has_state(error: Exception, *states: str) -> bool:
+    """Whether a driver's error is one of these SQLSTATEs."""
+    return getattr(error, "sqlstate", None) in states
+
+
+@contextlib.contextmanager
+def driver_errors(what: str) -> Iterator[None]:
+    """Turn psycopg's errors into ours."""
+    import psycopg  # noqa: PLC0415
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise from_driver(error, what) from error
+
+
+def driver_error() -> type[Exception]:
+    """The base of psycopg's errors, for those who look at the SQLSTATE themselves."""
+    import psycopg  # noqa: PLC0415
+
+    return psycopg.Error
+
+
+@contextlib.contextmanager
+def cancelling(session: Session, cancelled: threading.Event) -> Iterator[None]:
+    """Cancel the session's statement when the job has to end.
+
+    Raises: Cancelled, in place of what the server says then.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            if cancelled.is_set() and not session.closed:
+                with contextlib.suppress(Exception):  # the server may be gone already
+                    session.cancel_safe(timeout=5)
+
+    watcher = threading.Thread(target=watch, name="postgres-cancel")
+    watcher.start()
+    try:
+        if cancelled.is_set():
+            raise Cancelled("the job was ended")
+        yield
+    except driver_error() as error:
+        if cancelled.is_set():
+            raise Cancelled("the job was ended") from error
+        raise
+    finally:
+        done.set()
+        watcher.join()

@@ -1,0 +1,318 @@
+"""A restore: into a database beside the target, which gets its name last.
+
+Without the right to make databases there is one way: a backup of one data
+stream, in one transaction, into an empty database that is there already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from controller.api.errors import (
+    AccessDenied,
+    BackupError,
+    DatabaseUnavailable,
+    IntegrityError,
+    PreflightFailed,
+)
+from engines import process
+from engines.interface import (
+    BackupFacts,
+    JobContext,
+    Progress,
+    Restored,
+    StreamName,
+    StreamSource,
+    Target,
+)
+from engines.postgres import (
+    archive,
+    catalogue,
+    globals as database_globals,
+    progress,
+    roles,
+    swap,
+    target as targets,
+)
+from engines.postgres.connection import (
+    Server,
+    Session,
+    cancelling,
+    driver_error,
+    driver_errors,
+    from_driver,
+    identifier,
+    sql,
+)
+from engines.postgres.globals import DatabaseProperties, Globals
+from engines.postgres.target import TargetState
+from engines.postgres.tools import Tools
+
+
+class Restore:
+    """One run of restore_backup, after the preflight and with the target's lock held."""
+
+    def __init__(
+        self,
+        *,
+        server: Server,
+        tools: Tools,
+        maintenance: Session,
+        source: StreamSource,
+        facts: BackupFacts,
+        context: JobContext,
+        target: Target,
+        state: TargetState,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        self._server = server
+        self._tools = tools
+        self._maintenance = maintenance
+        self._source = source
+        self._facts = facts
+        self._context = context
+        self._target = target
+        self._state = state
+        self._chatter = progress.Chatter(report=context.report)
+        self._lock = threading.Lock()  # guards _moved; report is called under it
+        self._moved = 0
+        self._warnings = list(warnings)
+
+    def run(self) -> Restored:
+        around = archive.read_globals(self._source)
+        me = roles.ourselves(self._maintenance)
+        made: list[str] = []
+        try:
+            if self._target.owners:
+                made, warnings = roles.create_missing(self._maintenance, around.roles, me)
+                self._warnings += warnings
+            if me.may_create_databases:
+                return self._beside(around)
+            return self._in_place()
+        except BaseException as error:
+            self._drop_roles(made, error)
+            raise
+
+    def _beside(self, around: Globals) -> Restored:
+        name = targets.beside(self._target.database, self._server.label)
+        try:
+            self._create(name, around)
+            self._load(name, around)
+            counts = self._compare(name)
+            kept = self._finish(name, around)
+        except BaseException as error:
+            try:
+                targets.drop_surely(self._server, self._maintenance, self._target.database, name)
+            except (BackupError, driver_error()) as further:
+                error.add_note(f"left behind: DROP DATABASE {identifier(name)}; ({further})")
+            raise
+        return Restored(
+            database=self._target.database,
+            kept_as=kept,
+            counts=counts,
+            warnings=tuple(self._warnings),
+        )
+
+    def _create(self, name: str, around: Globals) -> None:
+        create = f"CREATE DATABASE {identifier(name)} TEMPLATE template0 "
+        with cancelling(self._maintenance, self._context.cancelled):
+            try:
+                self._maintenance.execute(sql(create + around.locale.create_options()))
+                # Nobody needs to see a database that is half there.
+                self._maintenance.execute(
+                    sql(f"REVOKE ALL ON DATABASE {identifier(name)} FROM PUBLIC")
+                )
+            except driver_error() as error:
+                if getattr(error, "sqlstate", None) in ("42809", "22023", "0A000", "42704"):
+                    raise PreflightFailed(
+                        f"the server cannot make a database with this locale: {error}; install "
+                        f'the locale "{around.locale.locale or around.locale.collate}" there'
+                    ) from error
+                raise from_driver(error, "while creating the database") from error
+
+    def _load(self, name: str, around: Globals) -> None:
+        contents = archive.save_contents(self._source, self._facts, self._tools, self._context)
+        if not around.public_schema:
+            with self._server.session(name) as session, driver_errors("while preparing"):
+                session.execute("DROP SCHEMA IF EXISTS public")
+        with progress.watched(self._server, name, self._context.report):
+            self._from_file(name, contents, "--section=pre-data")
+            streams = archive.data_streams(self._facts)
+            process.run_together(
+                [self._data_job(name, stream) for stream in streams],
+                self._context.cancelled,
+                at_once=self._target.parallel,
+            )
+            jobs = f"--jobs={self._target.parallel}"
+            self._from_file(name, contents, "--section=post-data", jobs)
+            self._analyze(name)
+
+    def _from_file(self, name: str, contents: Path, *options: str) -> None:
+        with _explained():
+            process.run(self._command(name, [*options, str(contents)]), self._context.cancelled)
+
+    def _data_job(self, name: str, stream: StreamName) -> Callable[[threading.Event], None]:
+        command = self._command(name, ["--section=data"])
+
+        def load(stop: threading.Event) -> None:
+            reader = self._source.open(stream)
+            try:
+                with _explained():
+                    process.feed_from(command, reader, stop, self._count)
+            finally:
+                reader.close()
+
+        return load
+
+    def _command(self, database: str, options: Sequence[str]) -> process.Command:
+        argv = [
+            self._tools.path("pg_restore"),
+            f"--dbname={self._server.conninfo(database, receiving=False)}",
+            "--format=custom",
+            "--exit-on-error",
+            "--no-password",
+            "--verbose",
+        ]
+        if not self._target.owners:
+            argv += ["--no-owner", "--no-privileges"]
+        if self._missing_tablespaces():
+            argv.append("--no-tablespaces")
+        return process.Command(
+            argv=[*argv, *options],
+            environment=self._server.child_environment(),
+            secrets=self._server.secrets(),
+            on_line=self._chatter,
+        )
+
+    def _missing_tablespaces(self) -> list[str]:
+        wanted = [
+            key.removeprefix("tablespace:")
+            for key in self._facts.needs
+            if key.startswith("tablespace:")
+        ]
+        if not wanted:
+            return []
+        with (
+            self._server.session(targets.maintenance_database(self._target.database)) as session,
+            driver_errors("while looking at tablespaces"),
+        ):
+            there = session.execute("SELECT spcname FROM pg_catalog.pg_tablespace").fetchall()
+        missing = sorted(set(wanted) - {name for (name,) in there})
+        warning = f"missing tablespaces, everything went into the default one: {', '.join(missing)}"
+        if missing and warning not in self._warnings:
+            self._warnings.append(warning)
+        return missing
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._moved += size
+            total = sum(self._source.size(name) for name in archive.data_streams(self._facts))
+            self._context.report(Progress(stage="data", done=self._moved, total=total))
+
+    def _analyze(self, name: str) -> None:
+        """Without statistics the first queries would plan blindly; a failure costs only that."""
+        self._context.report(Progress(stage="analyze", done=0, total=1, unit="objects"))
+        with self._server.session(name) as session:
+            try:
+                with cancelling(session, self._context.cancelled):
+                    session.execute("ANALYZE")
+            except driver_error() as error:
+                self._warnings.append(f"ANALYZE failed, run it by hand: {str(error).strip()}")
+        self._context.report(Progress(stage="analyze", done=1, total=1, unit="objects"))
+
+    def _compare(self, name: str) -> dict[str, int]:
+        with self._server.session(name) as session, driver_errors("while counting"):
+            found = catalogue.counts(session)
+        wrong = [
+            f"{kind}: {found[kind]} instead of {number}"
+            for kind, number in self._facts.counts.items()
+            if kind in found and found[kind] != number
+        ]
+        if wrong:
+            raise IntegrityError(
+                f"the restored database is not what was backed up: {'; '.join(wrong)}"
+            )
+        return found
+
+    def _finish(self, name: str, around: Globals) -> str | None:
+        """Privileges, settings, name. Not cancelled any more: it takes well under a second."""
+        database = self._target.database
+        process.raise_if(self._context.cancelled)
+        if not self._state.exists:
+            self._apply(name, around.properties, owner=self._target.owners, acl=self._target.owners)
+            swap.give_name(self._maintenance, name, database)
+            return None
+        with driver_errors("while reading the replaced database's settings"):
+            there = database_globals.read(self._maintenance, database).properties
+        if self._state.empty and self._target.owners:
+            there = swap.merged(there, around.properties)
+        self._apply(name, there, owner=True, acl=True)
+        kept = swap.swap(self._server, self._maintenance, name, database)
+        if not self._state.empty:
+            return kept
+        # The database has its name: what happens to the empty one is no failure any more.
+        with contextlib.suppress(BackupError, driver_error()):
+            if swap.drop_if_empty(self._server, self._maintenance, kept):
+                return None
+        self._warnings.append(f'what had been the empty database is kept as "{kept}"')
+        return kept
+
+    def _apply(self, name: str, properties: DatabaseProperties, *, owner: bool, acl: bool) -> None:
+        """What needs more rights than we have is a warning with the statement to run."""
+        if not acl:  # --no-owner: the roles may be missing; PUBLIC gets back what it has by default
+            properties = DatabaseProperties(
+                owner=properties.owner,
+                connection_limit=properties.connection_limit,
+                comment=properties.comment,
+                settings=properties.settings,
+            )
+        statements = properties.statements(name, owner=owner)
+        final = identifier(self._target.database)
+        for statement in sorted(statements, key=lambda text: " OWNER TO " in text):
+            try:
+                self._maintenance.execute(sql(statement))
+            except driver_error() as error:
+                if isinstance(from_driver(error, ""), DatabaseUnavailable):
+                    raise from_driver(error, "while applying settings") from error
+                shown = statement.replace(identifier(name), final)
+                self._warnings.append(f"could not run {shown}; ({str(error).strip()})")
+
+    def _in_place(self) -> Restored:
+        database = self._target.database
+        command = self._command(database, ["--single-transaction"])
+        reader = self._source.open(archive.data_streams(self._facts)[0])
+        try:
+            with progress.watched(self._server, database, self._context.report), _explained():
+                # Commits when it has read the last block, which is given out verified.
+                process.feed_from(command, reader, self._context.cancelled, self._count)
+        finally:
+            reader.close()
+        self._analyze(database)
+        counts = self._compare(database)
+        return Restored(database=database, counts=counts, warnings=tuple(self._warnings))
+
+    def _drop_roles(self, made: Sequence[str], error: BaseException) -> None:
+        for role in reversed(made):
+            try:
+                self._maintenance.execute(sql(f"DROP ROLE IF EXISTS {identifier(role)}"))
+            except driver_error() as further:
+                error.add_note(f"left behind: DROP ROLE {identifier(role)}; ({further})")
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """The cause behind pg_restore's last words. Its own messages are in English (LC_ALL)."""
+    try:
+        yield
+    except process.ProcessFailed as failed:
+        text = failed.stderr
+        if "connection" in text and "server" in text:
+            raise DatabaseUnavailable(str(failed)) from failed
+        if "unexpected end of file" in text or "could not read from input file" in text:
+            raise IntegrityError(f"the archive ends early: {failed}") from failed
+        if "permission denied" in text or "must be owner" in text or "must be able to" in text:
+            raise AccessDenied(f"{failed}\nrestore as an owner, or with --no-owner") from failed
+        raise BackupError(str(failed)) from failed
