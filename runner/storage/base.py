@@ -1,14 +1,16 @@
 """What a storage is: the protocol that every adapter and decorator implements.
 
 Adapters map every SDK exception to one of StorageUnavailable, AccessDenied,
-ObjectNotFound, ObjectExists (`raise ... from`), never loop over retries
-themselves (storage/retrying.py is the one policy) and hold no state but their
-client, so that one instance serves many threads.
+ObjectNotFound, ObjectExists (`raise ... from`) - or to InvalidSpec when the
+location's own settings are at fault (an untrusted certificate, a wrong
+region), or to TerminalError for a refusal that nobody foresaw. They never loop
+over retries themselves (storage/retrying.py is the one policy) and hold no
+state but their client, so that one instance serves many threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -41,8 +43,10 @@ class Properties:
             may have any size from 0.
         max_parts: parts per object.
         conditional_put: `put_new` is atomic on the server.
-        checksum: what the store confirmed about each part before `complete`
-            returns: "sha256", "crc32c", "md5", or "reread" (filesystem).
+        checksum: what the store confirmed about the data before `complete`
+            returns: "sha256" or "md5" of each part, "crc32c" of the whole
+            object, or "fsync" (filesystem: the kernel said that all is on
+            disk; reading it back would only read the page cache).
     """
 
     part_size_bytes: int
@@ -101,7 +105,7 @@ class Storage(Protocol):
         """Create or replace a small object, atomically for readers."""
         ...
 
-    def open_stream(self, key: str, /, *, offset: int = 0) -> Iterator[bytes]:
+    def open_stream(self, key: str, /, *, offset: int = 0) -> Generator[bytes, None, None]:
         """The object's bytes from `offset` on, in chunks of at most 1 MiB.
 
         Raises ObjectNotFound before the first chunk, StorageUnavailable at any
