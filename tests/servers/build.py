@@ -1,0 +1,74 @@
+"""What `make test-servers` runs: gets the servers that the tests use.
+
+Programs go into the user's cache folder. Debian packages are installed only
+where that is possible without asking (root, apt), and are named otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from tests.servers.provider import cache_bin_dir
+
+# Exact versions: a test that fails tomorrow shall not fail because of upstream.
+GO_PROGRAMS = {
+    "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+    "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
+}
+# Program that shows that it is there -> Debian package.
+DEBIAN_PACKAGES = {
+    "age": "age",
+    "zstd": "zstd",
+    "/usr/lib/postgresql/15/bin/postgres": "postgresql-15",
+    "/usr/lib/postgresql/15/bin/pg_dump": "postgresql-client-15",
+}
+
+
+def main() -> int:
+    ok = build_go_programs()
+    return 0 if install_debian_packages() and ok else 1
+
+
+def build_go_programs() -> bool:
+    """Build what is missing; the first time takes some minutes."""
+    target = cache_bin_dir()
+    missing = {
+        name: module for name, module in GO_PROGRAMS.items() if not (target / name).is_file()
+    }
+    for name in GO_PROGRAMS.keys() - missing.keys():
+        print(f"{name}: is there ({target / name})")
+    if not missing:
+        return True
+    if shutil.which("go") is None:
+        print(f"{', '.join(missing)}: needs Go to build (https://go.dev/dl, or apt install golang)")
+        return False
+    target.mkdir(parents=True, exist_ok=True)
+    ok = True
+    for name, module in missing.items():
+        print(f"{name}: go install {module}", flush=True)
+        ok &= _run(["go", "install", module], GOBIN=str(target), GOFLAGS="-mod=mod")
+    return ok
+
+
+def install_debian_packages() -> bool:
+    missing = [package for name, package in DEBIAN_PACKAGES.items() if not shutil.which(name)]
+    if not missing:
+        print("Debian packages: all there")
+        return True
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        print(f"missing: {', '.join(missing)}; to get them: sudo {' '.join(command)}")
+        return False
+    print(" ".join(command), flush=True)
+    return _run(command, DEBIAN_FRONTEND="noninteractive")
+
+
+def _run(command: list[str], **environment: str) -> bool:
+    return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
