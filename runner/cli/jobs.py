@@ -1,0 +1,83 @@
+"""Running a job for a person: through the runner if one listens, else here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import click
+
+from runner.cli.context import CliContext
+from runner.cli.view import job_view
+from runner.clock import SystemClock
+from runner.control import RunnerNotRunning
+from runner.jobs.events import Event
+from runner.jobs.process import JobLimits, JobProcess
+from runner.jobs.request import JobRequest
+from runner.pipeline.pipe import Pipe
+
+
+def run_job(
+    context: CliContext, request: JobRequest, *, as_json: bool, detach: bool = False
+) -> int:
+    """Run one job, show what it tells, and return its own exit code.
+
+    A client that is lost or interrupted never ends a job in the runner.
+    """
+    view = job_view(as_json=as_json)
+    exit_code = 70
+    with view:
+        try:
+            for event in _events(context, request, detach=detach):
+                view.show(event)
+                if event["event"] == "outcome":
+                    exit_code = int(event["exitCode"])
+                elif event["event"] == "accepted" and detach:
+                    exit_code = 0
+        except KeyboardInterrupt:
+            view.interrupted()
+            return 130
+    return exit_code
+
+
+def _events(context: CliContext, request: JobRequest, *, detach: bool) -> Iterator[Event]:
+    control = context.control()
+    if control.is_answered():
+        yield from control.start(request, detach=detach)
+        return
+    if detach:
+        raise RunnerNotRunning("no runner listens: there is nothing to leave the job to")
+    yield from _run_here(context, request)
+
+
+def _run_here(context: CliContext, request: JobRequest) -> Iterator[Event]:
+    """The job as a child of this process; Ctrl-C ends it."""
+    config = context.load()
+    events: Pipe[Event] = Pipe(10_000)
+    limits = JobLimits(
+        deadline_s=config.backup.spec.timeout.total_seconds(),
+        stall_s=config.backup.spec.stall_timeout.total_seconds(),
+    )
+
+    def listen(event: Event) -> None:
+        events.put(event)
+
+    process = JobProcess(request, context.config, limits, on_event=listen, clock=SystemClock())
+
+    def work() -> None:
+        try:
+            events.put(process.run().event())
+        finally:
+            events.close()
+
+    thread = threading.Thread(target=work, name="job")
+    thread.start()
+    try:
+        while (event := events.get()) is not None:
+            yield event
+    except (KeyboardInterrupt, GeneratorExit):
+        click.echo("ending the job ...", err=True)
+        process.cancel()
+        raise
+    finally:
+        thread.join()

@@ -1,0 +1,88 @@
+"""`runner list`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+
+from controller.api.errors import BackupError
+from runner.cli.context import CliContext, json_option, location_option
+
+if TYPE_CHECKING:
+    from runner.repository.index import Summary
+
+
+@click.command()
+@location_option
+@json_option
+@click.pass_obj
+def command(context: CliContext, *, location: str, as_json: bool) -> None:
+    """List the stored backups, the oldest first, and which locations hold them."""
+    backups: dict[str, Summary] = {}
+    holders: dict[str, list[str]] = {}
+    problems: list[BackupError] = []
+    with context.locations(location) as locations:
+        for one in locations.opened:
+            try:
+                listing = one.catalogue.list()
+            except BackupError as error:
+                problems.append(error)
+                click.echo(f"warning: {error}", err=True)
+                continue
+            for unreadable in listing.unreadable:
+                click.echo(
+                    f"warning: {one.name}: {unreadable.id} is not readable: {unreadable.problem}",
+                    err=True,
+                )
+            for backup in listing.backups:
+                backups[backup.id] = backup
+                holders.setdefault(backup.id, []).append(one.name)
+        if problems and len(problems) == len(locations.opened):
+            raise problems[0]
+    ordered = sorted(backups.values(), key=lambda one: (one.coverage_start, one.id))
+    if as_json:
+        rows = [_row(backup, holders[backup.id]) for backup in ordered]
+        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(ordered, holders)
+
+
+def _row(backup: Summary, held_by: list[str]) -> dict[str, object]:
+    return {
+        "id": backup.id,
+        "stateOf": backup.coverage_start,
+        "startedAt": backup.started_at,
+        "finishedAt": backup.finished_at,
+        "engine": backup.engine,
+        "serverVersion": backup.server_version,
+        "database": backup.database,
+        "plainBytes": backup.plain_bytes,
+        "storedBytes": backup.stored_bytes,
+        "encryption": backup.encryption.value,
+        "locations": held_by,
+    }
+
+
+def _print(ordered: list[Summary], holders: dict[str, list[str]]) -> None:
+    from runner.cli.view import table_text  # noqa: PLC0415 - --help needs none of it
+    from runner.wording import age_text, bytes_text, time_text  # noqa: PLC0415 - as above
+
+    if not ordered:
+        click.echo("there is no backup yet")
+        return
+    now = datetime.now(UTC)
+    rows = [
+        [
+            backup.id,
+            time_text(backup.coverage_start.replace(microsecond=0)),
+            age_text(now - backup.coverage_start),
+            bytes_text(backup.plain_bytes),
+            bytes_text(backup.stored_bytes),
+            ", ".join(holders[backup.id]),
+        ]
+        for backup in ordered
+    ]
+    click.echo(table_text(["ID", "STATE OF", "AGE", "DATA", "STORED", "LOCATIONS"], rows))

@@ -1,0 +1,107 @@
+"""`runner show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+
+from controller.api.errors import BackupError, NotRestorable
+from runner.cli.context import CliContext, json_option, location_option
+
+if TYPE_CHECKING:
+    from engines.interface import Engine
+    from runner.locations import Location
+    from runner.repository.manifest import Manifest
+
+
+@click.command()
+@click.argument("backup_id", metavar="ID")
+@location_option
+@json_option
+@click.pass_obj
+def command(context: CliContext, *, backup_id: str, location: str, as_json: bool) -> None:
+    """Show one backup, and how to restore it by hand with standard tools."""
+    from controller.api import codec  # noqa: PLC0415 - --help needs none of it
+    from runner.locations import find_manifest  # noqa: PLC0415 - as above
+
+    with context.locations(location) as locations:
+        found: list[tuple[Location, Manifest]] = []
+        for one, manifest in find_manifest(locations.opened, backup_id):
+            if isinstance(manifest, BackupError):
+                click.echo(f"warning: {one.name}: {manifest}", err=True)
+            else:
+                found.append((one, manifest))
+        if not found:
+            raise NotRestorable(f"there is no backup {backup_id}: see `runner list`")
+        if as_json:
+            rows = {one.name: codec.encode(manifest) for one, manifest in found}
+            click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+            return
+        engine = _engine(context)
+        for number, (one, manifest) in enumerate(found):
+            if number == 0:
+                click.echo("\n".join(_facts(manifest)))
+            click.echo("\n".join(_at(one, manifest)))
+        one, manifest = found[0]
+        click.echo("\nby hand, with age, zstd and the database's own tools:")
+        for line in by_hand(one, manifest, engine.by_hand(manifest.facts)):
+            click.echo(f"  {line}")
+
+
+def by_hand(location: Location, manifest: Manifest, engine_lines: Sequence[str]) -> list[str]:
+    """Commands that restore a backup whose folder was copied to a local one."""
+    from runner.repository.layout import KEY_FILE  # noqa: PLC0415 - --help needs none of it
+    from runner.repository.manifest import EncryptionKind, WrapKind  # noqa: PLC0415 - as above
+
+    lines = [f"# copy {location.layout.backup_data(manifest.id)} from {location.name}, go there"]
+    encrypted = manifest.encryption.kind is EncryptionKind.AGE
+    if encrypted:
+        how = "-i YOUR_IDENTITY" if manifest.encryption.wrap is WrapKind.RECIPIENTS else ""
+        lines.append(" ".join(filter(None, ["age -d", how, "-o key.txt", KEY_FILE])))
+    for stream in manifest.streams:
+        names = " ".join(stored.name for stored in stream.objects)
+        decrypt = "age -d -i key.txt | " if encrypted else ""
+        lines.append(f"cat {names} | {decrypt}zstd -d -o {stream.name}")
+    return [*lines, *engine_lines]
+
+
+def _engine(context: CliContext) -> Engine:
+    from runner.jobs.environment import build_engine  # noqa: PLC0415 - --help needs none of it
+
+    return build_engine(context.load())
+
+
+def _facts(manifest: Manifest) -> list[str]:
+    from runner.wording import bytes_text, time_text  # noqa: PLC0415 - --help needs none of it
+
+    facts = manifest.facts
+    owner = f"{manifest.owner.namespace}/{manifest.owner.name} of cluster {manifest.cluster_id}"
+    made = f"{time_text(manifest.started_at)} to {time_text(manifest.finished_at)}"
+    rows: dict[str, object] = {
+        "state of": time_text(facts.coverage.start),
+        "made": f"{made} by runner {manifest.runner_version}",
+        "owner": owner,
+        "database": f"{facts.database} ({facts.engine} {facts.server_version})",
+        "data": bytes_text(manifest.plain_bytes),
+        **dict(sorted(facts.counts.items())),
+    }
+    lines = [str(manifest.id), *(f"  {what:<18} {value}" for what, value in rows.items())]
+    return [*lines, *(f"  label {one.format}  {one.name}" for one in manifest.labels or ())]
+
+
+def _at(location: Location, manifest: Manifest) -> list[str]:
+    from runner.wording import bytes_text  # noqa: PLC0415 - --help needs none of it
+
+    wrap = f", for {manifest.encryption.wrap.value}" if manifest.encryption.wrap else ""
+    lines = [
+        f"  in {location.name}: {location.layout.backup_data(manifest.id)}",
+        f"    encryption {manifest.encryption.kind.value}{wrap}",
+    ]
+    return lines + [
+        f"    {stream.name:<10} {bytes_text(stream.plain_bytes)}, stored "
+        f"{bytes_text(stream.stored_bytes)} in {len(stream.objects)} objects"
+        for stream in manifest.streams
+    ]

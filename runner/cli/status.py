@@ -1,0 +1,64 @@
+"""`runner status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import orjson
+
+from runner.cli.context import CliContext, json_option
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def command(context: CliContext, *, as_json: bool) -> None:
+    """Show what the runner does now, did last and will do next."""
+    event = context.control().status()
+    if as_json:
+        click.echo(orjson.dumps(event, option=orjson.OPT_INDENT_2).decode())
+        return
+    for line in _lines(event, datetime.now(UTC)):
+        click.echo(line)
+
+
+def _lines(event: Mapping[str, Any], now: datetime) -> list[str]:
+    from runner.cli.view import progress_text  # noqa: PLC0415 - --help needs none of it
+
+    status = event["status"]
+    lines = [f"{event['namespace']}/{event['name']}"]
+    if event["problem"]:
+        lines.append(f"  problem       {event['problem']}")
+    lines.append(f"  now           {event['running'] or 'idle'}")
+    progress = event.get("progress")
+    if progress and progress.get("event") == "progress":
+        lines.append(f"                {progress_text(progress)}")
+    lines.append(f"  next backup   {_moment(event['nextBackupAt'], now) or 'none: suspended'}")
+    attempt = status.get("lastAttempt")
+    if attempt:
+        end = {True: "succeeded", False: "failed", None: "runs"}[attempt.get("succeeded")]
+        message = f": {attempt['message']}" if attempt.get("message") else ""
+        lines.append(f"  last attempt  {_moment(attempt['startedAt'], now)}, {end}{message}")
+    newest = status.get("lastBackup")
+    if newest:
+        lines.append(f"  last backup   {newest['id']} in {', '.join(newest['locations'])}")
+    lines.append(f"  stored        {status.get('storedBackups', 0)} backups")
+    if status.get("recoverableFrom"):
+        lines.append(f"  restorable    from {_moment(status['recoverableFrom'], now)}")
+    for location in status.get("locations", ()):
+        health = "ok" if location["healthy"] else f"{location['reason']}: {location['message']}"
+        lines.append(f"  {location['name']}: {health}, {location.get('storedBackups', 0)} backups")
+    return lines
+
+
+def _moment(text: str | None, now: datetime) -> str:
+    from runner.wording import age_text, time_text  # noqa: PLC0415 - as above
+
+    if not text:
+        return ""
+    moment = datetime.fromisoformat(text)
+    span = f"in {age_text(moment - now)}" if moment > now else f"{age_text(now - moment)} ago"
+    return f"{time_text(moment)} ({span})"

@@ -1,0 +1,52 @@
+"""`runner unpack`."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+
+import click
+
+from controller.api.errors import BackupError, NotRestorable
+from runner.cli.context import CliContext, location_option
+
+
+@click.command()
+@click.argument("backup_id", metavar="ID")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Directory to write to; it is made if it is not there.",
+)
+@location_option
+@click.pass_obj
+def command(context: CliContext, *, backup_id: str, target: Path, location: str) -> None:
+    """Write a backup's streams to files, decrypted and decompressed, every byte checked.
+
+    Needs no database. A file has its name only once it is whole.
+    """
+    from engines.interface import JobContext  # noqa: PLC0415 - --help needs none of it
+    from runner.jobs.environment import build_engine  # noqa: PLC0415 - as above
+    from runner.locations import find_manifest  # noqa: PLC0415 - as above
+
+    engine = build_engine(context.load())
+    target.mkdir(parents=True, exist_ok=True)
+    last: BackupError | None = None
+    with context.locations(location) as locations, tempfile.TemporaryDirectory() as scratch:
+        job = JobContext(cancelled=threading.Event(), report=lambda _: None, scratch=Path(scratch))
+        for one, manifest in find_manifest(locations.opened, backup_id):
+            try:
+                if isinstance(manifest, BackupError):
+                    raise manifest
+                written = engine.unpack(one.source(manifest), manifest.facts, target, job)
+            except BackupError as error:
+                last = error
+                click.echo(f"warning: {one.name}: {error}", err=True)
+                continue
+            for path in written:
+                click.echo(str(path))
+            return
+    raise last or NotRestorable(f"there is no backup {backup_id}: see `runner list`")

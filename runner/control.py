@@ -1,0 +1,222 @@
+"""The control socket: how `kubectl exec` talks to the runner.
+
+A client connects, sends one JSON line and gets JSON lines until the end. Who
+may open the socket may do everything: its directory is ours alone (0700). A
+client that goes away, or never reads, changes nothing for the job.
+
+    {"verb": "start", "request": {...}, "detach": false}   events, then the outcome
+    {"verb": "status"}                                     one line
+    {"verb": "cancel"}                                     one line
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from controller.api.errors import BackupError, BusyError, FormatError, RetriableError
+from runner.jobs.events import Event
+from runner.jobs.request import JobRequest, decode_request, encode_request
+from runner.jobs.slot import JobSlot, new_listener
+from runner.logging import kv
+from runner.pipeline.pipe import Pipe
+from runner.rundir import own_directory
+
+log = logging.getLogger(__name__)
+
+#: A request is a few hundred bytes.
+_MAX_REQUEST_BYTES = 64 * 1024
+#: A client that connects and says nothing, or that stops reading, is cut off.
+_CLIENT_TIMEOUT_S = 30.0
+_CLIENTS = 16
+
+
+class RunnerNotRunning(RetriableError):
+    """No runner listens at the control socket."""
+
+    reason = "RunnerNotRunning"
+
+
+class ControlServer:
+    """Serves the control socket; each client in a thread of its own."""
+
+    def __init__(
+        self, path: Path, slot: JobSlot, status: Callable[[], Mapping[str, object]]
+    ) -> None:
+        self._path = path
+        self._slot = slot
+        self._status = status
+        self._socket: socket.socket | None = None
+        self._clients = threading.BoundedSemaphore(_CLIENTS)
+        self._threads: set[threading.Thread] = set()
+
+    def bind(self) -> None:
+        """Start listening.
+
+        Raises: TerminalError if the directory is not ours alone.
+        """
+        own_directory(self._path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(self._path))
+        self._path.chmod(0o600)
+        server.listen(_CLIENTS)
+        server.settimeout(0.5)
+        self._socket = server
+
+    def run(self, stop: threading.Event) -> None:
+        """Accept clients until `stop`."""
+        assert self._socket is not None, "bind first"  # noqa: S101
+        with self._socket as server:
+            while not stop.is_set():
+                try:
+                    client, _ = server.accept()
+                except TimeoutError:
+                    continue
+                if not self._clients.acquire(blocking=False):
+                    client.close()
+                    continue
+                thread = threading.Thread(target=self._serve, args=(client,), name="control")
+                self._threads.add(thread)
+                thread.start()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        for thread in list(self._threads):
+            thread.join(_CLIENT_TIMEOUT_S)
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            with client:
+                client.settimeout(_CLIENT_TIMEOUT_S)
+                self._answer(client)
+        except OSError as error:
+            log.info("control client went away", extra=kv(error=type(error).__name__))
+        except Exception:
+            log.exception("control request failed")
+        finally:
+            self._threads.discard(threading.current_thread())
+            self._clients.release()
+
+    def _answer(self, client: socket.socket) -> None:
+        try:
+            message = orjson.loads(_read_line(client))
+            verb = message["verb"]
+        except (ValueError, KeyError, TypeError):
+            _send(client, _refusal(FormatError("not a control request")))
+            return
+        if verb == "status":
+            _send(client, {"event": "status", **self._status()})
+        elif verb == "cancel":
+            _send(client, {"event": "cancelled", "was_running": self._slot.cancel()})
+        elif verb == "start":
+            self._start(client, message)
+        else:
+            _send(client, _refusal(FormatError(f"unknown verb {str(verb)[:40]!r}")))
+
+    def _start(self, client: socket.socket, message: Mapping[str, Any]) -> None:
+        listener: Pipe[Event] | None = None if message.get("detach") else new_listener()
+        self._slot.wait_for_look(_CLIENT_TIMEOUT_S)
+        try:
+            self._slot.start(decode_request(message.get("request") or {}), listener)
+        except BackupError as error:
+            _send(client, _refusal(error))
+            return
+        _send(client, {"event": "accepted"})
+        if listener is None:
+            return
+        try:
+            while (event := listener.get()) is not None:
+                _send(client, event)
+        except OSError:
+            # The client is gone; the job is not. Nobody reads this listener any more.
+            listener.abort(BusyError("the client went away"))
+            raise
+
+
+class ControlClient:
+    """Talks to a runner from another process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def start(self, request: JobRequest, *, detach: bool = False) -> Iterator[Event]:
+        """Start a job and give its events; with `detach` ends after it was accepted.
+
+        Raises: RunnerNotRunning.
+        """
+        return self._ask(
+            {"verb": "start", "request": orjson.loads(encode_request(request)), "detach": detach}
+        )
+
+    def status(self) -> Event:
+        return next(self._ask({"verb": "status"}))
+
+    def cancel(self) -> bool:
+        """End the running job; False if there is none."""
+        return bool(next(self._ask({"verb": "cancel"})).get("was_running"))
+
+    def is_answered(self) -> bool:
+        """Whether a runner listens."""
+        try:
+            with self._connect():
+                return True
+        except RunnerNotRunning:
+            return False
+
+    def _ask(self, message: Mapping[str, object]) -> Iterator[Event]:
+        with self._connect() as connection, connection.makefile("rb") as lines:
+            _send(connection, message)
+            for line in lines:
+                event = orjson.loads(line)
+                if event.get("event") == "refused":
+                    raise Refused(event)
+                yield event
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self._path))
+        except OSError as error:
+            connection.close()
+            raise RunnerNotRunning(f"no runner listens at {self._path}") from error
+        return connection
+
+
+class Refused(BackupError):
+    """The runner did not take the request; reason and exit code are the runner's."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(event.get("message", "refused"))
+        self.reason = event.get("reason", BackupError.reason)  # type: ignore[misc]  # of this one
+        self.exit_code = event.get("exitCode", BackupError.exit_code)  # type: ignore[misc]  # ditto
+
+
+def _refusal(error: BackupError) -> Event:
+    return {
+        "event": "refused",
+        "reason": error.reason,
+        "message": str(error),
+        "exitCode": error.exit_code,
+    }
+
+
+def _send(connection: socket.socket, event: Mapping[str, object]) -> None:
+    connection.sendall(orjson.dumps(event, default=str) + b"\n")
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _MAX_REQUEST_BYTES:
+        chunk = connection.recv(4096)
+        if not chunk:
+            break
+        line += chunk
+    return line

@@ -1,0 +1,323 @@
+"""A backup: one dump into every location, proven, then committed by its manifests."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from controller.api.errors import BackupError, Cancelled, LocationsFailed, PreflightFailed
+from engines.interface import BackupFacts, JobContext, Progress, Purpose
+from runner.crypto import age
+from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
+from runner.jobs.inspect import inspect
+from runner.jobs.prune import candidates, prune_location
+from runner.locations import Location, Locations
+from runner.logging import kv
+from runner.outcome import JobOutcome, LocationFate, StageTiming
+from runner.pipeline.backup import BackupOptions, BackupSink, StreamResult
+from runner.pipeline.fanout import Destination, Lane, describe
+from runner.repository.layout import BackupId, new_backup_id, object_name
+from runner.repository.manifest import (
+    FORMAT_VERSION,
+    EncryptionKind,
+    Manifest,
+    ManifestObject,
+    ManifestStream,
+    Owner,
+)
+from runner.retention.policy import BirthLabel, labels_at_birth, policy_of
+from runner.version import version
+
+log = logging.getLogger(__name__)
+
+_CANCEL_POLL_S = 0.2
+#: How long taking back a failed backup may hold up its outcome.
+_DISCARD_S = 20.0
+
+
+def run_backup(job: JobEnvironment) -> JobOutcome:
+    """Back up once.
+
+    Raises: JobFailure of LocationsFailed when fewer locations hold the backup
+        than the class asks for - those that do keep it; what the engine raises.
+    """
+    started_at = job.clock.now()
+    cluster_id = job.cluster_id()
+    engine = job.engine()
+    job.events.stage("preflight")
+    problems = engine.preflight(job.context, purpose=Purpose.BACKUP)
+    if problems:
+        raise PreflightFailed(problems)
+    with job.locations() as locations:
+        return _Backup(job, locations, started_at, cluster_id).run(engine.create_backup)
+
+
+class _Backup:
+    """The steps of one backup, in their order."""
+
+    def __init__(
+        self, job: JobEnvironment, locations: Locations, started_at: datetime, cluster_id: str
+    ) -> None:
+        self._job = job
+        self._locations = locations
+        self._started_at = started_at
+        self._cluster_id = cluster_id
+        self._id: BackupId = new_backup_id(started_at)
+        self._errors: dict[str, BaseException] = dict(locations.failed)
+        self._stored_bytes: dict[str, int] = {}
+
+    def run(self, create_backup: Callable[..., BackupFacts]) -> JobOutcome:
+        ready = self._each("check", self._locations.opened, self._check)
+        if not ready:
+            raise self._incomplete(())
+        self._job.events.started("backup", backupId=self._id)
+        encrypts = any(location.keyring.encrypts for location in ready)
+        identity = age.Identity.generate() if encrypts else None
+        dump_mono = time.monotonic()
+        facts, streams, lanes = self._dump(create_backup, ready, identity)
+        dumped_s = time.monotonic() - dump_mono
+        self._note(lanes)
+        labels = self._labels(ready)
+        self._job.events.stage("commit")
+        committed = self._each(
+            "commit",
+            [location for location in ready if location.name not in self._errors],
+            lambda location: self._commit(location, identity, facts, streams, labels),
+        )
+        self._discard([location for location in ready if location not in committed])
+        timings = (
+            StageTiming(
+                stage="dump", seconds=dumped_s, bytes=sum(stream.plain_bytes for stream in streams)
+            ),
+        )
+        self._prune(committed)
+        inspect(self._job, self._locations)
+        if len(committed) < self._required():
+            raise self._incomplete(streams)
+        return self._outcome(streams, timings)
+
+    # -- steps ----------------------------------------------------------------
+
+    def _check(self, location: Location) -> None:
+        """What can be known to fail fails before the database is read."""
+        location.keyring.check()
+        location.catalogue.claim(self._cluster_id)
+
+    def _dump(
+        self,
+        create_backup: Callable[..., BackupFacts],
+        ready: Sequence[Location],
+        identity: age.Identity | None,
+    ) -> tuple[BackupFacts, tuple[StreamResult, ...], Sequence[Lane]]:
+        spec = self._job.config.backup.spec
+        sink = BackupSink(
+            [
+                Destination(
+                    name=location.name,
+                    storage=location.storage,
+                    data_prefix=location.layout.backup_data(self._id),
+                    encrypted=location.keyring.encrypts,
+                )
+                for location in ready
+            ],
+            BackupOptions(
+                level=spec.compression.level,
+                identity=identity,
+                part_size_bytes=ready[0].storage.properties.part_size_bytes,
+                stall_s=spec.stall_timeout.total_seconds() / 2,
+                parallel=spec.runner.parallelism,
+            ),
+        )
+        self._job.events.count(
+            lambda: {
+                "plainBytes": sink.plain_bytes(),
+                **{lane.destination.name: lane.stored_bytes for lane in sink.lanes},
+            }
+        )
+        try:
+            with _abort_on_cancel(self._job.context, sink):
+                facts = create_backup(sink, self._job.context, parallel=spec.runner.parallelism)
+                self._job.context.report(Progress(stage="upload", done=0))
+                results = sink.finish(facts.streams)
+        except BaseException as error:
+            sink.abort(error)
+            self._discard(ready)
+            raise
+        return facts, results, sink.lanes
+
+    def _labels(self, ready: Sequence[Location]) -> tuple[BirthLabel, ...] | None:
+        """The same labels everywhere: those that no location's backups carry yet."""
+        known = {}
+        for location in ready:
+            try:
+                known.update({one.id: one for one in candidates(location.catalogue.list())})
+            except BackupError as error:
+                log.warning("labels without one location", extra=kv(error=str(error)))
+        return labels_at_birth(
+            self._started_at, known.values(), policy_of(self._job.config.backup.spec)
+        )
+
+    def _commit(
+        self,
+        location: Location,
+        identity: age.Identity | None,
+        facts: BackupFacts,
+        streams: Sequence[StreamResult],
+        labels: tuple[BirthLabel, ...] | None,
+    ) -> None:
+        encryption = location.keyring.encryption()
+        sealed = encryption.kind is EncryptionKind.AGE
+        if sealed and identity is not None:
+            key_file = location.keyring.wrap(identity)
+            location.storage.put_new(location.layout.key_file(self._id), key_file)
+        metadata = self._job.config.backup.metadata
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            id=self._id,
+            owner=Owner(namespace=metadata.namespace, name=metadata.name),
+            cluster_id=self._cluster_id,
+            runner_version=version(),
+            config_digest=self._job.config.digest,
+            started_at=self._started_at,
+            finished_at=self._job.clock.now(),
+            facts=facts,
+            streams=tuple(_manifest_stream(stream, sealed=sealed) for stream in streams),
+            encryption=encryption,
+            compression="zstd",
+            labels=labels,
+        )
+        manifest.check()
+        location.catalogue.commit(manifest)
+        self._stored_bytes[location.name] = manifest.stored_bytes
+
+    def _prune(self, committed: Sequence[Location]) -> None:
+        """Retention is part of the backup, its failure is not the backup's."""
+        self._job.events.stage("prune")
+        for location in committed:
+            try:
+                prune_location(self._job, location, self._cluster_id)
+            except BackupError as error:
+                self._job.events.warning(f"location {location.name}: not pruned: {error}")
+
+    def _discard(self, locations: Sequence[Location]) -> None:
+        """Take back what locations have of a failed backup; the sweep gets what is left.
+
+        In threads, because the usual reason is a location that does not answer.
+        """
+        threads = [
+            threading.Thread(target=self._discard_one, args=(location,), daemon=True)
+            for location in locations
+        ]
+        for thread in threads:
+            thread.start()
+        deadline_mono = time.monotonic() + _DISCARD_S
+        for thread in threads:
+            thread.join(max(0.0, deadline_mono - time.monotonic()))
+
+    def _discard_one(self, location: Location) -> None:
+        try:
+            location.storage.abort_stale_uploads(location.layout.backup_data(self._id))
+            location.catalogue.discard(self._id)
+        except BackupError as error:
+            log.warning(
+                "partial backup not deleted",
+                extra=kv(location=location.name, backup_id=self._id, error=str(error)),
+            )
+
+    # -- fates ----------------------------------------------------------------
+
+    def _each(
+        self, step: str, locations: Sequence[Location], act: Callable[[Location], None]
+    ) -> list[Location]:
+        """Do something at every location; returns those where it worked."""
+        worked = []
+        for location in locations:
+            try:
+                act(location)
+            except BackupError as error:
+                self._fail(location.name, error, step)
+            else:
+                worked.append(location)
+        return worked
+
+    def _fail(self, name: str, error: BaseException, step: str) -> None:
+        self._errors.setdefault(name, error)
+        self._job.events.warning(f"location {name} failed ({step}): {describe(error)}")
+
+    def _note(self, lanes: Sequence[Lane]) -> None:
+        for lane in lanes:
+            if lane.error is not None:
+                self._fail(lane.destination.name, lane.error, "upload")
+
+    def _required(self) -> int:
+        storage = self._job.config.storage
+        return storage.min_successful_locations or len(storage.backup_locations)
+
+    def _outcome(
+        self, streams: Sequence[StreamResult], timings: tuple[StageTiming, ...] = ()
+    ) -> JobOutcome:
+        return self._job.outcome(
+            self._started_at,
+            backup_id=self._id if self._stored_bytes else "",
+            fates=tuple(
+                self._fate(spec.name) for spec in self._job.config.storage.backup_locations
+            ),
+            plain_bytes=sum(stream.plain_bytes for stream in streams),
+            stages=timings,
+            locations=self._locations,
+        )
+
+    def _fate(self, name: str) -> LocationFate:
+        if name in self._errors:
+            return failed_fate(name, self._errors[name])
+        return LocationFate(name=name, ok=True, stored_bytes=self._stored_bytes.get(name, 0))
+
+    def _incomplete(self, streams: Sequence[StreamResult]) -> JobFailure:
+        failed = "; ".join(f"{name}: {describe(error)}" for name, error in self._errors.items())
+        total = len(self._job.config.storage.backup_locations)
+        error = LocationsFailed(
+            f"{len(self._stored_bytes)} of {total} locations hold the backup, "
+            f"{self._required()} required. {failed}"
+        )
+        return JobFailure(error, self._outcome(streams))
+
+
+@contextmanager
+def _abort_on_cancel(context: JobContext, sink: BackupSink) -> Iterator[None]:
+    """End the pipeline, and with it an engine that waits for it, when the job is cancelled."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_CANCEL_POLL_S):
+            if context.cancelled.is_set():
+                sink.abort(Cancelled("the job was ended"))
+                return
+
+    watcher = threading.Thread(target=watch, name="abort-on-cancel")
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _manifest_stream(stream: StreamResult, *, sealed: bool) -> ManifestStream:
+    objects = stream.sealed_objects if sealed else stream.plain_objects
+    return ManifestStream(
+        name=stream.name,
+        plain_bytes=stream.plain_bytes,
+        plain_sha256=stream.plain_sha256,
+        objects=tuple(
+            ManifestObject(
+                name=object_name(stream.name, stored.number),
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+            )
+            for stored in objects
+        ),
+    )

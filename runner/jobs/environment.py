@@ -1,0 +1,143 @@
+"""What every kind of job works with: the configuration, the engine, the locations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from attrs import frozen
+
+from controller.api.errors import BackupError, InvalidSpec, Problem
+from engines import registry
+from engines.interface import Engine, InitOptions, JobContext
+from runner.clock import Clock
+from runner.config import RunnerConfig
+from runner.jobs.events import EventWriter
+from runner.jobs.request import JobRequest
+from runner.locations import Locations, open_locations
+from runner.logging import Redactor, configure
+from runner.outcome import JobOutcome, LocationFate, StageTiming
+from runner.pipeline.fanout import describe
+
+
+class JobFailure(Exception):
+    """A job that failed after it had something to tell: the error, and the outcome so far."""
+
+    def __init__(self, error: BackupError, outcome: JobOutcome) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.outcome = outcome
+
+
+def failed_fate(name: str, error: BaseException) -> LocationFate:
+    """The fate of a location that an error ended."""
+    reason = error.reason if isinstance(error, BackupError) else BackupError.reason
+    return LocationFate(name=name, ok=False, reason=reason, message=describe(error))
+
+
+@frozen(kw_only=True, eq=False)
+class JobEnvironment:
+    """One job's surroundings."""
+
+    request: JobRequest
+    config: RunnerConfig
+    context: JobContext
+    events: EventWriter
+    clock: Clock
+
+    def engine(self) -> Engine:
+        """The configured engine, with its options.
+
+        Raises: UnknownEngine, InvalidSpec.
+        """
+        return build_engine(self.config)
+
+    def database(self) -> str:
+        return configured_database(self.config)
+
+    @contextmanager
+    def locations(self) -> Iterator[Locations]:
+        """Those that the request is about."""
+        with open_locations(self.config, self.context.cancelled) as locations:
+            yield locations.chosen(self.request.location)
+
+    def cluster_id(self) -> str:
+        """Who writes here; without it nothing may be written or deleted.
+
+        Raises: InvalidSpec.
+        """
+        if not self.config.cluster_id:
+            raise InvalidSpec(
+                [
+                    Problem(
+                        "cluster",
+                        "is missing: writing and pruning need to know for which cluster this is. "
+                        "Put the cluster's id into a file `cluster` beside the configuration",
+                    )
+                ]
+            )
+        return self.config.cluster_id
+
+    def outcome(
+        self,
+        started_at: datetime,
+        *,
+        backup_id: str = "",
+        fates: tuple[LocationFate, ...] = (),
+        plain_bytes: int = 0,
+        stages: tuple[StageTiming, ...] = (),
+        locations: Locations | None = None,
+    ) -> JobOutcome:
+        """The outcome of a job that succeeded."""
+        return JobOutcome(
+            kind=self.request.kind,
+            started_at=started_at,
+            finished_at=self.clock.now(),
+            success=True,
+            backup_id=backup_id,
+            fates=fates,
+            plain_bytes=plain_bytes,
+            stages=stages,
+            storage=tuple(
+                use
+                for location in (locations.opened if locations else ())
+                for use in location.usage.uses()
+            ),
+        )
+
+
+def build_engine(config: RunnerConfig) -> Engine:
+    """Make the engine that the configuration names."""
+    spec = config.backup.spec
+    engine = registry.get(spec.database_type)
+    engine.init(
+        InitOptions(
+            namespace=config.backup.metadata.namespace,
+            name=config.backup.metadata.name,
+            spec=getattr(spec, spec.database_type),
+            resolve=config.resolve,
+            environ=os.environ,
+            version=spec.database_version,
+        )
+    )
+    return engine
+
+
+def log_for(config: RunnerConfig) -> None:
+    """Say in every record whose it is, and none of the configuration's secrets."""
+    configure(
+        redact=Redactor(config.redactions),
+        constant={
+            "namespace": config.backup.metadata.namespace,
+            "name": config.backup.metadata.name,
+            "engine": config.backup.spec.database_type,
+        },
+    )
+
+
+def configured_database(config: RunnerConfig) -> str:
+    """The database that is backed up, by its own name."""
+    spec = config.backup.spec
+    return str(getattr(spec, spec.database_type).database)

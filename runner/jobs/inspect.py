@@ -1,0 +1,152 @@
+"""A look at every location: is it usable, what is there, what did a dead job leave.
+
+Runs when the runner starts, after a job that died without a word, and now and
+then, so that metrics and the schedule know the past from the bucket itself.
+Every other job ends with the same look.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from attrs import Factory, evolve, frozen
+
+from controller.api.errors import BackupError
+from runner.inspection import Inspection
+from runner.jobs.environment import JobEnvironment, JobFailure
+from runner.jobs.record import read_state
+from runner.locations import Location, Locations
+from runner.logging import kv
+from runner.outcome import JobOutcome, LocationFate, LocationState
+from runner.repository.catalogue import Listing
+from runner.repository.state import RunnerState
+
+log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class _Look:
+    """One location, looked at; `listing` is None where that failed."""
+
+    state: LocationState
+    listing: Listing | None = None
+    memory: RunnerState = Factory(RunnerState)
+
+
+def run_inspect(job: JobEnvironment) -> JobOutcome:
+    """Look at every location; one that is down fails nothing.
+
+    Uploads below our own prefix are aborted: when this runs, no other job of
+    this runner is under way.
+    """
+    started_at = job.clock.now()
+    with job.locations() as locations:
+        if job.config.cluster_id:
+            for location in locations.opened:
+                _abort_orphans(location, job.config.cluster_id)
+        inspection = inspect(job, locations)
+        outcome = job.outcome(
+            started_at,
+            fates=tuple(
+                LocationFate(
+                    name=state.name, ok=state.healthy, reason=state.reason, message=state.message
+                )
+                for state in inspection.states
+            ),
+            locations=locations,
+        )
+    if not any(fate.ok for fate in outcome.fates):
+        problems = "; ".join(f"{fate.name}: {fate.message}" for fate in outcome.fates)
+        raise JobFailure(BackupError(f"no location is usable: {problems}"), outcome)
+    return outcome
+
+
+def inspect(job: JobEnvironment, locations: Locations) -> Inspection:
+    """Look, and tell the parent what was found."""
+    now = job.clock.now()
+    looks = [_Look(state=_unusable(name, error, now)) for name, error in locations.failed] + [
+        _look(job, location, now) for location in locations.opened
+    ]
+    inspection = _together(looks, now)
+    job.events.inspection(inspection)
+    return inspection
+
+
+def _abort_orphans(location: Location, cluster_id: str) -> None:
+    try:
+        location.catalogue.claim(cluster_id)
+        aborted = location.storage.abort_stale_uploads(location.layout.data)
+    except BackupError as error:
+        log.warning("orphaned uploads not aborted", extra=kv(error=str(error)))
+        return
+    if aborted:
+        log.info("orphaned uploads aborted", extra=kv(location=location.name, count=aborted))
+
+
+def _look(job: JobEnvironment, location: Location, now: datetime) -> _Look:
+    memory = RunnerState()
+    try:
+        if job.config.cluster_id:
+            location.catalogue.claim(job.config.cluster_id)
+        listing = location.catalogue.list(update_index=bool(job.config.cluster_id))
+        memory = read_state(location)
+    except BackupError as error:
+        return _Look(state=_unusable(location.name, error, now))
+    return _Look(state=_state(location.name, listing, memory, now), listing=listing, memory=memory)
+
+
+def _state(name: str, listing: Listing, memory: RunnerState, now: datetime) -> LocationState:
+    backups = listing.backups
+    unreadable = ", ".join(one.id for one in listing.unreadable)
+    return LocationState(
+        name=name,
+        healthy=not unreadable,
+        reason="UnreadableBackups" if unreadable else "",
+        message=f"not readable by this version: {unreadable}" if unreadable else "",
+        checked_at=now,
+        stored_backups=len(backups),
+        stored_bytes=sum(backup.stored_bytes for backup in backups),
+        last_backup_at=backups[-1].started_at if backups else None,
+        oldest_restorable_at=min((one.coverage_start for one in backups), default=None),
+        newest_restorable_at=max((one.coverage_end for one in backups), default=None),
+        last_verified_at=memory.verified.at if memory.verified else None,
+        last_verification_ok=memory.verified.ok if memory.verified else None,
+    )
+
+
+def _unusable(name: str, error: BackupError, now: datetime) -> LocationState:
+    return LocationState(
+        name=name, healthy=False, reason=error.reason, message=str(error), checked_at=now
+    )
+
+
+def _together(looks: list[_Look], now: datetime) -> Inspection:
+    newest = {
+        backup.id: backup.started_at
+        for look in looks
+        if look.listing
+        for backup in look.listing.backups
+    }
+    inspection = Inspection(
+        at=now, states=tuple(look.state for look in looks), stored_backups=len(newest)
+    )
+    if newest:
+        newest_id = max(newest, key=lambda one: (newest[one], one))
+        inspection = evolve(inspection, newest_id=newest_id, newest_at=newest[newest_id])
+    # Locations remember what they were told; one that was down knows less. The latest wins.
+    last: dict[str, JobOutcome] = {}
+    for look in looks:
+        for kind, outcome in look.memory.last.items():
+            if kind not in last or outcome.finished_at > last[kind].finished_at:
+                last[kind] = outcome
+                if kind == "backup":
+                    inspection = evolve(
+                        inspection, consecutive_failures=look.memory.consecutive_failures
+                    )
+    verified = [look.memory.verified.at for look in looks if look.memory.verified]
+    return evolve(
+        inspection,
+        last=tuple(last[kind] for kind in sorted(last)),
+        last_verified_at=max(verified, default=None),
+    )

@@ -1,0 +1,101 @@
+"""Retention's effects: one location at a time, the manifest first, never without a reason."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+
+from controller.api.errors import BackupError
+from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
+from runner.jobs.inspect import inspect
+from runner.locations import Location
+from runner.logging import kv
+from runner.outcome import JobOutcome, LocationFate
+from runner.repository.catalogue import Listing
+from runner.repository.layout import parse_backup_id
+from runner.retention.policy import Candidate, Decision, decide, policy_of
+
+log = logging.getLogger(__name__)
+
+#: Data without a manifest is somebody's backup under way until no job can be that old.
+_SWEEP_MARGIN = timedelta(hours=24)
+
+
+def candidates(listing: Listing) -> Iterable[Candidate]:
+    """What retention looks at: readable committed backups. Others are never dropped."""
+    for backup in listing.backups:
+        yield Candidate(id=backup.id, started_at=backup.started_at, labels=backup.labels)
+
+
+def prune_location(job: JobEnvironment, location: Location, cluster_id: str) -> Decision:
+    """Apply the policy to one location, then sweep what interrupted jobs left.
+
+    Raises: ForeignOwner, StorageUnavailable, AccessDenied.
+    """
+    location.catalogue.claim(cluster_id)
+    decision = _decide(job, location)
+    for verdict in decision.drop:
+        location.catalogue.remove(parse_backup_id(verdict.id))
+        log.info(
+            "backup pruned",
+            extra=kv(
+                location=location.name, backup_id=verdict.id, reason="; ".join(verdict.reasons)
+            ),
+        )
+    grace = job.config.backup.spec.timeout + _SWEEP_MARGIN
+    for backup_id in location.catalogue.sweep_orphans(job.clock.now(), grace):
+        log.info(
+            "data without a manifest deleted",
+            extra=kv(location=location.name, backup_id=backup_id),
+        )
+    return decision
+
+
+def run_prune(job: JobEnvironment) -> JobOutcome:
+    """Prune, or say what would be pruned; reports every backup with its reasons."""
+    started_at = job.clock.now()
+    errors: list[BackupError] = []
+    fates = []
+    with job.locations() as locations:
+        for name, error in locations.failed:
+            fates.append(failed_fate(name, error))
+            errors.append(error)
+        for location in locations.opened:
+            try:
+                if job.request.dry_run:
+                    decision = _decide(job, location)
+                else:
+                    decision = prune_location(job, location, job.cluster_id())
+            except BackupError as error:
+                fates.append(failed_fate(location.name, error))
+                errors.append(error)
+            else:
+                fates.append(LocationFate(name=location.name, ok=True))
+                job.events.report(location.name, _rows(decision, dry_run=job.request.dry_run))
+        if not job.request.dry_run and not job.request.location:
+            inspect(job, locations)
+        outcome = job.outcome(started_at, fates=tuple(fates), locations=locations)
+    if errors:
+        raise JobFailure(errors[0], outcome)
+    return outcome
+
+
+def _decide(job: JobEnvironment, location: Location) -> Decision:
+    listing = location.catalogue.list(update_index=not job.request.dry_run)
+    for unreadable in listing.unreadable:
+        job.events.warning(
+            f"location {location.name}: backup {unreadable.id} is not readable and stays: "
+            f"{unreadable.problem}"
+        )
+    return decide(candidates(listing), policy_of(job.config.backup.spec), job.clock.now())
+
+
+def _rows(decision: Decision, *, dry_run: bool) -> list[dict[str, object]]:
+    gone = "would drop" if dry_run else "dropped"
+    rows: list[dict[str, object]] = [
+        {"id": one.id, "verdict": verdict, "reasons": list(one.reasons)}
+        for verdict, verdicts in (("keep", decision.keep), (gone, decision.drop))
+        for one in verdicts
+    ]
+    return sorted(rows, key=lambda row: str(row["id"]), reverse=True)

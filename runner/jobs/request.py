@@ -1,0 +1,87 @@
+"""What a job is asked to do: values that travel as JSON to the child."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from attrs import asdict, frozen
+
+from controller.api.errors import FormatError
+from runner.outcome import JobKind
+
+
+@frozen(kw_only=True)
+class RestoreOptions:
+    """Which backup, from where, into what.
+
+    Args:
+        at: the newest backup whose coverage starts at or before it; aware.
+        name: a backup's id; exactly one of the two is given.
+        location: only from this one; empty means the first that works.
+        database: target; empty means the database of the configuration.
+    """
+
+    at: datetime | None = None
+    name: str = ""
+    location: str = ""
+    database: str = ""
+    replace: bool = False
+    owners: bool = True
+    dry_run: bool = False
+
+
+@frozen(kw_only=True)
+class JobRequest:
+    """One job.
+
+    Args:
+        scheduled: by the scheduler, not by a person.
+        restore: of a RESTORE.
+        name: backup id of a VERIFY; empty means the newest.
+        everything: a VERIFY of all backups.
+        location: of a VERIFY or PRUNE; empty means all.
+        dry_run: of a PRUNE.
+        lost: of an INSPECT: the outcome of a job that died without one.
+    """
+
+    kind: JobKind
+    scheduled: bool = False
+    restore: RestoreOptions | None = None
+    name: str = ""
+    everything: bool = False
+    location: str = ""
+    dry_run: bool = False
+    lost: Mapping[str, Any] | None = None
+
+
+def encode_request(request: JobRequest) -> bytes:
+    def plain(_: object, __: object, value: object) -> object:
+        return value.value if isinstance(value, JobKind) else value
+
+    return orjson.dumps(asdict(request, value_serializer=plain))
+
+
+def decode_request(raw: bytes | Mapping[str, Any]) -> JobRequest:
+    """Read a request; raises FormatError for anything but what `encode_request` writes."""
+    try:
+        fields = dict(orjson.loads(raw) if isinstance(raw, bytes) else raw)
+        fields["kind"] = JobKind(fields["kind"])
+        restore = fields.get("restore")
+        if restore is not None:
+            restore = dict(restore)
+            if restore.get("at") is not None:
+                restore["at"] = _time(restore["at"])
+            fields["restore"] = RestoreOptions(**restore)
+        return JobRequest(**fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"not a job request: {error}") from error
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time needs an offset")
+    return moment.astimezone(UTC)

@@ -1,0 +1,263 @@
+"""A restore: choose a backup, look before touching anything, restore, move on only for storage."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from attrs import evolve, frozen
+
+from controller.api.errors import (
+    BackupError,
+    IntegrityError,
+    NotRestorable,
+    PreflightFailed,
+    RetriableError,
+    TerminalError,
+    UsageError,
+)
+from engines.interface import Engine, Purpose, Restored, Target
+from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
+from runner.jobs.request import RestoreOptions
+from runner.locations import Location, Locations
+from runner.outcome import JobOutcome, LocationFate
+from runner.pipeline.restore import BackupSource
+from runner.repository.index import Summary
+from runner.repository.layout import BackupId, parse_backup_id
+from runner.repository.manifest import Manifest
+from runner.wording import age_text, bytes_text, time_text
+
+#: A clock that is ahead of the caller's by less is not "the future".
+_CLOCK_SKEW = timedelta(seconds=60)
+
+
+@frozen(kw_only=True)
+class Choice:
+    """Which backup, and the locations that hold it, in the order to try them."""
+
+    backup: Summary
+    locations: tuple[Location, ...]
+
+
+def run_restore(job: JobEnvironment) -> JobOutcome:
+    """Restore one backup, or only say how.
+
+    Raises: NotRestorable, UsageError, PreflightFailed; what the engine raises.
+    """
+    started_at = job.clock.now()
+    options = job.request.restore
+    if options is None:
+        raise UsageError("a restore needs --at or --name")
+    engine = job.engine()
+    target = Target(
+        database=options.database or job.database(),
+        replace=options.replace,
+        owners=options.owners,
+        parallel=job.config.backup.spec.runner.parallelism,
+        label=secrets.token_hex(4),
+    )
+    with job.locations() as locations:
+        choice = choose(job, locations, options)
+        return _Restore(job, engine, target, choice, started_at).run(dry_run=options.dry_run)
+
+
+def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -> Choice:
+    """Find the backup that the request asks for.
+
+    Raises: NotRestorable, which names the nearest possibilities.
+    """
+    job.events.stage("choose")
+    holders: dict[BackupId, list[Location]] = {}
+    backups: dict[BackupId, Summary] = {}
+    for name, error in locations.failed:
+        job.events.warning(f"location {name} is not usable: {error}")
+    asked = 0
+    last_error: BackupError | None = None
+    for location in locations.opened:
+        try:
+            listing = location.catalogue.list()
+        except BackupError as error:
+            last_error = error
+            job.events.warning(
+                f"location {location.name} cannot be listed, a newer backup in it is not "
+                f"considered: {error}"
+            )
+            continue
+        asked += 1
+        for unreadable in listing.unreadable:
+            job.events.warning(
+                f"location {location.name}: {unreadable.id} is not readable: {unreadable.problem}"
+            )
+        for backup in listing.backups:
+            backups.setdefault(backup.id, backup)
+            holders.setdefault(backup.id, []).append(location)
+    if not asked:
+        raise last_error or NotRestorable("no location is usable")
+    found = (
+        _by_name(options.name, backups)
+        if options.name
+        else newest_at_or_before(options.at, list(backups.values()), job.clock.now())
+    )
+    return Choice(backup=found, locations=tuple(holders[found.id]))
+
+
+def newest_at_or_before(at: datetime | None, backups: Sequence[Summary], now: datetime) -> Summary:
+    """The newest backup whose coverage starts at or before `at`; never a later one.
+
+    Raises: UsageError for a time in the future; NotRestorable.
+    """
+    if at is None:
+        raise UsageError("a restore needs --at or --name")
+    if at > now + _CLOCK_SKEW:
+        raise UsageError(
+            f"--at {time_text(at)} is in the future (it is {time_text(now)}): leave out what "
+            "has not happened, or check the offset"
+        )
+    if not backups:
+        raise NotRestorable("there is no backup here yet")
+    ordered = sorted(backups, key=lambda backup: (backup.coverage_start, backup.id))
+    found = [backup for backup in ordered if backup.coverage_start <= at]
+    if not found:
+        oldest = ordered[0]
+        raise NotRestorable(
+            f"no backup is as old as {time_text(at)}: the oldest is {oldest.id}, of "
+            f"{time_text(oldest.coverage_start)}. Restore that one with --name {oldest.id}"
+        )
+    return found[-1]
+
+
+def _by_name(text: str, backups: dict[BackupId, Summary]) -> Summary:
+    backup_id = parse_backup_id(text)
+    if backup_id in backups:
+        return backups[backup_id]
+    nearest = sorted(backups, key=lambda other: (other > backup_id, other), reverse=True)[:3]
+    nearby = ", ".join(sorted(nearest)) or "there are none"
+    raise NotRestorable(f"there is no backup {backup_id}; the newest others: {nearby}")
+
+
+class _Restore:
+    """One chosen backup into one target."""
+
+    def __init__(
+        self,
+        job: JobEnvironment,
+        engine: Engine,
+        target: Target,
+        choice: Choice,
+        started_at: datetime,
+    ) -> None:
+        self._job = job
+        self._engine = engine
+        self._target = target
+        self._choice = choice
+        self._started_at = started_at
+        self._fates: list[LocationFate] = []
+
+    def run(self, *, dry_run: bool) -> JobOutcome:
+        """Try the locations in turn until one gave everything.
+
+        Only a fault in reading moves on: the engine's contract is that the
+        target is then as it was. An error of the engine itself ends it.
+        """
+        last: BackupError | None = None
+        for location in self._choice.locations:
+            try:
+                return self._from(location, dry_run=dry_run)
+            except _SourceFailed as failure:
+                last = failure.error
+                self._fates.append(failed_fate(location.name, last))
+                self._job.events.warning(f"location {location.name}: {last}; trying the next")
+        raise JobFailure(
+            last or NotRestorable("no location holds the backup"), self._outcome(location=None)
+        )
+
+    def _from(self, location: Location, *, dry_run: bool) -> JobOutcome:
+        manifest, source = self._open(location)
+        facts = manifest.facts
+        if facts.engine != self._job.config.backup.spec.database_type:
+            raise TerminalError(
+                f"backup {manifest.id} is of {facts.engine}, this object is of "
+                f"{self._job.config.backup.spec.database_type}"
+            )
+        self._job.events.report("plan", self._plan(location, manifest))
+        self._job.events.stage("preflight")
+        problems = self._engine.preflight(
+            self._job.context, purpose=Purpose.RESTORE, facts=facts, target=self._target
+        )
+        if problems:
+            raise PreflightFailed(problems)
+        if dry_run:
+            return self._outcome(location)
+        self._job.events.started("restore", backupId=manifest.id, location=location.name)
+        try:
+            restored = self._engine.restore_backup(
+                source, facts, self._job.context, target=self._target
+            )
+        except BackupError as error:
+            if source.error is not None and not self._job.context.cancelled.is_set():
+                raise _SourceFailed(source.error) from error
+            raise
+        self._tell(restored)
+        return self._outcome(location, manifest=manifest)
+
+    def _open(self, location: Location) -> tuple[Manifest, BackupSource]:
+        read = 0
+
+        def count(size: int) -> None:
+            nonlocal read
+            read += size
+
+        try:
+            manifest = location.catalogue.manifest(self._choice.backup.id)
+            source = location.source(manifest, on_bytes=count)
+        except (RetriableError, IntegrityError, TerminalError) as error:
+            raise _SourceFailed(error) from error
+        self._job.events.count(lambda: {"plainBytes": read, "totalBytes": manifest.plain_bytes})
+        return manifest, source
+
+    def _plan(self, location: Location, manifest: Manifest) -> list[dict[str, object]]:
+        facts = manifest.facts
+        now = self._job.clock.now()
+        into = self._target.database
+        if self._target.replace:
+            into += " (the existing one is kept under a dated name)"
+        rows = {
+            "backup": manifest.id,
+            "state of": f"{time_text(facts.coverage.start)}, "
+            f"{age_text(now - facts.coverage.start)} ago",
+            "database": f"{facts.database} ({facts.engine} {facts.server_version})",
+            "from": location.name,
+            "into": into,
+            "data": f"{bytes_text(manifest.plain_bytes)}, {bytes_text(manifest.stored_bytes)} "
+            "to download",
+        }
+        return [{"what": what, "value": value} for what, value in rows.items()]
+
+    def _tell(self, restored: Restored) -> None:
+        rows: list[dict[str, object]] = [{"what": "restored", "value": restored.database}]
+        if restored.kept_as:
+            rows.append({"what": "former database kept as", "value": restored.kept_as})
+        rows += [{"what": what, "value": count} for what, count in sorted(restored.counts.items())]
+        self._job.events.report("restored", rows)
+        for warning in restored.warnings:
+            self._job.events.warning(warning)
+
+    def _outcome(self, location: Location | None, manifest: Manifest | None = None) -> JobOutcome:
+        fates = list(self._fates)
+        if location is not None:
+            fates.append(LocationFate(name=location.name, ok=True))
+        outcome = self._job.outcome(
+            self._started_at, backup_id=self._choice.backup.id, fates=tuple(fates)
+        )
+        return evolve(outcome, plain_bytes=manifest.plain_bytes) if manifest else outcome
+
+
+class _SourceFailed(Exception):
+    """Reading this location's copy failed; another one may be whole."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = (
+            error if isinstance(error, BackupError) else BackupError(f"unexpected: {error}")
+        )

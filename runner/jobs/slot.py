@@ -1,0 +1,183 @@
+"""Single flight: at most one job runs, and everybody may listen to it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from attrs import frozen
+
+from controller.api.errors import BackupError, BusyError
+from runner.clock import Clock
+from runner.jobs.events import Event
+from runner.jobs.process import JobLimits, JobProcess, JobResult
+from runner.jobs.request import JobRequest
+from runner.logging import kv
+from runner.outcome import JobKind
+from runner.pipeline.pipe import Pipe
+from runner.wording import age_text
+
+log = logging.getLogger(__name__)
+
+#: Events a listener may lag behind; then it is dropped, the job never waits for it.
+_LISTENER_EVENTS = 1000
+
+
+@frozen(kw_only=True, eq=False)
+class RunningJob:
+    """The job that runs now."""
+
+    request: JobRequest
+    started_at: datetime
+    process: JobProcess
+
+    def describe(self, now: datetime) -> str:
+        who = "scheduled " if self.request.scheduled else ""
+        return f"a {who}{self.request.kind.value} runs since {age_text(now - self.started_at)}"
+
+
+class JobSlot:
+    """Runs jobs one at a time, each in a thread that watches its process.
+
+    Args:
+        limits: of a kind of job, asked at its start.
+        on_start, on_event, on_end: called in the job's thread, `on_end` last.
+    Threads: any may call; `_lock` guards `_running`, `_listeners`, `_last`,
+    `_thread` and `_closed`; no callback is called under it.
+    """
+
+    def __init__(
+        self,
+        config: Path,
+        clock: Clock,
+        limits: Callable[[JobKind], JobLimits],
+        *,
+        on_start: Callable[[JobRequest, datetime], None],
+        on_event: Callable[[Event], None],
+        on_end: Callable[[JobRequest, JobResult], None],
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._limits = limits
+        self._on_start = on_start
+        self._on_event = on_event
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._running: RunningJob | None = None
+        self._listeners: list[Pipe[Event]] = []
+        self._last: Event | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def running(self) -> RunningJob | None:
+        with self._lock:
+            return self._running
+
+    @property
+    def progress(self) -> Event | None:
+        """The running job's last event."""
+        with self._lock:
+            return self._last if self._running else None
+
+    def start(self, request: JobRequest, listener: Pipe[Event] | None = None) -> None:
+        """Start a job; `listener` gets every event of it and is closed after its end.
+
+        Raises: BusyError, which names the job that runs.
+        """
+        job = RunningJob(
+            request=request,
+            started_at=self._clock.now(),
+            process=JobProcess(
+                request,
+                self._config,
+                self._limits(request.kind),
+                on_event=self._spread,
+                clock=self._clock,
+            ),
+        )
+        with self._lock:
+            if self._closed:
+                raise BusyError("the runner is shutting down: try again in its successor")
+            if self._running is not None:
+                busy = self._running.describe(self._clock.now())
+                raise BusyError(f"{busy}: wait, or end it with `runner cancel`")
+            self._running = job
+            self._last = None
+            self._listeners = [listener] if listener else []
+            self._thread = threading.Thread(
+                target=self._run, args=(job,), name=f"job-{request.kind.value}"
+            )
+        self._thread.start()
+
+    def wait_for_look(self, timeout_s: float) -> None:
+        """Let a look at the locations end first: nobody shall be told that it is in the way."""
+        running = self.running
+        if running is not None and running.request.kind is JobKind.INSPECT:
+            self.join(timeout_s)
+
+    def cancel(self, cause: BackupError | None = None) -> bool:
+        """End the running job; False if there is none."""
+        running = self.running
+        if running is None:
+            return False
+        running.process.cancel(cause)
+        return True
+
+    def close(self) -> None:
+        """Start nothing any more."""
+        with self._lock:
+            self._closed = True
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait until no job runs; False after the timeout."""
+        with self._lock:
+            thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(timeout_s)
+        return not thread.is_alive()
+
+    def _run(self, job: RunningJob) -> None:
+        self._on_start(job.request, job.started_at)
+        result = job.process.run()
+        log.info(
+            "job finished",
+            extra=kv(
+                kind=job.request.kind.value,
+                backup_id=result.outcome.backup_id,
+                duration_s=round(result.outcome.duration_s, 3),
+                reason=result.outcome.reason,
+                error=result.outcome.message,
+                exit_status=result.exit_code,
+            ),
+        )
+        with self._lock:
+            listeners, self._listeners = self._listeners, []
+            self._running = None
+        self._on_end(job.request, result)
+        for listener in listeners:
+            listener.put(result.event(), timeout_s=0)
+            listener.close()
+
+    def _spread(self, event: Event) -> None:
+        self._on_event(event)
+        with self._lock:
+            self._last = event
+            listeners = list(self._listeners)
+        for listener in listeners:
+            try:
+                kept = listener.put(event, timeout_s=0)
+            except BackupError:
+                kept = False
+            if not kept:
+                with self._lock:
+                    self._listeners.remove(listener)
+                listener.abort(BusyError("the listener does not keep up"))
+
+
+def new_listener() -> Pipe[Event]:
+    return Pipe(_LISTENER_EVENTS)

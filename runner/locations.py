@@ -1,0 +1,155 @@
+"""The locations of a configuration, opened: each a storage, a catalogue and its keys."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from attrs import frozen
+
+from controller.api.errors import BackupError, ObjectNotFound, UsageError
+from controller.api.secrets import Secret, SecretValue
+from controller.api.v1 import BackupLocation, ObjectMeta
+from engines.interface import StreamName
+from runner.config import RunnerConfig
+from runner.crypto import age
+from runner.pipeline.restore import BackupSource, ObjectToRead, StreamToRead
+from runner.repository.catalogue import Catalogue
+from runner.repository.keys import MAX_KEY_FILE_BYTES, Keyring
+from runner.repository.layout import Layout, parse_backup_id
+from runner.repository.manifest import EncryptionKind, Manifest, ManifestStream
+from runner.storage.base import Storage
+from runner.storage.registry import open_storage
+from runner.storage.usage import UsageMeter
+
+
+@frozen(kw_only=True, eq=False)
+class Location:
+    """One open location of one owner."""
+
+    name: str
+    storage: Storage
+    catalogue: Catalogue
+    keyring: Keyring
+    usage: UsageMeter
+
+    @property
+    def layout(self) -> Layout:
+        return self.catalogue.layout
+
+    def identity(self, manifest: Manifest) -> age.Identity | None:
+        """The key of a backup's streams; None of one that is not encrypted.
+
+        Raises: NoKey, ObjectNotFound, FormatError, StorageUnavailable.
+        """
+        if manifest.encryption.kind is EncryptionKind.NONE:
+            return None
+        key_file = self.catalogue.read_small(
+            self.layout.key_file(manifest.id), limit_bytes=MAX_KEY_FILE_BYTES
+        )
+        return self.keyring.unwrap(key_file, manifest.encryption)
+
+    def source(
+        self, manifest: Manifest, *, on_bytes: Callable[[int], None] = lambda _: None
+    ) -> BackupSource:
+        """Open a backup for reading; its key is unwrapped now, nothing else is read."""
+        streams = [self._stream_to_read(manifest, stream) for stream in manifest.streams]
+        return BackupSource(
+            self.storage, streams, identity=self.identity(manifest), on_bytes=on_bytes
+        )
+
+    def _stream_to_read(self, manifest: Manifest, stream: ManifestStream) -> StreamToRead:
+        return StreamToRead(
+            name=StreamName(stream.name),
+            plain_bytes=stream.plain_bytes,
+            plain_sha256=stream.plain_sha256,
+            objects=tuple(
+                ObjectToRead(
+                    key=self.layout.data_object(manifest.id, stored.name),
+                    size_bytes=stored.size_bytes,
+                    sha256=stored.sha256,
+                )
+                for stored in stream.objects
+            ),
+        )
+
+
+@frozen(kw_only=True)
+class Locations:
+    """All configured locations: those that opened, and why the others did not."""
+
+    opened: tuple[Location, ...]
+    failed: tuple[tuple[str, BackupError], ...]
+
+    def chosen(self, name: str) -> Locations:
+        """The one of that name, or all for an empty one.
+
+        Raises: UsageError, which names the locations that there are.
+        """
+        if not name:
+            return self
+        one = Locations(
+            opened=tuple(location for location in self.opened if location.name == name),
+            failed=tuple(failure for failure in self.failed if failure[0] == name),
+        )
+        if not one.opened and not one.failed:
+            names = [location.name for location in self.opened] + [name for name, _ in self.failed]
+            raise UsageError(f"no location is named {name!r}; there are: {', '.join(names)}")
+        return one
+
+
+@contextmanager
+def open_locations(
+    config: RunnerConfig, stop: threading.Event | None = None
+) -> Iterator[Locations]:
+    """Open every location of the class; one that cannot be opened stops no other.
+
+    Args:
+        stop: ends waits between the tries of a storage call.
+    """
+    opened: list[Location] = []
+    failed: list[tuple[str, BackupError]] = []
+    metadata = config.backup.metadata
+    for spec in config.storage.backup_locations:
+        try:
+            opened.append(_open(spec, metadata, config.resolve, stop))
+        except BackupError as error:
+            failed.append((spec.name, error))
+    try:
+        yield Locations(opened=tuple(opened), failed=tuple(failed))
+    finally:
+        for location in opened:
+            location.storage.close()
+
+
+def _open(
+    spec: BackupLocation,
+    owner: ObjectMeta,
+    resolve: Callable[[SecretValue], Secret],
+    stop: threading.Event | None,
+) -> Location:
+    usage = UsageMeter(spec.name)
+    storage = open_storage(spec, resolve, meter=usage, stop=stop)
+    layout = Layout(prefix=spec.storage_prefix, namespace=owner.namespace, name=owner.name)
+    return Location(
+        name=spec.name,
+        storage=storage,
+        catalogue=Catalogue(storage, layout),
+        keyring=Keyring(spec, resolve),
+        usage=usage,
+    )
+
+
+def find_manifest(
+    locations: Sequence[Location], backup_id: str
+) -> Iterator[tuple[Location, Manifest | BackupError]]:
+    """Ask each location for one backup; those that do not have it are left out."""
+    wanted = parse_backup_id(backup_id)
+    for location in locations:
+        try:
+            yield location, location.catalogue.manifest(wanted)
+        except ObjectNotFound:
+            continue
+        except BackupError as error:
+            yield location, error

@@ -1,0 +1,347 @@
+"""The runner's small parent: schedule, control socket, HTTP, fence, reports.
+
+Every job runs in a child process, so the parent loads no driver and no SDK,
+stays small and survives whatever happens to a job.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from attrs import frozen
+
+from controller.api import codec
+from controller.api.errors import BackupError, BusyError, Cancelled
+from runner import config as runner_config
+from runner.clock import Clock
+from runner.control import ControlServer
+from runner.httpd import Endpoints, HttpServer
+from runner.inspection import Inspection
+from runner.jobs.events import Event
+from runner.jobs.process import JobLimits, JobResult
+from runner.jobs.request import JobRequest
+from runner.jobs.slot import JobSlot
+from runner.logging import kv
+from runner.metrics import CONTENT_TYPE, RunnerIdentity, RunnerMetrics
+from runner.outcome import JobKind, JobOutcome, Result
+from runner.ports import Fence, StatusSink
+from runner.reports import Reports
+from runner.schedule import schedule_of
+from runner.scheduler import Scheduler
+from runner.version import version
+
+log = logging.getLogger(__name__)
+
+#: The scheduler is asked at least this often: the wall clock may jump.
+_TICK_S = 20.0
+#: Between two looks at the locations while nothing else happens.
+_INSPECT_EVERY_S = 3600.0
+#: A look at the locations is short; a dead location must not hold it longer.
+_INSPECT_LIMITS = JobLimits(deadline_s=600.0, stall_s=300.0)
+_JOIN_S = 40.0
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What the environment says, apart from the configuration.
+
+    Args:
+        listen: as LISTEN, for metrics and probes.
+        grace_s: how long a running job may go on after SIGTERM; below the
+            pod's terminationGracePeriodSeconds.
+    """
+
+    config: Path
+    listen: str
+    control_socket: Path
+    grace_s: float
+
+
+class Parent:
+    """One runner.
+
+    Threads: the scheduler's loop is the caller of `run`; jobs, control clients
+    and HTTP have their own. `_lock` guards `_scheduler`, `_config`,
+    `_inspected_mono` and `_wanted`; no callback and no I/O happens under it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: runner_config.RunnerConfig,
+        clock: Clock,
+        fence: Fence,
+        status: StatusSink,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._fence = fence
+        self._lock = threading.Lock()
+        self._config = config
+        started_at = clock.now()
+        metadata = config.backup.metadata
+        self.metrics = RunnerMetrics(
+            RunnerIdentity(
+                name=metadata.name,
+                namespace=metadata.namespace,
+                engine=config.backup.spec.database_type,
+                version=version(),
+            ),
+            started_at=started_at,
+        )
+        self._reports = Reports(status, self.metrics)
+        self._scheduler: Scheduler | None = None
+        self._inspected_mono = float("-inf")
+        self._problem = ""
+        self._slot = JobSlot(
+            settings.config,
+            clock,
+            self._limits,
+            on_start=self._job_started,
+            on_event=self._job_event,
+            on_end=self._job_ended,
+        )
+        self._control = ControlServer(settings.control_socket, self._slot, self.status)
+        self._http = HttpServer(
+            settings.listen,
+            Endpoints(
+                metrics=self.metrics.render,
+                metrics_type=CONTENT_TYPE,
+                health=self._health,
+                readiness=self._ready,
+            ),
+        )
+        self._wake = threading.Event()
+        self._alive_mono = clock.monotonic()
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        return self._http.address
+
+    def run(self, stop: threading.Event, now: threading.Event) -> None:
+        """Run until `stop`; a running job gets its grace, less once `now` is set.
+
+        Args:
+            stop: SIGTERM or Ctrl-C. now: a second signal: end the job at once.
+        """
+        closing = threading.Event()
+        self._http.bind()
+        threads = [threading.Thread(target=self._http.run, args=(closing,), name="http")]
+        threads[0].start()
+        try:
+            # Probes are answered while another runner still holds the fence; commands are not.
+            if self._fence.acquire(stop):
+                self._control.bind()
+                threads.append(
+                    threading.Thread(target=self._control.run, args=(closing,), name="control")
+                )
+                threads[1].start()
+                log.info("runner started", extra=kv(address=":".join(map(str, self.http_address))))
+                self._loop(stop)
+                self._shut_down(now)
+        finally:
+            closing.set()
+            for thread in reversed(threads):
+                thread.join(_JOIN_S)
+            self._fence.release()
+        log.info("runner stopped")
+
+    def step(self) -> float:
+        """Do what is due; returns the seconds until the next step."""
+        self._alive_mono = self._clock.monotonic()
+        self._reload()
+        request = self._due()
+        if request is not None:
+            try:
+                self._slot.start(request)
+            except BusyError:
+                log.debug("a job was due while another one runs")
+        return self._pause_s()
+
+    def status(self) -> Mapping[str, object]:
+        """What `runner status` prints."""
+        running = self._slot.running
+        now = self._clock.now()
+        with self._lock:
+            config = self._config
+            scheduler = self._scheduler
+        return {
+            "namespace": config.backup.metadata.namespace,
+            "name": config.backup.metadata.name,
+            "version": version(),
+            "running": running.describe(now) if running else "",
+            "progress": self._slot.progress,
+            "nextBackupAt": scheduler.next_backup_at(now) if scheduler else None,
+            "problem": self._problem,
+            "warnings": list(config.warnings),
+            "status": codec.encode(self._reports.status),
+        }
+
+    # -- the loop -------------------------------------------------------------
+
+    def _loop(self, stop: threading.Event) -> None:
+        waker = threading.Thread(target=self._wake_on, args=(stop,), name="stop-waker")
+        waker.start()
+        while not stop.is_set():
+            pause_s = self.step()
+            self._wake.wait(pause_s)
+            self._wake.clear()
+        waker.join()
+
+    def _wake_on(self, stop: threading.Event) -> None:
+        stop.wait()
+        self._wake.set()
+
+    def _shut_down(self, now: threading.Event) -> None:
+        """No new job; the running one may finish within its grace, else it is ended cleanly."""
+        self._slot.close()
+        deadline_mono = self._clock.monotonic() + self._settings.grace_s
+        while not self._slot.join(0.2):
+            if now.is_set() or self._clock.monotonic() > deadline_mono:
+                self._slot.cancel(Cancelled("the runner is shutting down"))
+                self._slot.join()
+
+    def _due(self) -> JobRequest | None:
+        if self._slot.running is not None:
+            return None
+        with self._lock:
+            scheduler = self._scheduler
+            looked_s_ago = self._clock.monotonic() - self._inspected_mono
+            if scheduler is None or looked_s_ago > _INSPECT_EVERY_S:
+                self._inspected_mono = self._clock.monotonic()
+                return JobRequest(kind=JobKind.INSPECT, scheduled=True)
+            kind = scheduler.due(self._clock.now())
+        return None if kind is None else JobRequest(kind=kind, scheduled=True)
+
+    def _pause_s(self) -> float:
+        with self._lock:
+            scheduler = self._scheduler
+            now = self._clock.now()
+            next_at = scheduler.next_at(now) if scheduler else None
+        if next_at is None or self._slot.running is not None:
+            return _TICK_S
+        return min(_TICK_S, max(0.1, (next_at - now).total_seconds()))
+
+    def _reload(self) -> None:
+        """Take a changed configuration; a wrong one is reported, and fails the next job."""
+        try:
+            config = runner_config.load(self._settings.config)
+        except BackupError as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                log.error("configuration not usable", extra=kv(error=str(error)))
+            return
+        self._problem = ""
+        now = self._clock.now()
+        with self._lock:
+            if config.digest == self._config.digest:
+                return
+            self._config = config
+            if self._scheduler is not None:
+                self._scheduler.reload(schedule_of(config.backup), now)
+        log.info("configuration reloaded")
+        self.metrics.keep_locations(one.name for one in config.storage.backup_locations)
+        self._show_schedule()
+
+    def _limits(self, kind: JobKind) -> JobLimits:
+        if kind is JobKind.INSPECT:
+            return _INSPECT_LIMITS
+        with self._lock:
+            spec = self._config.backup.spec
+        return JobLimits(
+            deadline_s=spec.timeout.total_seconds(), stall_s=spec.stall_timeout.total_seconds()
+        )
+
+    # -- what jobs tell ---------------------------------------------------------
+
+    def _job_started(self, request: JobRequest, started_at: datetime) -> None:
+        with self._lock:
+            if self._scheduler is not None and request.kind is not JobKind.INSPECT:
+                self._scheduler.started(request.kind, started_at)
+        self._fence.busy_until(self._limits(request.kind).deadline_s)
+        if request.kind is not JobKind.INSPECT:
+            self.metrics.job_started(request.kind)
+            self._reports.job_started(request, started_at)
+
+    def _job_event(self, event: Event) -> None:
+        if event["event"] == "inspection":
+            self._inspected(codec.decode(Inspection, event["inspection"]))
+
+    def _job_ended(self, request: JobRequest, result: JobResult) -> None:
+        self._fence.busy_until(None)
+        if request.kind is not JobKind.INSPECT:
+            self.metrics.job_finished(result.outcome)
+            self._reports.job_finished(request, result.outcome)
+        with self._lock:
+            if self._scheduler is None:
+                # Not even the first look worked: start from nothing rather than not at all.
+                self._scheduler = self._first_scheduler(None)
+            elif request.kind is not JobKind.INSPECT:
+                self._scheduler.finished(success=result.outcome.success)
+        if result.lost and request.kind is not JobKind.INSPECT:
+            self._clean_up_after(result.outcome)
+        self._show_schedule()
+        self._wake.set()
+
+    def _clean_up_after(self, lost: JobOutcome) -> None:
+        """Take back what a killed job left, and record what it could not."""
+        request = JobRequest(kind=JobKind.INSPECT, scheduled=True, lost=codec.encode(lost))
+        try:
+            self._slot.start(request)
+        except BusyError:
+            log.info("clean-up after a lost job left to the next look")
+
+    def _inspected(self, inspection: Inspection) -> None:
+        with self._lock:
+            self._inspected_mono = self._clock.monotonic()
+            if self._scheduler is None:
+                self._scheduler = self._first_scheduler(inspection)
+                self.metrics.resume(
+                    inspection.last, consecutive_failures=inspection.consecutive_failures
+                )
+        self._reports.inspected(inspection)
+        self._show_schedule()
+
+    def _first_scheduler(self, inspection: Inspection | None) -> Scheduler:
+        attempts = [inspection.newest_at] if inspection and inspection.newest_at else []
+        if inspection:
+            attempts += [
+                outcome.started_at
+                for outcome in inspection.last
+                if outcome.kind is JobKind.BACKUP and outcome.result is not Result.CANCELLED
+            ]
+        return Scheduler(
+            schedule_of(self._config.backup),
+            now=self._clock.now(),
+            last_attempt_at=max(attempts, default=None),
+            has_backup=bool(inspection and inspection.stored_backups),
+            last_verified_at=inspection.last_verified_at if inspection else None,
+        )
+
+    def _show_schedule(self) -> None:
+        now = self._clock.now()
+        with self._lock:
+            scheduler = self._scheduler
+            if scheduler is None:
+                return
+            next_at = scheduler.next_backup_at(now)
+            interval = scheduler.expected_interval(now)
+            suspended = scheduler.schedule.suspend
+        self.metrics.set_schedule(next_at=next_at, interval=interval, suspended=suspended)
+        self._reports.next_backup(next_at)
+
+    # -- probes -----------------------------------------------------------------
+
+    def _health(self) -> tuple[bool, Mapping[str, object]]:
+        silent_s = self._clock.monotonic() - self._alive_mono
+        return silent_s < 10 * _TICK_S, {"schedulerSilentSeconds": round(silent_s, 1)}
+
+    def _ready(self) -> tuple[bool, Mapping[str, object]]:
+        with self._lock:
+            looked = self._scheduler is not None
+        problem = self._problem or ("" if looked else "the locations were not looked at yet")
+        return not problem, {"problem": problem}

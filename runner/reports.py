@@ -1,0 +1,137 @@
+"""Turns what jobs tell into the object's status; pure state, behind a lock."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+
+from attrs import evolve
+
+from controller.api.status import (
+    AttemptSummary,
+    BackupSummary,
+    DatabaseBackupStatus,
+    LocationStatus,
+    RestoreSummary,
+    VerificationSummary,
+)
+from runner.inspection import Inspection
+from runner.jobs.request import JobRequest
+from runner.metrics import RunnerMetrics
+from runner.outcome import JobKind, JobOutcome, LocationState
+from runner.ports import StatusSink
+
+
+class Reports:
+    """Keeps the runner's part of the status, and hands each change on.
+
+    Threads: any may call. `_lock` guards `_status`; the sink and the metrics
+    are called outside of it.
+    """
+
+    def __init__(self, sink: StatusSink, metrics: RunnerMetrics) -> None:
+        self._sink = sink
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._status = DatabaseBackupStatus()
+
+    @property
+    def status(self) -> DatabaseBackupStatus:
+        with self._lock:
+            return self._status
+
+    def job_started(self, request: JobRequest, started_at: datetime) -> None:
+        if request.kind is JobKind.BACKUP:
+            self._change(last_attempt=AttemptSummary(started_at=started_at))
+
+    def job_finished(self, request: JobRequest, outcome: JobOutcome) -> None:
+        if outcome.kind is JobKind.BACKUP:
+            self._change(last_attempt=_attempt(outcome))
+        elif outcome.kind is JobKind.RESTORE and request.restore and not request.restore.dry_run:
+            self._change(
+                last_restore=RestoreSummary(
+                    backup_id=outcome.backup_id,
+                    database=request.restore.database,
+                    started_at=outcome.started_at,
+                    finished_at=outcome.finished_at,
+                    succeeded=outcome.success,
+                    message=outcome.message,
+                )
+            )
+        elif outcome.kind is JobKind.VERIFY:
+            self._change(last_verification=_verification(outcome))
+
+    def inspected(self, inspection: Inspection) -> None:
+        """Success comes from the bucket: what is stored is what was backed up."""
+        self._metrics.set_stored(count=inspection.stored_backups, newest_at=inspection.newest_at)
+        for state in inspection.states:
+            self._metrics.set_location(state)
+        newest = None
+        if inspection.newest_at is not None:
+            newest = BackupSummary(
+                id=inspection.newest_id,
+                started_at=inspection.newest_at,
+                locations=tuple(
+                    state.name
+                    for state in inspection.states
+                    if state.last_backup_at == inspection.newest_at
+                ),
+            )
+        oldest = [one.oldest_restorable_at for one in inspection.states if one.oldest_restorable_at]
+        latest = [one.newest_restorable_at for one in inspection.states if one.newest_restorable_at]
+        remembered = {outcome.kind: outcome for outcome in inspection.last}
+        changes: dict[str, object] = {
+            "last_backup": newest,
+            "stored_backups": inspection.stored_backups,
+            "oldest_backup_at": min(oldest, default=None),
+            "recoverable_from": min(oldest, default=None),
+            "recoverable_until": max(latest, default=None),
+            "locations": tuple(_location(state) for state in inspection.states),
+        }
+        status = self.status
+        if status.last_attempt is None and JobKind.BACKUP in remembered:
+            changes["last_attempt"] = _attempt(remembered[JobKind.BACKUP])
+        if status.last_verification is None and JobKind.VERIFY in remembered:
+            changes["last_verification"] = _verification(remembered[JobKind.VERIFY])
+        self._change(**changes)
+
+    def next_backup(self, next_at: datetime | None) -> None:
+        if self.status.next_backup_at != next_at:
+            self._change(next_backup_at=next_at)
+
+    def _change(self, **changes: object) -> None:
+        with self._lock:
+            self._status = status = evolve(self._status, **changes)  # type: ignore[arg-type]  # by name
+        self._sink.report(status)
+
+
+def _attempt(outcome: JobOutcome) -> AttemptSummary:
+    return AttemptSummary(
+        started_at=outcome.started_at,
+        finished_at=outcome.finished_at,
+        succeeded=outcome.success,
+        reason=outcome.reason,
+        message=outcome.message,
+    )
+
+
+def _verification(outcome: JobOutcome) -> VerificationSummary:
+    return VerificationSummary(
+        backup_id=outcome.backup_id,
+        finished_at=outcome.finished_at,
+        succeeded=outcome.success,
+        message=outcome.message,
+    )
+
+
+def _location(state: LocationState) -> LocationStatus:
+    return LocationStatus(
+        name=state.name,
+        healthy=state.healthy,
+        reason=state.reason,
+        message=state.message,
+        stored_backups=state.stored_backups,
+        oldest_backup_at=state.oldest_restorable_at,
+        newest_backup_at=state.last_backup_at,
+        last_verified_at=state.last_verified_at,
+    )

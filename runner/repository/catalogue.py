@@ -1,0 +1,273 @@
+"""The backups of one owner in one location, as its listing says.
+
+The bucket is the only catalogue. `_manifests/` is listed each time; the index
+spares reading every manifest anew and is believed entry by entry, only where
+the listing shows the same object. Deleting it costs time, nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from attrs import frozen
+
+from controller.api.errors import (
+    BackupError,
+    ForeignOwner,
+    FormatError,
+    IntegrityError,
+    ObjectExists,
+    ObjectNotFound,
+)
+from runner.logging import kv
+from runner.repository.index import Index, IndexEntry, Summary
+from runner.repository.layout import BackupId, Layout
+from runner.repository.manifest import (
+    MAX_MANIFEST_BYTES,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+)
+from runner.repository.owner import OwnerRecord, decode_owner, encode_owner
+from runner.storage.base import ObjectInfo, Storage
+
+log = logging.getLogger(__name__)
+
+#: Manifests fetched at once when the index does not have them.
+_FETCHES = 16
+#: Index, owner and state are small; a larger one is not ours.
+_MAX_RECORD_BYTES = 64 * 1024**2
+
+
+@frozen(kw_only=True)
+class Unreadable:
+    """A committed backup whose manifest this version cannot read: kept, never touched."""
+
+    id: BackupId
+    problem: str
+
+
+@frozen(kw_only=True)
+class Listing:
+    """All committed backups, the oldest first by their own start."""
+
+    backups: tuple[Summary, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+class Catalogue:
+    """Reads and changes what one location holds of one owner.
+
+    Threads: not thread-safe; made once per job and location.
+    """
+
+    def __init__(self, storage: Storage, layout: Layout) -> None:
+        self._storage = storage
+        self._layout = layout
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def list(self, *, update_index: bool = False) -> Listing:
+        """List every committed backup.
+
+        Args:
+            update_index: write what was missing into the index; best effort.
+        Raises: StorageUnavailable, AccessDenied. One bad manifest fails nothing.
+        """
+        present = self._committed()
+        known = self._read_index()
+        entries = {
+            backup_id: entry
+            for backup_id, entry in known.items()
+            if backup_id in present and entry.describes(present[backup_id])
+        }
+        fetched, unreadable = self._fetch(
+            [info for backup_id, info in present.items() if backup_id not in entries]
+        )
+        if update_index and (fetched or len(entries) != len(known)):
+            self._write_index({**entries, **fetched})
+        entries.update(fetched)
+        backups = sorted(
+            (entry.summary for entry in entries.values()),
+            key=lambda summary: (summary.started_at, summary.id),
+        )
+        return Listing(backups=tuple(backups), unreadable=tuple(unreadable))
+
+    def manifest(self, backup_id: BackupId) -> Manifest:
+        """Read one backup's manifest.
+
+        Raises: ObjectNotFound, FormatError.
+        """
+        try:
+            raw = self._read(self._layout.manifest(backup_id), MAX_MANIFEST_BYTES)
+        except ObjectNotFound as error:
+            raise ObjectNotFound(f"there is no backup {backup_id} here") from error
+        manifest = decode_manifest(raw)
+        if manifest.id != backup_id:
+            raise FormatError(f"the manifest of {backup_id} says that it is {manifest.id}")
+        owner = manifest.owner
+        if (owner.namespace, owner.name) != (self._layout.namespace, self._layout.name):
+            raise FormatError(
+                f"backup {backup_id} belongs to {owner.namespace}/{owner.name}: it was copied here"
+            )
+        return manifest
+
+    def commit(self, manifest: Manifest) -> ObjectInfo:
+        """Make the backup exist: its manifest, last and create-only."""
+        return self._storage.put_new(self._layout.manifest(manifest.id), encode_manifest(manifest))
+
+    def remove(self, backup_id: BackupId) -> None:
+        """Delete a backup: the manifest first, so that half a deletion is no backup."""
+        self._storage.delete([self._layout.manifest(backup_id)])
+        self.discard(backup_id)
+
+    def discard(self, backup_id: BackupId) -> None:
+        """Delete the data of a backup that has no manifest.
+
+        Raises: ObjectExists if it has one: that is not ours to discard.
+        """
+        try:
+            self._storage.stat(self._layout.manifest(backup_id))
+        except ObjectNotFound:
+            folder = self._layout.backup_data(backup_id)
+            self._storage.delete([info.key for info in self._storage.list(folder)])
+        else:
+            raise ObjectExists(f"backup {backup_id} is committed: its data stays")
+
+    def sweep_orphans(self, now: datetime, grace: timedelta) -> Sequence[BackupId]:
+        """Finish interrupted deletions and failed backups: data without a manifest.
+
+        Args:
+            grace: data whose newest object is younger stays: its backup may be
+                under way in another runner. Longer than any job may take.
+        """
+        newest: dict[BackupId, datetime] = {}
+        for info in self._storage.list(self._layout.data):
+            backup_id = self._layout.backup_id_of_data(info.key)
+            if backup_id is not None:
+                newest[backup_id] = max(newest.get(backup_id, info.modified_at), info.modified_at)
+        committed = self._committed()
+        orphans = [
+            backup_id
+            for backup_id, modified_at in sorted(newest.items())
+            if backup_id not in committed and now - modified_at > grace
+        ]
+        for backup_id in orphans:
+            self.discard(backup_id)
+        return orphans
+
+    def owner(self) -> OwnerRecord | None:
+        """Which cluster writes here; None where nobody did yet."""
+        try:
+            raw = self._read(self._layout.owner, _MAX_RECORD_BYTES)
+        except ObjectNotFound:
+            return None
+        return decode_owner(raw)
+
+    def claim(self, cluster_id: str) -> None:
+        """Make sure that this cluster may write and prune here.
+
+        Raises: ForeignOwner when another one does.
+        """
+        record = self.owner()
+        if record is None:
+            try:
+                self._storage.put_new(
+                    self._layout.owner, encode_owner(OwnerRecord(cluster_id=cluster_id))
+                )
+            except ObjectExists:
+                record = self.owner()
+            else:
+                return
+        if record is None or record.cluster_id != cluster_id:
+            other = record.cluster_id if record else "unknown"
+            raise ForeignOwner(
+                f"cluster {other} writes backups of {self._layout.namespace}/{self._layout.name} "
+                f"here and this is cluster {cluster_id}. If that cluster is gone, run "
+                "`runner adopt`; if not, give this class another bucket or storagePrefix"
+            )
+
+    def adopt(self, cluster_id: str) -> OwnerRecord | None:
+        """Take over writing; returns who wrote before."""
+        before = self.owner()
+        self._storage.put(self._layout.owner, encode_owner(OwnerRecord(cluster_id=cluster_id)))
+        return before
+
+    def read_small(self, key: str, *, limit_bytes: int = _MAX_RECORD_BYTES) -> bytes:
+        """A whole small object.
+
+        Raises: ObjectNotFound; FormatError if it is larger than ours ever are.
+        """
+        return self._read(key, limit_bytes)
+
+    def write_small(self, key: str, data: bytes) -> None:
+        self._storage.put(key, data)
+
+    def _committed(self) -> dict[BackupId, ObjectInfo]:
+        found = {}
+        for info in self._storage.list(self._layout.manifests):
+            backup_id = self._layout.backup_id_of_manifest(info.key)
+            if backup_id is not None:
+                found[backup_id] = info
+        return found
+
+    def _fetch(
+        self, infos: Sequence[ObjectInfo]
+    ) -> tuple[dict[BackupId, IndexEntry], Iterable[Unreadable]]:
+        found: dict[BackupId, IndexEntry] = {}
+        unreadable: list[Unreadable] = []
+        with ThreadPoolExecutor(_FETCHES, thread_name_prefix="manifest") as pool:
+            for result in pool.map(self._fetch_one, infos):
+                if isinstance(result, IndexEntry):
+                    found[result.summary.id] = result
+                elif result is not None:
+                    unreadable.append(result)
+        return found, unreadable
+
+    def _fetch_one(self, info: ObjectInfo) -> IndexEntry | Unreadable | None:
+        backup_id = self._layout.backup_id_of_manifest(info.key)
+        if backup_id is None:
+            return None
+        try:
+            manifest = self.manifest(backup_id)
+        except ObjectNotFound:
+            return None  # pruned since it was listed
+        except IntegrityError as error:
+            return Unreadable(id=backup_id, problem=str(error))
+        return IndexEntry.of(info, manifest)
+
+    def _read(self, key: str, limit_bytes: int) -> bytes:
+        chunks = []
+        count = 0
+        stream = self._storage.open_stream(key)
+        try:
+            for chunk in stream:
+                count += len(chunk)
+                if count > limit_bytes:
+                    raise FormatError(f"{key} is larger than {limit_bytes} bytes: not one of ours")
+                chunks.append(chunk)
+        finally:
+            close = getattr(stream, "close", None)
+            if close is not None:
+                close()
+        return b"".join(chunks)
+
+    def _read_index(self) -> dict[BackupId, IndexEntry]:
+        try:
+            return Index.decode(self.read_small(self._layout.index))
+        except ObjectNotFound:
+            return {}
+        except BackupError as error:
+            log.warning("index not usable, reading every manifest", extra=kv(error=str(error)))
+            return {}
+
+    def _write_index(self, entries: dict[BackupId, IndexEntry]) -> None:
+        try:
+            self._storage.put(self._layout.index, Index.encode(entries))
+        except BackupError as error:
+            log.warning("index not written", extra=kv(error=str(error)))

@@ -1,0 +1,64 @@
+"""What a restarted runner wants to know and the manifests do not say.
+
+Best effort and per location: losing it costs a metric until the next job. What
+was backed up is always read from the manifests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import orjson
+from attrs import Factory, evolve, frozen
+
+from controller.api import codec
+from controller.api.errors import FormatError, InvalidSpec
+from runner.outcome import JobKind, JobOutcome
+
+
+@frozen(kw_only=True)
+class Verified:
+    """The last verification of this location."""
+
+    at: datetime
+    ok: bool
+    backup_id: str = ""
+
+
+@frozen(kw_only=True)
+class RunnerState:
+    """The last job of each kind, and how often backups failed since the last success."""
+
+    last: Mapping[str, JobOutcome] = Factory(dict)
+    last_success_at: datetime | None = None
+    consecutive_failures: int = 0
+    verified: Verified | None = None
+
+    def after(self, outcome: JobOutcome, location: str) -> RunnerState:
+        """The state after a job, as `location` keeps it."""
+        state = evolve(self, last={**self.last, outcome.kind.value: outcome})
+        if outcome.kind is JobKind.BACKUP:
+            if outcome.success:
+                return evolve(state, consecutive_failures=0, last_success_at=outcome.finished_at)
+            return evolve(state, consecutive_failures=self.consecutive_failures + 1)
+        if outcome.kind is JobKind.VERIFY:
+            for fate in outcome.fates:
+                if fate.name == location:
+                    verified = Verified(
+                        at=outcome.finished_at, ok=fate.ok, backup_id=outcome.backup_id
+                    )
+                    return evolve(state, verified=verified)
+        return state
+
+
+def encode_state(state: RunnerState) -> bytes:
+    return orjson.dumps(codec.encode(state))
+
+
+def decode_state(raw: bytes) -> RunnerState:
+    """Read a state; raises FormatError."""
+    try:
+        return codec.decode(RunnerState, orjson.loads(raw))
+    except (ValueError, InvalidSpec) as error:
+        raise FormatError(f"the state is not readable: {error}") from error
