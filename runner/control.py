@@ -4,7 +4,8 @@ A client connects, sends one JSON line and gets JSON lines until the end. Who
 may open the socket may do everything: its directory is ours alone (0700). A
 client that goes away, or never reads, changes nothing for the job.
 
-    {"verb": "start", "request": {...}, "detach": false}   events, then the outcome
+    {"verb": "start", "request": {...}, "detach": false,     events, then the outcome
+     "wait": true}
     {"verb": "status"}                                     one line
     {"verb": "cancel"}                                     one line
 """
@@ -26,6 +27,7 @@ from runner.jobs.events import Event
 from runner.jobs.request import JobRequest, decode_request, encode_request
 from runner.jobs.slot import JobSlot, new_listener
 from runner.logging import kv
+from runner.outcome import JobKind
 from runner.pipeline.pipe import Pipe
 from runner.rundir import own_directory
 
@@ -36,6 +38,8 @@ _MAX_REQUEST_BYTES = 64 * 1024
 #: A client that connects and says nothing, or that stops reading, is cut off.
 _CLIENT_TIMEOUT_S = 30.0
 _CLIENTS = 16
+#: Between two lines to a client that waits for its turn.
+_WAIT_LINE_S = 5.0
 
 
 class RunnerNotRunning(RetriableError):
@@ -123,9 +127,9 @@ class ControlServer:
 
     def _start(self, client: socket.socket, message: Mapping[str, Any]) -> None:
         listener: Pipe[Event] | None = None if message.get("detach") else new_listener()
-        self._slot.wait_for_look(_CLIENT_TIMEOUT_S)
         try:
-            self._slot.start(decode_request(message.get("request") or {}), listener)
+            request = decode_request(message.get("request") or {})
+            self._wait_and_start(client, request, listener, wait=bool(message.get("wait")))
         except BackupError as error:
             _send(client, _refusal(error))
             return
@@ -140,6 +144,33 @@ class ControlServer:
             listener.abort(BusyError("the client went away"))
             raise
 
+    def _wait_and_start(
+        self,
+        client: socket.socket,
+        request: JobRequest,
+        listener: Pipe[Event] | None,
+        *,
+        wait: bool,
+    ) -> None:
+        """Start a job, after the one that runs if the client wants to wait.
+
+        A look at the locations is always waited for: it is short, and nobody's business.
+        """
+        told = ""
+        while True:
+            try:
+                self._slot.start(request, listener)
+            except BusyError as error:
+                running = self._slot.running
+                if running is None or not (wait or running.request.kind is JobKind.INSPECT):
+                    raise
+                if running.request.kind is not JobKind.INSPECT and told != str(error):
+                    told = str(error)
+                _send(client, {"event": "waiting", "message": told})
+                self._slot.join(_WAIT_LINE_S)
+            else:
+                return
+
 
 class ControlClient:
     """Talks to a runner from another process."""
@@ -147,14 +178,22 @@ class ControlClient:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def start(self, request: JobRequest, *, detach: bool = False) -> Iterator[Event]:
+    def start(
+        self, request: JobRequest, *, detach: bool = False, wait: bool = True
+    ) -> Iterator[Event]:
         """Start a job and give its events; with `detach` ends after it was accepted.
 
-        Raises: RunnerNotRunning.
+        Args:
+            wait: for the job that runs; False is refused then.
+        Raises: RunnerNotRunning, Refused.
         """
-        return self._ask(
-            {"verb": "start", "request": orjson.loads(encode_request(request)), "detach": detach}
-        )
+        message = {
+            "verb": "start",
+            "request": orjson.loads(encode_request(request)),
+            "detach": detach,
+            "wait": wait,
+        }
+        return self._ask(message)
 
     def status(self) -> Event:
         return next(self._ask({"verb": "status"}))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, ObjectNotFound, UsageError
+from controller.api.errors import BackupError, ObjectNotFound, StorageUnavailable, UsageError
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import BackupLocation, ObjectMeta
 from engines.interface import StreamName
@@ -22,6 +24,11 @@ from runner.repository.manifest import EncryptionKind, Manifest, ManifestStream
 from runner.storage.base import Storage
 from runner.storage.registry import open_storage
 from runner.storage.usage import UsageMeter
+
+T = TypeVar("T")
+
+#: How long a look at a location may take; listings of 10,000 backups take seconds.
+ANSWER_S = 90.0
 
 
 @frozen(kw_only=True, eq=False)
@@ -139,6 +146,43 @@ def _open(
         keyring=Keyring(spec, resolve),
         usage=usage,
     )
+
+
+def ask_each(
+    locations: Sequence[Location], ask: Callable[[Location], T], *, limit_s: float
+) -> dict[str, T | BackupError]:
+    """Ask all locations at once; who has not answered in time has failed.
+
+    A location that hangs costs `limit_s` and nothing else: its thread is left
+    behind, and what it finds out later is dropped.
+
+    Returns: by the location's name, its answer or its error.
+    """
+    answers: dict[str, T | BackupError] = {}
+    defects: list[Exception] = []
+
+    def run(location: Location) -> None:
+        try:
+            answers[location.name] = ask(location)
+        except BackupError as error:
+            answers[location.name] = error
+        except Exception as error:  # noqa: BLE001 - thread top: raised below
+            defects.append(error)
+
+    threads = [
+        threading.Thread(target=run, args=(location,), name=f"ask-{location.name}", daemon=True)
+        for location in locations
+    ]
+    for thread in threads:
+        thread.start()
+    deadline_mono = time.monotonic() + limit_s
+    for thread in threads:
+        thread.join(max(0.0, deadline_mono - time.monotonic()))
+    if defects:
+        raise defects[0]
+    silent = StorageUnavailable(f"no answer for {limit_s:.0f} s")
+    found = dict(answers)
+    return {location.name: found.get(location.name, silent) for location in locations}
 
 
 def find_manifest(

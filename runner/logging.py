@@ -86,7 +86,9 @@ class Redactor:
             if len(lines) > 1:
                 texts.update(line for line in lines if len(line) >= _SHORTEST_LINE)
             if len(secret) >= _SHORTEST_SECRET:
-                texts.add(secret)
+                # As it is, and as it stands in a list's or an exception's repr, or in JSON.
+                quoted = orjson.dumps(secret).decode()
+                texts.update((secret, repr(secret)[1:-1], quoted[1:-1]))
         return texts
 
 
@@ -117,8 +119,7 @@ class JsonFormatter(logging.Formatter):
             return value
         if isinstance(value, list | tuple):
             return [self._clean(item) for item in value]
-        # Lone surrogates (undecodable bytes of a child's stderr) are not JSON.
-        return self._redact(str(value)).encode("utf-8", "backslashreplace").decode()
+        return _printable(self._redact(str(value)))
 
 
 class PlainFormatter(logging.Formatter):
@@ -139,7 +140,7 @@ class PlainFormatter(logging.Formatter):
         text = " ".join(words)
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return self._redact(text)
+        return _printable(self._redact(text))
 
 
 def configure(
@@ -170,6 +171,11 @@ def configure(
     root.setLevel(wanted if wanted in LEVELS else "INFO")
     if wanted not in LEVELS:
         logging.getLogger(__name__).warning("unknown log level", extra=kv(reason="LOG_LEVEL"))
+
+
+def _printable(text: str) -> str:
+    """Escape lone surrogates, as undecodable bytes of a child's stderr become."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _timestamp(seconds: float) -> str:

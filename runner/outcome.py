@@ -9,20 +9,14 @@ ignored, a wrong type is a FormatError. No field carries a secret.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+import math
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_args, get_origin
 
-import attrs
-import orjson
 from attrs import field, frozen
-from cattrs import Converter, transform_error
-from cattrs.errors import BaseValidationError
 
-from controller.api.errors import FormatError
+from controller.api.bounds import Between
 
-_T = TypeVar("_T")
-_Value = TypeVar("_Value", "JobOutcome", "LocationState")
+_not_negative = Between(0, math.inf)
 
 
 class JobKind(enum.Enum):
@@ -57,11 +51,6 @@ def _to_utc(moment: datetime | None) -> datetime | None:
     if moment.tzinfo is None:
         raise ValueError("a time needs an offset")
     return moment.astimezone(UTC)
-
-
-def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{attribute.name} must be >= 0")
 
 
 @frozen(kw_only=True)
@@ -174,89 +163,3 @@ class LocationState:
     newest_restorable_at: datetime | None = field(default=None, converter=_to_utc)
     last_verified_at: datetime | None = field(default=None, converter=_to_utc)
     last_verification_ok: bool | None = None
-
-
-def _strict(kind: type[_T]) -> Callable[[object, object], _T]:
-    """Take a `kind` as it is; the library's own hooks would convert almost anything."""
-
-    def take(raw: object, _: object) -> _T:
-        if type(raw) is not kind:
-            raise TypeError(f"expected {kind.__name__}, got {type(raw).__name__}")
-        return raw
-
-    return take
-
-
-def _take_float(raw: object, _: object) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
-        raise TypeError(f"expected a number, got {type(raw).__name__}")
-    return float(raw)
-
-
-def _take_time(raw: object, _: object) -> datetime:
-    if not isinstance(raw, str):
-        raise TypeError(f"expected a time, got {type(raw).__name__}")
-    return datetime.fromisoformat(raw)
-
-
-def _is_tuple(kind: object) -> bool:
-    return get_origin(kind) is tuple
-
-
-def _build_converter() -> Converter:
-    converter = Converter()
-    for kind in (str, int, bool):
-        converter.register_structure_hook(kind, _strict(kind))
-    converter.register_structure_hook(float, _take_float)
-    converter.register_structure_hook(datetime, _take_time)
-    converter.register_unstructure_hook(datetime, lambda moment: moment.isoformat())
-
-    @converter.register_structure_hook_factory(_is_tuple)
-    def _(kind: type[tuple[Any, ...]]) -> Callable[[object, object], tuple[Any, ...]]:
-        item = get_args(kind)[0]
-
-        def take(raw: object, _: object) -> tuple[Any, ...]:
-            if not isinstance(raw, list | tuple):
-                raise TypeError(f"expected a list, got {type(raw).__name__}")
-            return tuple(converter.structure(one, item) for one in raw)
-
-        return take
-
-    return converter
-
-
-class OutcomeCodec:
-    """JobOutcome and LocationState to JSON and back; strict about types.
-
-    Made once and handed on. Thread-safe.
-    """
-
-    def __init__(self) -> None:
-        self._converter = _build_converter()
-
-    def to_dict(self, value: JobOutcome | LocationState) -> dict[str, Any]:
-        """Plain values only: times are RFC 3339 in UTC, names as in Python."""
-        plain: dict[str, Any] = self._converter.unstructure(value)
-        return plain
-
-    def to_json(self, value: JobOutcome | LocationState) -> bytes:
-        """One line without its end."""
-        return orjson.dumps(self.to_dict(value))
-
-    def outcome(self, raw: object) -> JobOutcome:
-        """Read a JobOutcome from JSON text or from plain values. Raises FormatError."""
-        return self._read(raw, JobOutcome)
-
-    def location(self, raw: object) -> LocationState:
-        """Read a LocationState from JSON text or from plain values. Raises FormatError."""
-        return self._read(raw, LocationState)
-
-    def _read(self, raw: object, kind: type[_Value]) -> _Value:
-        try:
-            plain = orjson.loads(raw) if isinstance(raw, bytes | str) else raw
-            return self._converter.structure(plain, kind)
-        except BaseValidationError as error:
-            problems = "; ".join(transform_error(error, path=kind.__name__))
-            raise FormatError(problems) from error
-        except (ValueError, TypeError) as error:
-            raise FormatError(f"{kind.__name__}: {error}") from error

@@ -213,7 +213,8 @@ class Parent:
             looked_s_ago = self._clock.monotonic() - self._inspected_mono
             if scheduler is None or looked_s_ago > _INSPECT_EVERY_S:
                 self._inspected_mono = self._clock.monotonic()
-                return JobRequest(kind=JobKind.INSPECT, scheduled=True)
+                first = scheduler is None
+                return JobRequest(kind=JobKind.INSPECT, scheduled=True, abort_orphans=first)
             kind = scheduler.due(self._clock.now())
         return None if kind is None else JobRequest(kind=kind, scheduled=True)
 
@@ -289,7 +290,9 @@ class Parent:
 
     def _clean_up_after(self, lost: JobOutcome) -> None:
         """Take back what a killed job left, and record what it could not."""
-        request = JobRequest(kind=JobKind.INSPECT, scheduled=True, lost=codec.encode(lost))
+        request = JobRequest(
+            kind=JobKind.INSPECT, scheduled=True, abort_orphans=True, lost=codec.encode(lost)
+        )
         try:
             self._slot.start(request)
         except BusyError:

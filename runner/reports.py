@@ -25,7 +25,7 @@ from runner.ports import StatusSink
 class Reports:
     """Keeps the runner's part of the status, and hands each change on.
 
-    Threads: any may call. `_lock` guards `_status`; the sink and the metrics
+    Threads: any may call. `_lock` guards `_status` and `_known`; the sink and the metrics
     are called outside of it.
     """
 
@@ -34,6 +34,7 @@ class Reports:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._status = DatabaseBackupStatus()
+        self._known: dict[str, LocationState] = {}
 
     @property
     def status(self) -> DatabaseBackupStatus:
@@ -63,8 +64,12 @@ class Reports:
 
     def inspected(self, inspection: Inspection) -> None:
         """Success comes from the bucket: what is stored is what was backed up."""
-        self._metrics.set_stored(count=inspection.stored_backups, newest_at=inspection.newest_at)
-        for state in inspection.states:
+        states = self._with_last_known(inspection.states)
+        if any(state.healthy for state in inspection.states):
+            self._metrics.set_stored(
+                count=inspection.stored_backups, newest_at=inspection.newest_at
+            )
+        for state in states:
             self._metrics.set_location(state)
         newest = None
         if inspection.newest_at is not None:
@@ -72,13 +77,11 @@ class Reports:
                 id=inspection.newest_id,
                 started_at=inspection.newest_at,
                 locations=tuple(
-                    state.name
-                    for state in inspection.states
-                    if state.last_backup_at == inspection.newest_at
+                    state.name for state in states if state.last_backup_at == inspection.newest_at
                 ),
             )
-        oldest = [one.oldest_restorable_at for one in inspection.states if one.oldest_restorable_at]
-        latest = [one.newest_restorable_at for one in inspection.states if one.newest_restorable_at]
+        oldest = [one.oldest_restorable_at for one in states if one.oldest_restorable_at]
+        latest = [one.newest_restorable_at for one in states if one.newest_restorable_at]
         remembered = {outcome.kind: outcome for outcome in inspection.last}
         changes: dict[str, object] = {
             "last_backup": newest,
@@ -86,7 +89,7 @@ class Reports:
             "oldest_backup_at": min(oldest, default=None),
             "recoverable_from": min(oldest, default=None),
             "recoverable_until": max(latest, default=None),
-            "locations": tuple(_location(state) for state in inspection.states),
+            "locations": tuple(_location(state) for state in states),
         }
         status = self.status
         if status.last_attempt is None and JobKind.BACKUP in remembered:
@@ -98,6 +101,24 @@ class Reports:
     def next_backup(self, next_at: datetime | None) -> None:
         if self.status.next_backup_at != next_at:
             self._change(next_backup_at=next_at)
+
+    def _with_last_known(self, states: tuple[LocationState, ...]) -> tuple[LocationState, ...]:
+        """Of a location that cannot be listed now, what was known stays, and its problem is new."""
+        with self._lock:
+            merged = []
+            for state in states:
+                known = self._known.get(state.name)
+                if not state.healthy and not state.stored_backups and known is not None:
+                    state = evolve(  # noqa: PLW2901 - the same location
+                        known,
+                        healthy=False,
+                        reason=state.reason,
+                        message=state.message,
+                        checked_at=state.checked_at,
+                    )
+                merged.append(state)
+            self._known = {state.name: state for state in merged}
+        return tuple(merged)
 
     def _change(self, **changes: object) -> None:
         with self._lock:

@@ -51,7 +51,7 @@ class Schedule:
 
 
 def schedule_of(backup: DatabaseBackup) -> Schedule:
-    """Read the schedule of an object; the cron wins over the interval (COMPAT)."""
+    """Read the schedule of an object; the cron wins over the interval, as in the Go original."""
     spec = backup.spec
     schedule = Schedule(
         zone=UTC if spec.time_zone == "UTC" else ZoneInfo(spec.time_zone),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from controller.api.cron import read_cron
 from controller.api.errors import InvalidSpec, Problem
@@ -34,11 +34,16 @@ _FIELDS_OF_STORAGE = {
 _OVER_TLS = {"storage_use_ssl", "storage_insecure_skip_verify", "ca_bundle"}
 
 
-def refuse_broken_rules(value: Any) -> None:
-    """Raise InvalidSpec with what the rules of the value's type find."""
-    problems = [problem for rule in type(value).RULES for problem in rule(value)]
-    if problems:
-        raise InvalidSpec(problems)
+class Checked:
+    """A type whose RULES hold for every value of it."""
+
+    __slots__ = ()
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    def __attrs_post_init__(self) -> None:
+        problems = [problem for rule in self.RULES for problem in rule(self)]
+        if problems:
+            raise InvalidSpec(problems)
 
 
 # -- BackupLocation ----------------------------------------------------------

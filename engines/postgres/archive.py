@@ -218,12 +218,11 @@ def by_hand(facts: BackupFacts) -> list[str]:
     PGHOST, PGUSER and PGPASSWORD say where.
     """
     database = facts.database
-    quoted = shlex.quote(database)
     conninfo = "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
     into = f"--exit-on-error --dbname={shlex.quote(conninfo)}"
     lines = [
-        '# The file "globals" (JSON) holds the roles with their attributes and memberships, and the'
-        " database's owner, privileges, locale and settings; no passwords.",
+        '# The file "globals" (JSON) holds the roles with their attributes and memberships,',
+        "# and the database's owner, privileges, locale and settings; no passwords.",
         "# Roles that the database refers to; one that exists already says so and is kept:",
     ]
     for key in facts.needs:
@@ -243,5 +242,5 @@ def by_hand(facts: BackupFacts) -> list[str]:
         lines.append(f"pg_restore {into} --section=pre-data {SCHEMA}")
         lines += [f"pg_restore {into} {name}" for name in data_streams(facts)]
         lines.append(f"pg_restore {into} --section=post-data {SCHEMA}")
-    lines.append(f"vacuumdb --analyze-in-stages {quoted}")
+    lines.append(f"vacuumdb --analyze-in-stages --dbname={shlex.quote(conninfo)}")
     return lines

@@ -70,8 +70,8 @@ def _unreadable(session: Session, me: roles.Ourselves, major: int) -> list[Probl
         cure = f"GRANT pg_read_all_data TO {who};"
     else:
         cure = " ".join(
-            f"GRANT USAGE ON SCHEMA {s} TO {who}; GRANT SELECT ON ALL TABLES IN SCHEMA {s} TO {who};"
-            f" GRANT SELECT ON ALL SEQUENCES IN SCHEMA {s} TO {who};"
+            f"GRANT USAGE ON SCHEMA {s} TO {who}; GRANT SELECT ON ALL TABLES IN SCHEMA {s} TO "
+            f"{who}; GRANT SELECT ON ALL SEQUENCES IN SCHEMA {s} TO {who};"
             for s in sorted({identifier(schema) for schema, _name, _usage in rows})
         )
     names = [f"{identifier(schema)}.{identifier(name)}" for schema, name, _usage in rows]
@@ -115,14 +115,16 @@ def _large_objects(session: Session, me: roles.Ourselves) -> list[Problem]:
     ).fetchone()
     if row is None or not row[0]:
         return []
-    who = literal(me.name)
+    cure = (
+        "DO $$ DECLARE l oid; BEGIN FOR l IN SELECT oid FROM pg_largeobject_metadata LOOP "  # noqa: S608 - for a person to run
+        f"EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO %I', l, {literal(me.name)}); "
+        "END LOOP; END $$;"
+    )
     return [
         Problem(
             "privileges",
             f"{identifier(me.name)} may not read {row[0]} large objects of others (one is "
-            f"{row[1]}): DO $$ DECLARE l oid; BEGIN FOR l IN SELECT oid FROM "
-            "pg_largeobject_metadata LOOP EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO %I', "
-            f"l, {who}); END LOOP; END $$;",
+            f"{row[1]}): {cure}",
         )
     ]
 

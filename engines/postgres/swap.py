@@ -41,8 +41,10 @@ def hindrances(maintenance: Session, database: str) -> list[Problem]:
                 "SELECT pg_drop_replication_slot('{name}');",
             ),
             (
-                "SELECT s.subname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d "
-                "ON d.oid = s.subdbid WHERE d.datname = %s",
+                """
+                SELECT s.subname FROM pg_catalog.pg_subscription s
+                JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = %s
+                """,
                 "the subscription",
                 "DROP SUBSCRIPTION {name};",
             ),

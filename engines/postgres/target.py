@@ -1,4 +1,4 @@
-"""Where a restore goes: the target's state, names of what is made beside it, one restore at a time."""
+"""Where a restore goes: the target, what is made beside it, one restore at a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TargetState:
 
 
 def maintenance_database(target: str) -> str:
-    """Where we stand while databases are made and renamed; the same for all, for the lock's sake."""
+    """Where we stand while databases are made and renamed; all agree on it, for the lock."""
     return "template1" if target == "postgres" else "postgres"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -28,21 +29,21 @@ class Tools:
         return str(self.bin_dir / name)
 
 
-def find_tools(environ: Mapping[str, str]) -> tuple[Tools, ...]:
-    """Every installation with pg_dump and pg_restore, the wanted ones first.
+def find_tools(environ: Mapping[str, str]) -> Iterator[Tools]:
+    """Every installation with pg_dump and pg_restore, one a major, the wanted ones first.
 
     Looks into POSTGRES_BIN_DIRS (separated by colons), the folders of the
     Debian and Red Hat packages, and PATH last: what Debian has there is a
     wrapper that chooses a version by itself.
     """
-    found: dict[int, Tools] = {}
+    seen: set[int] = set()
     for folder in _folders(environ):
         if not ((folder / "pg_dump").is_file() and (folder / "pg_restore").is_file()):
             continue
-        tools = _ask(folder)
-        if tools is not None:
-            found.setdefault(tools.major, tools)
-    return tuple(found.values())
+        tools = _ask(folder, (folder / "pg_dump").stat().st_mtime_ns)
+        if tools is not None and tools.major not in seen:
+            seen.add(tools.major)
+            yield tools
 
 
 def for_dump(environ: Mapping[str, str], server_major: int) -> Tools:
@@ -50,10 +51,10 @@ def for_dump(environ: Mapping[str, str], server_major: int) -> Tools:
 
     Raises: PreflightFailed, naming image and package.
     """
-    able = [tools for tools in find_tools(environ) if tools.major >= server_major]
-    if not able:
+    tools = _oldest(environ, server_major)
+    if tools is None:
         raise PreflightFailed([_missing(environ, server_major, "a dump needs that major or newer")])
-    return min(able, key=lambda tools: tools.major)
+    return tools
 
 
 def for_restore(environ: Mapping[str, str], server_major: int) -> Tools:
@@ -72,12 +73,22 @@ def for_reading(environ: Mapping[str, str], archive_major: int) -> Tools:
 
     Raises: PreflightFailed, naming image and package.
     """
-    able = [tools for tools in find_tools(environ) if tools.major >= archive_major]
-    if not able:
+    tools = _oldest(environ, archive_major)
+    if tools is None:
         raise PreflightFailed(
             [_missing(environ, archive_major, "its archives need that major or newer to be read")]
         )
-    return min(able, key=lambda tools: tools.major)
+    return tools
+
+
+def _oldest(environ: Mapping[str, str], major: int) -> Tools | None:
+    able = []
+    for tools in find_tools(environ):
+        if tools.major == major:
+            return tools
+        if tools.major > major:
+            able.append(tools)
+    return min(able, key=lambda tools: tools.major, default=None)
 
 
 def _missing(environ: Mapping[str, str], major: int, why: str) -> Problem:
@@ -101,7 +112,8 @@ def _split(value: str) -> Iterable[Path]:
     return (Path(part) for part in value.split(os.pathsep) if part)
 
 
-def _ask(folder: Path) -> Tools | None:
+@functools.cache
+def _ask(folder: Path, _changed_at_ns: int) -> Tools | None:
     """The version of what lies in `folder`; None if it does not run here."""
     try:
         done = subprocess.run(

@@ -10,8 +10,9 @@ from runner.cli.context import CliContext, json_option
 @click.command()
 @json_option
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")
+@click.option("--no-wait", is_flag=True, help="Fail (69) instead of waiting for a running job.")
 @click.pass_obj
-def command(context: CliContext, *, as_json: bool, detach: bool) -> int:
+def command(context: CliContext, *, as_json: bool, detach: bool, no_wait: bool) -> int:
     """Back up at once and wait for the result.
 
     The exit code is the job's own. Interrupting this command does not end the
@@ -21,4 +22,6 @@ def command(context: CliContext, *, as_json: bool, detach: bool) -> int:
     from runner.jobs.request import JobRequest  # noqa: PLC0415 - as above
     from runner.outcome import JobKind  # noqa: PLC0415 - as above
 
-    return run_job(context, JobRequest(kind=JobKind.BACKUP), as_json=as_json, detach=detach)
+    return run_job(
+        context, JobRequest(kind=JobKind.BACKUP), as_json=as_json, detach=detach, wait=not no_wait
+    )

@@ -18,17 +18,23 @@ from runner.pipeline.pipe import Pipe
 
 
 def run_job(
-    context: CliContext, request: JobRequest, *, as_json: bool, detach: bool = False
+    context: CliContext,
+    request: JobRequest,
+    *,
+    as_json: bool,
+    detach: bool = False,
+    wait: bool = True,
 ) -> int:
     """Run one job, show what it tells, and return its own exit code.
 
     A client that is lost or interrupted never ends a job in the runner.
     """
-    view = job_view(as_json=as_json)
+    dry_run = request.dry_run or bool(request.restore and request.restore.dry_run)
+    view = job_view(as_json=as_json, dry_run=dry_run)
     exit_code = 70
     with view:
         try:
-            for event in _events(context, request, detach=detach):
+            for event in _events(context, request, detach=detach, wait=wait):
                 view.show(event)
                 if event["event"] == "outcome":
                     exit_code = int(event["exitCode"])
@@ -40,10 +46,12 @@ def run_job(
     return exit_code
 
 
-def _events(context: CliContext, request: JobRequest, *, detach: bool) -> Iterator[Event]:
+def _events(
+    context: CliContext, request: JobRequest, *, detach: bool, wait: bool
+) -> Iterator[Event]:
     control = context.control()
     if control.is_answered():
-        yield from control.start(request, detach=detach)
+        yield from control.start(request, detach=detach, wait=wait)
         return
     if detach:
         raise RunnerNotRunning("no runner listens: there is nothing to leave the job to")

@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(context: CliContext, *, location: str, as_json: bool) -> None:
     """List the stored backups, the oldest first, and which locations hold them."""
+    from runner.locations import ANSWER_S, ask_each  # noqa: PLC0415 - --help needs none of it
+
     backups: dict[str, Summary] = {}
     holders: dict[str, list[str]] = {}
     problems: list[BackupError] = []
     with context.locations(location) as locations:
-        for one in locations.opened:
-            try:
-                listing = one.catalogue.list()
-            except BackupError as error:
-                problems.append(error)
-                click.echo(f"warning: {error}", err=True)
+        answers = ask_each(locations.opened, lambda one: one.catalogue.list(), limit_s=ANSWER_S)
+        for name, listing in answers.items():
+            if isinstance(listing, BackupError):
+                problems.append(listing)
+                click.echo(f"warning: {name}: {listing}", err=True)
                 continue
             for unreadable in listing.unreadable:
                 click.echo(
-                    f"warning: {one.name}: {unreadable.id} is not readable: {unreadable.problem}",
+                    f"warning: {name}: {unreadable.id} is not readable: {unreadable.problem}",
                     err=True,
                 )
             for backup in listing.backups:
                 backups[backup.id] = backup
-                holders.setdefault(backup.id, []).append(one.name)
+                holders.setdefault(backup.id, []).append(name)
         if problems and len(problems) == len(locations.opened):
             raise problems[0]
     ordered = sorted(backups.values(), key=lambda one: (one.coverage_start, one.id))

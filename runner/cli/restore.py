@@ -28,6 +28,7 @@ from runner.cli.context import CliContext, json_option
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")
+@click.option("--no-wait", is_flag=True, help="Fail (69) instead of waiting for a running job.")
 @click.option(
     "--mode",
     type=click.Choice(["point-in-time", "name"]),
@@ -50,6 +51,7 @@ def command(
     dry_run: bool,
     yes: bool,
     detach: bool,
+    no_wait: bool,
     mode: str,
     as_json: bool,
 ) -> int:
@@ -87,7 +89,7 @@ def command(
         if code:
             return code
         click.confirm("Swap the existing database for this backup?", abort=True, err=True)
-    return run_job(context, request, as_json=as_json, detach=detach)
+    return run_job(context, request, as_json=as_json, detach=detach, wait=not no_wait)
 
 
 def parse_at(text: str, now: datetime) -> datetime:

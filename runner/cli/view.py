@@ -28,13 +28,13 @@ class JobView(AbstractContextManager["JobView"], Protocol):
     def interrupted(self) -> None: ...
 
 
-def job_view(*, as_json: bool) -> JobView:
+def job_view(*, as_json: bool, dry_run: bool) -> JobView:
     """The view that fits where the output goes."""
     if as_json:
         return JsonView()
     if sys.stderr.isatty():
-        return TerminalView()
-    return PlainView()
+        return TerminalView(dry_run=dry_run)
+    return PlainView(dry_run=dry_run)
 
 
 class JsonView:
@@ -57,7 +57,8 @@ class JsonView:
 class PlainView:
     """A line when something happens, and one now and then while it goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dry_run: bool) -> None:
+        self._dry_run = dry_run
         self._stage = ""
         self._due_mono = 0.0
 
@@ -78,6 +79,8 @@ class PlainView:
             self._progress(event)
         elif kind == "started":
             self._say(f"{event['kind']} {event.get('backupId', '')} started")
+        elif kind == "waiting":
+            self._wait(event["message"])
         elif kind == "warning":
             self._say(f"warning: {event['message']}")
         elif kind == "report":
@@ -87,6 +90,12 @@ class PlainView:
 
     def interrupted(self) -> None:
         self._say("interrupted; a job in the runner goes on: see `runner status`, `runner cancel`")
+
+    def _wait(self, message: str) -> None:
+        now_mono = time.monotonic()
+        if message and now_mono >= self._due_mono:
+            self._due_mono = now_mono + _PLAIN_EVERY_S
+            self._say(f"waiting: {message}")
 
     def _progress(self, event: Event) -> None:
         now_mono = time.monotonic()
@@ -100,7 +109,7 @@ class PlainView:
         click.echo(report_text(title, rows))
 
     def _outcome(self, outcome: Mapping[str, Any]) -> None:
-        click.echo(outcome_text(outcome), err=not outcome.get("success"))
+        click.echo(outcome_text(outcome, dry_run=self._dry_run), err=not outcome.get("success"))
 
     def _say(self, text: str) -> None:
         click.echo(text, err=True)
@@ -109,8 +118,8 @@ class PlainView:
 class TerminalView(PlainView):
     """One line that changes in place while the job runs."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, dry_run: bool) -> None:
+        super().__init__(dry_run=dry_run)
         from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
 
         self._status = Console(stderr=True).status("starting")
@@ -171,14 +180,16 @@ def _aligned(rows: Sequence[Sequence[str]], indent: str) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def outcome_text(outcome: Mapping[str, Any]) -> str:
+def outcome_text(outcome: Mapping[str, Any], *, dry_run: bool = False) -> str:
     """What happened, in a line, and a line per location."""
     kind = outcome["kind"]
     took = age_text(_time(outcome["finishedAt"]) - _time(outcome["startedAt"]))
     name = f" {outcome['backupId']}" if outcome.get("backupId") else ""
-    if outcome.get("success"):
+    if outcome.get("success") and not dry_run:
         size = f", {bytes_text(outcome['plainBytes'])} of data" if outcome.get("plainBytes") else ""
         lines = [f"{kind}{name} succeeded in {took}{size}"]
+    elif outcome.get("success"):
+        lines = [f"{kind}{name} would go ahead; nothing was changed"]
     else:
         lines = [f"{kind}{name} failed after {took}: {outcome.get('message', '')}"]
     for fate in outcome.get("fates", ()):

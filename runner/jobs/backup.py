@@ -15,11 +15,12 @@ from runner.crypto import age
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.inspect import inspect
 from runner.jobs.prune import candidates, prune_location
-from runner.locations import Location, Locations
+from runner.locations import ANSWER_S, Location, Locations, ask_each
 from runner.logging import kv
 from runner.outcome import JobOutcome, LocationFate, StageTiming
 from runner.pipeline.backup import BackupOptions, BackupSink, StreamResult
 from runner.pipeline.fanout import Destination, Lane, describe
+from runner.repository.catalogue import Listing
 from runner.repository.layout import BackupId, new_backup_id, object_name
 from runner.repository.manifest import (
     FORMAT_VERSION,
@@ -29,7 +30,7 @@ from runner.repository.manifest import (
     ManifestStream,
     Owner,
 )
-from runner.retention.policy import BirthLabel, labels_at_birth, policy_of
+from runner.retention.policy import BirthLabel, Candidate, labels_at_birth, policy_of
 from runner.version import version
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,10 @@ class _Backup:
         self._id: BackupId = new_backup_id(started_at)
         self._errors: dict[str, BaseException] = dict(locations.failed)
         self._stored_bytes: dict[str, int] = {}
+        self._known: dict[str, Candidate] = {}
 
     def run(self, create_backup: Callable[..., BackupFacts]) -> JobOutcome:
-        ready = self._each("check", self._locations.opened, self._check)
+        ready = self._check()
         if not ready:
             raise self._incomplete(())
         self._job.events.started("backup", backupId=self._id)
@@ -81,13 +83,19 @@ class _Backup:
         facts, streams, lanes = self._dump(create_backup, ready, identity)
         dumped_s = time.monotonic() - dump_mono
         self._note(lanes)
-        labels = self._labels(ready)
-        self._job.events.stage("commit")
-        committed = self._each(
-            "commit",
-            [location for location in ready if location.name not in self._errors],
-            lambda location: self._commit(location, identity, facts, streams, labels),
+        labels = labels_at_birth(
+            self._started_at, self._known.values(), policy_of(self._job.config.backup.spec)
         )
+        self._job.events.stage("commit")
+        committed = []
+        for location in ready:
+            if location.name not in self._errors:
+                try:
+                    self._commit(location, identity, facts, streams, labels)
+                except BackupError as error:
+                    self._fail(location.name, error, "commit")
+                else:
+                    committed.append(location)
         self._discard([location for location in ready if location not in committed])
         timings = (
             StageTiming(
@@ -102,10 +110,28 @@ class _Backup:
 
     # -- steps ----------------------------------------------------------------
 
-    def _check(self, location: Location) -> None:
-        """What can be known to fail fails before the database is read."""
-        location.keyring.check()
-        location.catalogue.claim(self._cluster_id)
+    def _check(self) -> list[Location]:
+        """What can be known to fail fails before the database is read.
+
+        Also where the labels come from: those that no location's backups carry
+        yet, so that a backup has the same ones everywhere.
+        """
+
+        def check(location: Location) -> Listing:
+            location.keyring.check()
+            location.catalogue.claim(self._cluster_id)
+            return location.catalogue.list()
+
+        answers = ask_each(self._locations.opened, check, limit_s=ANSWER_S)
+        ready = []
+        for location in self._locations.opened:
+            answer = answers[location.name]
+            if isinstance(answer, BackupError):
+                self._fail(location.name, answer, "check")
+            else:
+                ready.append(location)
+                self._known.update({one.id: one for one in candidates(answer)})
+        return ready
 
     def _dump(
         self,
@@ -148,18 +174,6 @@ class _Backup:
             self._discard(ready)
             raise
         return facts, results, sink.lanes
-
-    def _labels(self, ready: Sequence[Location]) -> tuple[BirthLabel, ...] | None:
-        """The same labels everywhere: those that no location's backups carry yet."""
-        known = {}
-        for location in ready:
-            try:
-                known.update({one.id: one for one in candidates(location.catalogue.list())})
-            except BackupError as error:
-                log.warning("labels without one location", extra=kv(error=str(error)))
-        return labels_at_birth(
-            self._started_at, known.values(), policy_of(self._job.config.backup.spec)
-        )
 
     def _commit(
         self,
@@ -229,20 +243,6 @@ class _Backup:
             )
 
     # -- fates ----------------------------------------------------------------
-
-    def _each(
-        self, step: str, locations: Sequence[Location], act: Callable[[Location], None]
-    ) -> list[Location]:
-        """Do something at every location; returns those where it worked."""
-        worked = []
-        for location in locations:
-            try:
-                act(location)
-            except BackupError as error:
-                self._fail(location.name, error, step)
-            else:
-                worked.append(location)
-        return worked
 
     def _fail(self, name: str, error: BaseException, step: str) -> None:
         self._errors.setdefault(name, error)

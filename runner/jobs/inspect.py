@@ -16,7 +16,7 @@ from controller.api.errors import BackupError
 from runner.inspection import Inspection
 from runner.jobs.environment import JobEnvironment, JobFailure
 from runner.jobs.record import read_state
-from runner.locations import Location, Locations
+from runner.locations import ANSWER_S, Location, Locations, ask_each
 from runner.logging import kv
 from runner.outcome import JobOutcome, LocationFate, LocationState
 from runner.repository.catalogue import Listing
@@ -37,14 +37,13 @@ class _Look:
 def run_inspect(job: JobEnvironment) -> JobOutcome:
     """Look at every location; one that is down fails nothing.
 
-    Uploads below our own prefix are aborted: when this runs, no other job of
-    this runner is under way.
+    With `abort_orphans`, unfinished uploads below our own prefix are aborted:
+    when this runs, no other job of this runner is under way.
     """
     started_at = job.clock.now()
     with job.locations() as locations:
-        if job.config.cluster_id:
-            for location in locations.opened:
-                _abort_orphans(location, job.config.cluster_id)
+        if job.config.cluster_id and job.request.abort_orphans:
+            ask_each(locations.opened, _abort_orphans, limit_s=ANSWER_S)
         inspection = inspect(job, locations)
         outcome = job.outcome(
             started_at,
@@ -65,34 +64,30 @@ def run_inspect(job: JobEnvironment) -> JobOutcome:
 def inspect(job: JobEnvironment, locations: Locations) -> Inspection:
     """Look, and tell the parent what was found."""
     now = job.clock.now()
-    looks = [_Look(state=_unusable(name, error, now)) for name, error in locations.failed] + [
-        _look(job, location, now) for location in locations.opened
-    ]
+    answers = ask_each(
+        locations.opened, lambda location: _look(job, location, now), limit_s=ANSWER_S
+    )
+    looks = [_Look(state=_unusable(name, error, now)) for name, error in locations.failed]
+    for name, answer in answers.items():
+        if isinstance(answer, BackupError):
+            answer = _Look(state=_unusable(name, answer, now))  # noqa: PLW2901 - a look all the same
+        looks.append(answer)
     inspection = _together(looks, now)
     job.events.inspection(inspection)
     return inspection
 
 
-def _abort_orphans(location: Location, cluster_id: str) -> None:
-    try:
-        location.catalogue.claim(cluster_id)
-        aborted = location.storage.abort_stale_uploads(location.layout.data)
-    except BackupError as error:
-        log.warning("orphaned uploads not aborted", extra=kv(error=str(error)))
-        return
+def _abort_orphans(location: Location) -> None:
+    aborted = location.storage.abort_stale_uploads(location.layout.data)
     if aborted:
         log.info("orphaned uploads aborted", extra=kv(location=location.name, count=aborted))
 
 
 def _look(job: JobEnvironment, location: Location, now: datetime) -> _Look:
-    memory = RunnerState()
-    try:
-        if job.config.cluster_id:
-            location.catalogue.claim(job.config.cluster_id)
-        listing = location.catalogue.list(update_index=bool(job.config.cluster_id))
-        memory = read_state(location)
-    except BackupError as error:
-        return _Look(state=_unusable(location.name, error, now))
+    if job.config.cluster_id:
+        location.catalogue.claim(job.config.cluster_id)
+    listing = location.catalogue.list(update_index=bool(job.config.cluster_id))
+    memory = read_state(location)
     return _Look(state=_state(location.name, listing, memory, now), listing=listing, memory=memory)
 
 

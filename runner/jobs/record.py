@@ -6,18 +6,24 @@ import logging
 from collections.abc import Sequence
 
 from controller.api.errors import BackupError, ObjectNotFound
-from runner.locations import Location
+from runner.locations import Location, ask_each
 from runner.logging import kv
 from runner.outcome import JobOutcome
-from runner.repository.state import RunnerState, decode_state, encode_state
+from runner.records import from_json, to_json
+from runner.repository.state import RunnerState
 
 log = logging.getLogger(__name__)
+
+#: A location that hangs must not hold up the outcome that it is told.
+_WRITE_S = 20.0
 
 
 def read_state(location: Location) -> RunnerState:
     """The state as this location keeps it; an empty one where there is none to be read."""
     try:
-        return decode_state(location.catalogue.read_small(location.layout.state))
+        return from_json(
+            RunnerState, location.catalogue.read_small(location.layout.state), "_state.json"
+        )
     except ObjectNotFound:
         return RunnerState()
     except BackupError as error:
@@ -27,9 +33,11 @@ def read_state(location: Location) -> RunnerState:
 
 def record_outcome(locations: Sequence[Location], outcome: JobOutcome) -> None:
     """Write an outcome into the state of every location that takes it."""
-    for location in locations:
+
+    def write(location: Location) -> None:
         state = read_state(location).after(outcome, location.name)
-        try:
-            location.catalogue.write_small(location.layout.state, encode_state(state))
-        except BackupError as error:
-            log.warning("state not written", extra=kv(location=location.name, error=str(error)))
+        location.catalogue.write_small(location.layout.state, to_json(state))
+
+    for name, answer in ask_each(locations, write, limit_s=_WRITE_S).items():
+        if answer is not None:
+            log.warning("state not written", extra=kv(location=name, error=str(answer)))

@@ -44,6 +44,7 @@ class JobRequest:
         everything: a VERIFY of all backups.
         location: of a VERIFY or PRUNE; empty means all.
         dry_run: of a PRUNE.
+        abort_orphans: of an INSPECT: also abort unfinished uploads.
         lost: of an INSPECT: the outcome of a job that died without one.
     """
 
@@ -54,6 +55,7 @@ class JobRequest:
     everything: bool = False
     location: str = ""
     dry_run: bool = False
+    abort_orphans: bool = False
     lost: Mapping[str, Any] | None = None
 
 

@@ -20,7 +20,7 @@ from controller.api.errors import (
 from engines.interface import Engine, Purpose, Restored, Target
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.request import RestoreOptions
-from runner.locations import Location, Locations
+from runner.locations import ANSWER_S, Location, Locations, ask_each
 from runner.outcome import JobOutcome, LocationFate
 from runner.pipeline.restore import BackupSource
 from runner.repository.index import Summary
@@ -72,19 +72,19 @@ def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -
     backups: dict[BackupId, Summary] = {}
     for name, error in locations.failed:
         job.events.warning(f"location {name} is not usable: {error}")
-    asked = 0
-    last_error: BackupError | None = None
+    errors: list[BackupError] = []
+    answers = ask_each(
+        locations.opened, lambda location: location.catalogue.list(), limit_s=ANSWER_S
+    )
     for location in locations.opened:
-        try:
-            listing = location.catalogue.list()
-        except BackupError as error:
-            last_error = error
+        listing = answers[location.name]
+        if isinstance(listing, BackupError):
+            errors.append(listing)
             job.events.warning(
                 f"location {location.name} cannot be listed, a newer backup in it is not "
-                f"considered: {error}"
+                f"considered: {listing}"
             )
             continue
-        asked += 1
         for unreadable in listing.unreadable:
             job.events.warning(
                 f"location {location.name}: {unreadable.id} is not readable: {unreadable.problem}"
@@ -92,8 +92,8 @@ def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -
         for backup in listing.backups:
             backups.setdefault(backup.id, backup)
             holders.setdefault(backup.id, []).append(location)
-    if not asked:
-        raise last_error or NotRestorable("no location is usable")
+    if len(errors) == len(locations.opened):
+        raise errors[0] if errors else NotRestorable("no location is usable")
     found = (
         _by_name(options.name, backups)
         if options.name
@@ -238,7 +238,11 @@ class _Restore:
         rows: list[dict[str, object]] = [{"what": "restored", "value": restored.database}]
         if restored.kept_as:
             rows.append({"what": "former database kept as", "value": restored.kept_as})
-        rows += [{"what": what, "value": count} for what, count in sorted(restored.counts.items())]
+        rows += [
+            {"what": what, "value": count}
+            for what, count in sorted(restored.counts.items())
+            if count
+        ]
         self._job.events.report("restored", rows)
         for warning in restored.warnings:
             self._job.events.warning(warning)

@@ -101,10 +101,10 @@ class JobSlot:
         )
         with self._lock:
             if self._closed:
-                raise BusyError("the runner is shutting down: try again in its successor")
+                raise BusyError("the runner is shutting down: ask its successor")
             if self._running is not None:
                 busy = self._running.describe(self._clock.now())
-                raise BusyError(f"{busy}: wait, or end it with `runner cancel`")
+                raise BusyError(f"{busy}; `runner cancel` ends it")
             self._running = job
             self._last = None
             self._listeners = [listener] if listener else []
@@ -112,12 +112,6 @@ class JobSlot:
                 target=self._run, args=(job,), name=f"job-{request.kind.value}"
             )
         self._thread.start()
-
-    def wait_for_look(self, timeout_s: float) -> None:
-        """Let a look at the locations end first: nobody shall be told that it is in the way."""
-        running = self.running
-        if running is not None and running.request.kind is JobKind.INSPECT:
-            self.join(timeout_s)
 
     def cancel(self, cause: BackupError | None = None) -> bool:
         """End the running job; False if there is none."""

@@ -23,6 +23,7 @@ from controller.api.errors import (
     ObjectNotFound,
 )
 from runner.logging import kv
+from runner.records import from_json, to_json
 from runner.repository.index import Index, IndexEntry, Summary
 from runner.repository.layout import BackupId, Layout
 from runner.repository.manifest import (
@@ -31,7 +32,7 @@ from runner.repository.manifest import (
     decode_manifest,
     encode_manifest,
 )
-from runner.repository.owner import OwnerRecord, decode_owner, encode_owner
+from runner.repository.owner import OwnerRecord
 from runner.storage.base import ObjectInfo, Storage
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ class Catalogue:
             raw = self._read(self._layout.owner, _MAX_RECORD_BYTES)
         except ObjectNotFound:
             return None
-        return decode_owner(raw)
+        return from_json(OwnerRecord, raw, "_owner.json")
 
     def claim(self, cluster_id: str) -> None:
         """Make sure that this cluster may write and prune here.
@@ -178,7 +179,7 @@ class Catalogue:
         if record is None:
             try:
                 self._storage.put_new(
-                    self._layout.owner, encode_owner(OwnerRecord(cluster_id=cluster_id))
+                    self._layout.owner, to_json(OwnerRecord(cluster_id=cluster_id))
                 )
             except ObjectExists:
                 record = self.owner()
@@ -195,7 +196,7 @@ class Catalogue:
     def adopt(self, cluster_id: str) -> OwnerRecord | None:
         """Take over writing; returns who wrote before."""
         before = self.owner()
-        self._storage.put(self._layout.owner, encode_owner(OwnerRecord(cluster_id=cluster_id)))
+        self._storage.put(self._layout.owner, to_json(OwnerRecord(cluster_id=cluster_id)))
         return before
 
     def read_small(self, key: str, *, limit_bytes: int = _MAX_RECORD_BYTES) -> bytes:

@@ -14,9 +14,9 @@ from datetime import datetime
 import orjson
 from attrs import frozen
 
-from controller.api import codec
-from controller.api.errors import FormatError, InvalidSpec
+from controller.api.errors import FormatError
 from engines.interface import BackupFacts
+from runner.records import from_json, to_json
 from runner.repository.layout import BackupId, is_object_name, parse_backup_id
 from runner.retention.policy import BirthLabel
 
@@ -132,7 +132,7 @@ class Manifest:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest's file: JSON, indented, for a person may have to read it one day."""
-    return orjson.dumps(codec.encode(manifest), option=orjson.OPT_INDENT_2) + b"\n"
+    return to_json(manifest, indent=True) + b"\n"
 
 
 def decode_manifest(raw: bytes) -> Manifest:
@@ -152,9 +152,6 @@ def decode_manifest(raw: bytes) -> Manifest:
             f"the manifest has format version {version}, this runner reads up to "
             f"{FORMAT_VERSION}: use a newer runner"
         )
-    try:
-        manifest = codec.decode(Manifest, document)
-    except InvalidSpec as error:
-        raise FormatError(f"the manifest is malformed: {error}") from error
+    manifest = from_json(Manifest, document, "the manifest")
     manifest.check()
     return manifest

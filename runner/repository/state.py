@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-import orjson
 from attrs import Factory, evolve, frozen
 
-from controller.api import codec
-from controller.api.errors import FormatError, InvalidSpec
 from runner.outcome import JobKind, JobOutcome
 
 
@@ -50,15 +47,3 @@ class RunnerState:
                     )
                     return evolve(state, verified=verified)
         return state
-
-
-def encode_state(state: RunnerState) -> bytes:
-    return orjson.dumps(codec.encode(state))
-
-
-def decode_state(raw: bytes) -> RunnerState:
-    """Read a state; raises FormatError."""
-    try:
-        return codec.decode(RunnerState, orjson.loads(raw))
-    except (ValueError, InvalidSpec) as error:
-        raise FormatError(f"the state is not readable: {error}") from error

@@ -23,7 +23,7 @@ from controller.api.v1 import DatabaseBackupSpec, Retention
 #: strftime format -> how long a backup keeps a label of that format.
 LabelHolds = Mapping[str, timedelta]
 
-#: What holds when an object names no rule (COMPAT: the Go original's default).
+#: What holds when an object names no rule: the Go original's default.
 DEFAULT_LABEL_HOLDS: LabelHolds = {
     "%Y-%m": timedelta(days=12 * 31),
     "%Y-w%V": timedelta(days=31),

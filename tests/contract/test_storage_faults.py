@@ -13,6 +13,7 @@ import pytest
 
 from controller.api.errors import (
     AccessDenied,
+    ChecksumMismatch,
     InvalidSpec,
     ObjectExists,
     ObjectNotFound,
@@ -219,6 +220,60 @@ def test_an_upload_survives_a_lost_answer(
         assert fault.hits == 1
         assert info.size_bytes == len(data)
         assert b"".join(storage.open_stream("k")) == data
+
+
+@pytest.mark.parametrize("kind", ["s3", "minio"])
+def test_a_part_that_is_damaged_on_its_way_is_refused_and_sent_again(
+    opened: Open, server: MinioServer, settings: dict[str, Any], kind: str
+) -> None:
+    data = payload(PART_BYTES)
+    with HttpProxy(server.port) as proxy:
+        storage = opened(kind, **settings | {"endpoint": proxy.endpoint})
+        one = storage.create_upload("k")
+        proxy.add(Fault(method="PUT", path_part="partNumber=1", is_body_damaged=True, times=2))
+
+        with pytest.raises(StorageUnavailable, match="damaged"):
+            one.put_part(1, data)
+        with pytest.raises(StorageUnavailable, match="damaged"):
+            one.put_part(1, data)
+
+        one.put_part(1, data)
+        one.complete()
+        assert b"".join(storage.open_stream("k")) == data
+
+
+def test_gcs_data_that_is_damaged_on_its_way_is_found_and_removed(
+    opened: Open, gcs_server: GcsServer
+) -> None:
+    with HttpProxy(gcs_server.port) as proxy:
+        storage = opened("gcs", bucket=gcs_server.new_bucket(), endpoint=proxy.endpoint)
+        one = storage.create_upload("k")
+        proxy.add(Fault(method="PUT", is_body_damaged=True))
+        one.put_part(1, payload(PART_BYTES))
+
+        with pytest.raises(ChecksumMismatch):
+            one.complete()
+
+        assert list(storage.list("")) == []
+
+
+@pytest.mark.parametrize("etag", ["md5", "opaque"])
+def test_s3_servers_that_confirm_no_sha256_confirm_the_md5(
+    opened: Open, minio_server: MinioServer, etag: str
+) -> None:
+    with HttpProxy(minio_server.port) as proxy:
+        proxy.replaced_headers = {"x-amz-checksum-sha256": ""}
+        settings = {"bucket": minio_server.new_bucket(), "endpoint": proxy.endpoint}
+        storage = opened("s3", **settings, **_keys(minio_server))
+        one = storage.create_upload("k")
+        if etag == "opaque":
+            proxy.replaced_headers["etag"] = '"0123"'
+            with pytest.raises(StorageUnavailable, match="did not confirm the checksum of part 1"):
+                one.put_part(1, b"content")
+            return
+        one.put_part(1, b"content")
+
+        assert one.complete().size_bytes == 7
 
 
 @pytest.mark.parametrize("kind", ["s3", "minio"])

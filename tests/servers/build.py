@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.servers.provider import cache_bin_dir
 
@@ -18,13 +19,7 @@ GO_PROGRAMS = {
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
 }
-# Program that shows that it is there -> Debian package.
-DEBIAN_PACKAGES = {
-    "age": "age",
-    "zstd": "zstd",
-    "/usr/lib/postgresql/15/bin/postgres": "postgresql-15",
-    "/usr/lib/postgresql/15/bin/pg_dump": "postgresql-client-15",
-}
+DEBIAN_PACKAGES = ("age", "zstd", "postgresql", "postgresql-contrib")
 
 
 def main() -> int:
@@ -54,7 +49,8 @@ def build_go_programs() -> bool:
 
 
 def install_debian_packages() -> bool:
-    missing = [package for name, package in DEBIAN_PACKAGES.items() if not shutil.which(name)]
+    """Tools of a restore by hand, and a second major of PostgreSQL."""
+    missing = [package for package in DEBIAN_PACKAGES if not _is_there(package)]
     if not missing:
         print("Debian packages: all there")
         return True
@@ -64,6 +60,13 @@ def install_debian_packages() -> bool:
         return False
     print(" ".join(command), flush=True)
     return _run(command, DEBIAN_FRONTEND="noninteractive")
+
+
+def _is_there(package: str) -> bool:
+    """By what it installs, so that other distributions and own builds count too."""
+    if package.startswith("postgresql"):
+        return any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return shutil.which(package) is not None
 
 
 def _run(command: list[str], **environment: str) -> bool:

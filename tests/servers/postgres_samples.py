@@ -51,7 +51,8 @@ CREATE TABLE app.person (
     doc jsonb
 );
 INSERT INTO app.person (email, mood, at_place, born, tags, doc)
-SELECT 'p' || i || '@example.org', (enum_range(NULL::app.mood))[1 + i % 3], ROW(i::float8, (i / 3.0)::float8, -i::float8)::app.point3,
+SELECT 'p' || i || '@example.org', (enum_range(NULL::app.mood))[1 + i % 3],
+       ROW(i::float8, (i / 3.0)::float8, -i::float8)::app.point3,
        date '1950-01-01' + i, ARRAY['a' || i, NULL, 'quo"te'], jsonb_build_object('k', i)
 FROM generate_series(1, 500) i;
 UPDATE app.person SET boss = 100 + (id % 50);
@@ -64,8 +65,9 @@ ALTER TABLE app.person ADD FOREIGN KEY (boss) REFERENCES app.person;
 CREATE INDEX ON app.person (lower(email)) WHERE mood <> 'sad';
 CREATE INDEX ON app.person USING gin (doc);
 CREATE STATISTICS app.st (dependencies) ON mood, born FROM app.person;
-CREATE TABLE app.event (at timestamptz NOT NULL, id bigint NOT NULL, what text, PRIMARY KEY (at, id))
-    PARTITION BY RANGE (at);
+CREATE TABLE app.event (
+    at timestamptz NOT NULL, id bigint NOT NULL, what text, PRIMARY KEY (at, id)
+) PARTITION BY RANGE (at);
 CREATE TABLE app.event_2026 PARTITION OF app.event
     FOR VALUES FROM ('2026-01-01') TO ('2027-01-01') PARTITION BY HASH (id);
 CREATE TABLE app.event_2026_0 PARTITION OF app.event_2026 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
@@ -98,7 +100,8 @@ COMMENT ON TABLE app.person IS E'people; \\! "quoted" ''text''\nsecond line';
 COMMENT ON COLUMN app.person.email IS 'mail';
 COMMENT ON SCHEMA app IS 'the app';
 REVOKE ALL ON FUNCTION app.twice(int) FROM PUBLIC;
-SELECT lo_from_bytea(0, convert_to(repeat('large ' || i, 5000), 'UTF8')) FROM generate_series(1, 5) i;
+SELECT lo_from_bytea(0, convert_to(repeat('large ' || i, 5000), 'UTF8'))
+FROM generate_series(1, 5) i;
 COMMENT ON SCHEMA public IS 'changed';
 """
 
@@ -179,7 +182,8 @@ def database_properties(server: PostgresServer, database: str) -> object:
         return connection.execute(
             """
             SELECT pg_get_userbyid(datdba),
-                   (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a), pg_encoding_to_char(encoding), datcollate,
+                   (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a),
+                   pg_encoding_to_char(encoding), datcollate,
                    shobj_description(d.oid, 'pg_database'),
                    (SELECT array_agg((s.setrole = 0)::text || ' ' || t ORDER BY s.setrole, t)
                     FROM pg_db_role_setting s, unnest(s.setconfig) t WHERE s.setdatabase = d.oid)

@@ -157,6 +157,7 @@ class Fault:
         path_part: text in path or query, "" for any.
         status: answer so without asking the server; 0: ask it.
         is_answer_lost: close the connection instead of passing the answer on.
+        is_body_damaged: one bit of what is sent flips on its way.
         delay_s: wait before the answer.
     """
 
@@ -165,6 +166,7 @@ class Fault:
     status: int = 0
     body: bytes = b""
     is_answer_lost: bool = False
+    is_body_damaged: bool = False
     delay_s: float = 0.0
     times: int = 1
     hits: int = 0
@@ -179,11 +181,17 @@ class HttpProxy:
     """Passes requests on to a plain HTTP server, except for the faults.
 
     The Host header is passed on as it came, so signatures stay valid.
+
+    Attributes:
+        requests: method and path of all that came.
+        replaced_headers: lower-case names of answers' headers and their new
+            values; an empty one drops the header.
     """
 
     def __init__(self, target_port: int) -> None:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
+        self.replaced_headers: dict[str, str] = {}
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"proxy": self, "target_port": target_port})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -244,6 +252,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.status:
             self._answer(fault.status, [], fault.body)
             return
+        if fault.is_body_damaged and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
         upstream = http.client.HTTPConnection("127.0.0.1", self.target_port, timeout=60)
         with contextlib.closing(upstream):
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -264,8 +274,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers:
             if name.lower() == "content-length":
                 length = value
-            elif name.lower() not in {"transfer-encoding", "connection"}:
-                self.send_header(name, value)
+            elif name.lower() not in {"transfer-encoding", "connection"} and (
+                sent := self.proxy.replaced_headers.get(name.lower(), value)
+            ):
+                self.send_header(name, sent)
         is_head = self.command == "HEAD"
         self.send_header("Content-Length", length if is_head and length else str(len(content)))
         self.end_headers()

@@ -44,7 +44,8 @@ def fill_small(server: PostgresServer, database: str, rows: int = 2000) -> None:
             "CREATE TABLE public.b AS SELECT 1 AS x; CREATE INDEX ON public.a (t)"
         )
         connection.execute(
-            f"INSERT INTO public.a SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, {rows}) i"
+            f"INSERT INTO public.a SELECT i, repeat(md5(i::text), 10) "
+            f"FROM generate_series(1, {rows}) i"
         )
 
 

@@ -155,7 +155,7 @@ def test_missing_rights_are_named_one_by_one_until_the_backup_works(
     fill_small(postgres16, database)
     with postgres16.connect(database) as connection:
         connection.execute(
-            "CREATE TABLE public.secret (n int); ALTER TABLE public.secret ENABLE ROW LEVEL SECURITY"
+            "CREATE TABLE public.secret (n int);ALTER TABLE public.secret ENABLE ROW LEVEL SECURITY"
         )
         connection.execute("SELECT lo_from_bytea(0, 'x')")
     engine = an_engine(postgres16, database, user=role, password="pw")

@@ -83,7 +83,7 @@ class TestPlan:
         assert len(carried) == len(set(carried))
         assert sorted(carried) == sorted(left_out)
         assert len(named) <= parallel - 1
-        assert list(streams)[0] == "schema"
+        assert next(iter(streams)) == "schema"
 
     def test_equal_tables_are_spread_evenly(self) -> None:
         streams = dump.plan(tables(*[100 * MIB] * 6), 3)

@@ -136,13 +136,14 @@ def test_a_child_that_fails_early_is_the_error_not_the_broken_pipe() -> None:
 
 
 def test_the_child_dies_when_this_process_is_killed(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
     program = (
-        "import sys, threading; sys.path.insert(0, %r)\n"
+        f"import sys, threading; sys.path.insert(0, {str(root)!r})\n"
         "from engines import process\n"
-        "command = process.Command(argv=['/bin/sh', '-c', 'echo $$ > %s/pid; exec sleep 100'],\n"
-        "    environment={'PATH': '/usr/bin:/bin'})\n"
+        f"argv = ['/bin/sh', '-c', 'echo $$ > {tmp_path}/pid; exec sleep 100']\n"
+        "command = process.Command(argv=argv, environment={'PATH': '/usr/bin:/bin'})\n"
         "process.run(command, threading.Event())\n"
-    ) % (str(Path(__file__).parents[3]), tmp_path)
+    )
     parent = subprocess.Popen([sys.executable, "-c", program])
     pid_file = tmp_path / "pid"
     _until(lambda: pid_file.exists() and pid_file.read_text().strip() != "")

@@ -10,7 +10,7 @@ from engines.postgres.engine import PostgresEngine
 
 
 def test_an_unknown_name_is_refused_and_the_known_ones_are_named() -> None:
-    with pytest.raises(UnknownEngine, match="'oracle'.*postgres"):
+    with pytest.raises(UnknownEngine, match=r"'oracle'.*postgres"):
         registry.get("oracle")
 
 

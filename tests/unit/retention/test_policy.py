@@ -457,7 +457,7 @@ def test_a_hold_without_end_does_not_overflow() -> None:
 def go_original_kept(
     starts_at: list[datetime], config: Mapping[str, timedelta], now: datetime
 ) -> set[str]:
-    """COMPAT "Its retention": the first with a new label holds it from its period's start."""
+    """Its rule: the first with a new label holds it from its period's start."""
     periods = {
         "%Y-%m": lambda t: t.replace(day=1, hour=0, minute=0),
         "%Y-%m-%d": lambda t: t.replace(hour=0, minute=0),

@@ -7,20 +7,20 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
+from controller.api import codec
 from controller.api.errors import FormatError
 from runner.outcome import (
     JobKind,
     JobOutcome,
     LocationFate,
     LocationState,
-    OutcomeCodec,
     Result,
     StageTiming,
     StorageUse,
 )
+from runner.records import from_json, to_json
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
-CODEC = OutcomeCodec()
 
 text = st.text(st.characters(codec="utf-8"))
 sizes = st.integers(0, 2**62)
@@ -72,21 +72,21 @@ def an_outcome(**fields: Any) -> JobOutcome:
 
 @given(outcome=outcomes)
 def test_an_outcome_comes_back_as_it_was(outcome: JobOutcome) -> None:
-    line = CODEC.to_json(outcome)
+    line = to_json(outcome)
 
-    assert CODEC.outcome(line) == outcome
+    assert from_json(JobOutcome, line, "the outcome") == outcome
     assert b"\n" not in line
 
 
 @given(state=states)
 def test_a_location_state_comes_back_as_it_was(state: LocationState) -> None:
-    assert CODEC.location(CODEC.to_json(state)) == state
+    assert from_json(LocationState, to_json(state), "the state") == state
 
 
 def test_fields_of_a_newer_version_are_ignored() -> None:
-    newer = CODEC.to_dict(an_outcome()) | {"colour": "green"}
+    newer = codec.encode(an_outcome()) | {"colour": "green"}
 
-    assert CODEC.outcome(newer) == an_outcome()
+    assert from_json(JobOutcome, newer, "the outcome") == an_outcome()
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_fields_of_a_newer_version_are_ignored() -> None:
         {"kind": ["backup"]},
         {"success": "yes"},
         {"success": None},
-        {"started_at": "2026-11-23T10:00:00"},
-        {"started_at": "yesterday"},
-        {"started_at": 1},
-        {"started_at": None},
-        {"plain_bytes": -1},
-        {"plain_bytes": True},
-        {"plain_bytes": 1.5},
+        {"startedAt": "2026-11-23T10:00:00"},
+        {"startedAt": "yesterday"},
+        {"startedAt": 1},
+        {"startedAt": None},
+        {"plainBytes": -1},
+        {"plainBytes": True},
+        {"plainBytes": 1.5},
         {"message": 7},
         {"fates": "ab"},
         {"fates": {"name": "a"}},
@@ -117,15 +117,15 @@ def test_fields_of_a_newer_version_are_ignored() -> None:
     ],
 )
 def test_what_is_not_an_outcome_is_a_format_error(broken: bytes | dict[str, object]) -> None:
-    raw = broken if isinstance(broken, bytes) else CODEC.to_dict(an_outcome()) | broken
+    raw = broken if isinstance(broken, bytes) else codec.encode(an_outcome()) | broken
 
-    with pytest.raises(FormatError, match="JobOutcome"):
-        CODEC.outcome(raw)
+    with pytest.raises(FormatError, match="the outcome is"):
+        from_json(JobOutcome, raw, "the outcome")
 
 
 def test_a_deep_document_is_a_format_error() -> None:
     with pytest.raises(FormatError):
-        CODEC.outcome(b"[" * 100_000)
+        from_json(JobOutcome, b"[" * 100_000, "the outcome")
 
 
 def test_times_are_kept_in_utc() -> None:
@@ -133,7 +133,7 @@ def test_times_are_kept_in_utc() -> None:
 
     outcome = an_outcome(started_at=START.astimezone(kathmandu))
 
-    assert orjson.loads(CODEC.to_json(outcome))["started_at"] == "2026-11-23T10:00:00+00:00"
+    assert orjson.loads(to_json(outcome))["startedAt"] == "2026-11-23T10:00:00Z"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+# Every target works on a fresh machine with Linux, Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+TOX := $(BIN)/tox run
+LOCK := requirements/base.txt requirements/test.txt requirements/check.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-servers check bench lock clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
+
+demo: $(VENV)/.installed  ## Back up a real PostgreSQL to two places, lose it, bring it back (1 minute)
+	@$(BIN)/python -m demo
+
+test: $(VENV)/.installed  ## All tests: unit on every Python here, contract and integration on real servers
+	$(TOX)
+
+test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, PostgreSQL)
+	@$(BIN)/python -m tests.servers.build
+
+check: $(VENV)/.installed  ## Lint, types, layers
+	$(TOX) -e lint,type,layers
+
+bench: $(VENV)/.installed  ## Benchmarks against the shell pipeline; rewrites docs/benchmarks.md
+	$(BIN)/python -m tests.benchmarks
+
+lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
+		--extra controller --extra runner setup.cfg -o requirements/base.txt
+	for set in test check; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+		--generate-hashes --upgrade requirements/$$set.in -o requirements/$$set.txt; done
+
+clean:  ## Remove what the targets made here
+	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+$(VENV)/.installed: $(LOCK) setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python >= 3.11 is needed; name it: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "python3 -m venv does not work here: apt install python3-venv"; exit 1; }
+	@echo "installing from the lock ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements/check.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e . uv==$(UV_VERSION)
+	@touch $@

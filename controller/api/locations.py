@@ -1,0 +1,173 @@
+"""Where backups are stored: the locations of a DatabaseBackupStorageClass, as values."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+
+from attrs import evolve, field, frozen
+from attrs.validators import and_
+
+from controller.api import rules
+from controller.api.bounds import DNS_LABEL, DNS_NAME, Between, Each, Length, Matches
+from controller.api.secrets import SecretValue
+
+_MAX_LOCATIONS = 16
+#: One name of a path that is neither . nor ..; RE2 has no lookahead to say so.
+_CHAR = r"[^/\x00-\x1f\x7f]"
+_NO_DOT = r"[^./\x00-\x1f\x7f]"
+_STEP = rf"({_NO_DOT}{_CHAR}*|\.{_NO_DOT}{_CHAR}*|\.\.{_CHAR}+)"
+
+
+def _without_outer_slashes(text: str) -> str:
+    return text.strip("/")
+
+
+class StorageType(enum.Enum):
+    """Which adapter of runner.storage serves a location."""
+
+    S3 = "s3"
+    MINIO = "minio"
+    GCS = "gcs"
+    FILESYSTEM = "filesystem"
+
+
+@frozen(kw_only=True)
+class BackupLocation(rules.Checked):
+    """One place where backups are stored.
+
+    Secret values are looked up in the controller's namespace. Fields that do
+    not belong to the storage type are refused.
+
+    Args:
+        storage_type: which adapter serves it.
+        storage_endpoint: host[:port] without scheme; empty means the
+            service's own (not for minio).
+        storage_access_key_id, storage_secret_access_key: both or neither;
+            neither means the SDK's own search (workload identity).
+        storage_location: region.
+        storage_use_ssl: https to `storage_endpoint`. False is the Go original's.
+        storage_prefix: put before every key; slashes at its ends are dropped.
+        force_path_style: bucket in the path, not in the host name; None lets
+            the SDK decide.
+        gcs_credentials: a service account's JSON; None means workload identity.
+        ca_bundle: PEM certificates that are trusted instead of the system's.
+        claim_name: a PersistentVolumeClaim; `path` is then a folder on it.
+        path: an absolute folder without `claim_name`.
+        encryption_pass: None, and no recipients, means not encrypted. Never empty.
+        previous_encryption_passes: tried for reading only.
+        encryption_recipients: age public keys; excludes `encryption_pass`.
+        name: how people and the status call it. Defaults to a hash of the
+            place, so that moving an entry in the list changes nothing.
+    """
+
+    RULES = (
+        rules.storage_has_its_fields,
+        rules.storage_has_no_others_fields,
+        rules.access_key_is_whole,
+        rules.path_is_absolute_without_claim,
+        rules.passphrase_or_recipients,
+        rules.passphrases_are_not_empty,
+    )
+
+    storage_type: StorageType
+    storage_endpoint: str = field(
+        default="",
+        validator=Matches(
+            r"([A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?",
+            "host or host:port, without a scheme or path",
+            optional=True,
+        ),
+    )
+    storage_access_key_id: SecretValue | None = None
+    storage_secret_access_key: SecretValue | None = None
+    storage_bucket: str = field(
+        default="",
+        validator=Matches(
+            r"[A-Za-z0-9][-A-Za-z0-9._]{1,220}[A-Za-z0-9]",
+            "a bucket's name: 3 to 222 of letters, digits, -, _ and .",
+            optional=True,
+        ),
+    )
+    storage_location: str = field(
+        default="", validator=Matches(r"[-A-Za-z0-9_]{1,64}", "a region's name", optional=True)
+    )
+    storage_use_ssl: bool = False
+    storage_insecure_skip_verify: bool = False
+    storage_prefix: str = field(
+        default="",
+        converter=_without_outer_slashes,
+        validator=Matches(
+            rf"{_STEP}(/{_STEP})*",
+            "names separated by single slashes, none of them . or ..",
+            optional=True,
+            longest=512,
+        ),
+    )
+    force_path_style: bool | None = None
+    gcs_credentials: SecretValue | None = None
+    ca_bundle: SecretValue | None = None
+    claim_name: str = field(default="", validator=evolve(DNS_NAME, optional=True))
+    path: str = field(
+        default="",
+        validator=Matches(
+            rf"/?({_STEP}(/{_STEP})*/?)?",
+            "a folder's path without . or .. or empty names",
+            optional=True,
+            longest=1024,
+        ),
+    )
+    encryption_pass: SecretValue | None = None
+    previous_encryption_passes: tuple[SecretValue, ...] = field(
+        default=(), converter=tuple, validator=Length(0, 16)
+    )
+    encryption_recipients: tuple[str, ...] = field(
+        default=(),
+        converter=tuple,
+        validator=and_(
+            Length(0, 16),
+            Each(
+                Matches(
+                    r"age1[02-9ac-hj-np-z]{58}",
+                    "an age public key: age1 and 58 characters",
+                )
+            ),
+        ),
+    )
+    name: str = field(validator=DNS_LABEL)
+
+    @name.default
+    def _name_of_place(self) -> str:
+        words = self.storage_bucket or self.claim_name or self.path
+        readable = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[-40:].strip("-")
+        digest = hashlib.sha256("\0".join(self.place).encode()).hexdigest()[:8]
+        return f"{readable or 'location'}-{digest}"
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the bytes are: two locations of one place would overwrite each other."""
+        return (
+            self.storage_endpoint,
+            self.storage_bucket,
+            self.claim_name,
+            self.path.rstrip("/"),
+            self.storage_prefix,
+        )
+
+
+@frozen(kw_only=True)
+class StorageClassSpec(rules.Checked):
+    """DatabaseBackupStorageClass.spec.
+
+    Args:
+        min_successful_locations: a backup job succeeds when so many locations
+            hold it; None means all.
+    """
+
+    RULES = (rules.locations_differ, rules.enough_locations_for_success)
+
+    backup_locations: tuple[BackupLocation, ...] = field(
+        converter=tuple, validator=Length(1, _MAX_LOCATIONS)
+    )
+    min_successful_locations: int | None = field(default=None, validator=Between(1, _MAX_LOCATIONS))
