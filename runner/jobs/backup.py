@@ -80,9 +80,9 @@ class _Backup:
         encrypts = any(location.keyring.encrypts for location in ready)
         identity = age.Identity.generate() if encrypts else None
         dump_mono = time.monotonic()
-        facts, streams, lanes = self._dump(create_backup, ready, identity)
+        facts, streams, sink = self._dump(create_backup, ready, identity)
         dumped_s = time.monotonic() - dump_mono
-        self._note(lanes)
+        self._note(sink.lanes)
         labels = labels_at_birth(
             self._started_at, self._known.values(), policy_of(self._job.config.backup.spec)
         )
@@ -97,11 +97,10 @@ class _Backup:
                 else:
                     committed.append(location)
         self._discard([location for location in ready if location not in committed])
-        timings = (
-            StageTiming(
-                stage="dump", seconds=dumped_s, bytes=sum(stream.plain_bytes for stream in streams)
-            ),
+        whole = StageTiming(
+            stage="dump", seconds=dumped_s, bytes=sum(stream.plain_bytes for stream in streams)
         )
+        timings = (whole, *sink.timings())
         self._prune(committed)
         inspect(self._job, self._locations)
         if len(committed) < self._required():
@@ -138,7 +137,7 @@ class _Backup:
         create_backup: Callable[..., BackupFacts],
         ready: Sequence[Location],
         identity: age.Identity | None,
-    ) -> tuple[BackupFacts, tuple[StreamResult, ...], Sequence[Lane]]:
+    ) -> tuple[BackupFacts, tuple[StreamResult, ...], BackupSink]:
         spec = self._job.config.backup.spec
         sink = BackupSink(
             [
@@ -173,7 +172,7 @@ class _Backup:
             sink.abort(error)
             self._discard(ready)
             raise
-        return facts, results, sink.lanes
+        return facts, results, sink
 
     def _commit(
         self,

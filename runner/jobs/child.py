@@ -18,7 +18,7 @@ from pathlib import Path
 from attrs import evolve
 
 from controller.api import codec
-from controller.api.errors import BackupError, Cancelled
+from controller.api.errors import AccessDenied, BackupError, Cancelled
 from engines.interface import JobContext
 from runner import config as runner_config
 from runner.clock import SystemClock
@@ -82,12 +82,19 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
     config = None
     error: BaseException
     try:
-        config = runner_config.load(Path(os.environ["CONFIG_DIR"]))
-        log_for(config)
-        job = JobEnvironment(
-            request=request, config=config, context=context, events=events, clock=clock
-        )
-        outcome = _RUN[request.kind](job)
+        config = _load()
+        try:
+            outcome = _RUN[request.kind](_job(request, config, context, events))
+        except AccessDenied as denied:
+            # A password that was rotated meanwhile: look once more before giving up.
+            again = _load()
+            if again.digest == config.digest:
+                raise
+            log.warning(
+                "login failed, trying the changed configuration", extra=kv(error=str(denied))
+            )
+            config = again
+            outcome = _RUN[request.kind](_job(request, config, context, events))
     except JobFailure as failure:
         error, outcome = failure.error, failure.outcome
     except Exception as caught:  # noqa: BLE001 - process top: whatever it is becomes the outcome
@@ -110,6 +117,23 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
     log.error("job failed", extra=kv(kind=request.kind.value, error_class=error.reason))
     _record(request, config, outcome, context)
     return outcome, error.exit_code
+
+
+def _load() -> runner_config.RunnerConfig:
+    config = runner_config.load(Path(os.environ["CONFIG_DIR"]))
+    log_for(config)
+    return config
+
+
+def _job(
+    request: JobRequest,
+    config: runner_config.RunnerConfig,
+    context: JobContext,
+    events: EventWriter,
+) -> JobEnvironment:
+    return JobEnvironment(
+        request=request, config=config, context=context, events=events, clock=SystemClock()
+    )
 
 
 def _record(

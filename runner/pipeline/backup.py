@@ -12,9 +12,17 @@ from attrs import frozen
 from controller.api.errors import LocationsFailed
 from engines.interface import StreamName
 from runner.crypto import age
+from runner.outcome import StageTiming
 from runner.pipeline.fanout import Destination, Lane, LaneStream, describe
 from runner.pipeline.pipe import Pipe
-from runner.pipeline.stages import MAX_OBJECT_BYTES, Cutter, Part, StoredObject, Transform
+from runner.pipeline.stages import (
+    MAX_OBJECT_BYTES,
+    Cutter,
+    Part,
+    Stopwatch,
+    StoredObject,
+    Transform,
+)
 from runner.repository.layout import STREAM_NAME
 
 #: How far the quickest location may be ahead of the slowest, all streams together.
@@ -92,7 +100,6 @@ class BackupSink:
         self._lock = threading.Lock()
         self._streams: dict[StreamName, StreamPipeline] = {}
         self._cause: BaseException | None = None
-        self.started_mono = time.monotonic()
 
     def open(self, name: StreamName, /) -> StreamPipeline:
         if not STREAM_NAME.match(name):
@@ -152,6 +159,32 @@ class BackupSink:
                 )
             )
 
+    def timings(self) -> tuple[StageTiming, ...]:
+        """How long each stage worked: the slowest one is the bottleneck."""
+        with self._lock:
+            streams = list(self._streams.values())
+        watches = {
+            "hash": [stream.hashing for stream in streams],
+            "compress": [stream.transform.compressing for stream in streams],
+            "encrypt": [stream.transform.encrypting for stream in streams],
+        }
+        stages = [
+            StageTiming(
+                stage=stage,
+                seconds=sum(watch.seconds for watch in found),
+                bytes=sum(watch.bytes for watch in found),
+            )
+            for stage, found in watches.items()
+        ]
+        return tuple(stages) + tuple(
+            StageTiming(
+                stage=f"upload {lane.destination.name}",
+                seconds=lane.upload_s,
+                bytes=lane.stored_bytes,
+            )
+            for lane in self.lanes
+        )
+
     def plain_bytes(self) -> int:
         with self._lock:
             return sum(stream.plain_bytes for stream in self._streams.values())
@@ -163,6 +196,7 @@ class StreamPipeline:
     def __init__(self, name: StreamName, sink: BackupSink, options: BackupOptions) -> None:
         self.name = name
         self.plain_bytes = 0
+        self.hashing = Stopwatch()
         self._sink = sink
         self._sha256 = hashlib.sha256()
         self._pipe: Pipe[bytes] = Pipe(_QUEUED_CHUNKS)
@@ -170,7 +204,7 @@ class StreamPipeline:
         lag = max(1, LAG_PARTS // options.parallel)
         self._plain = self._feed(options, lag, encrypted=False)
         self._sealed = self._feed(options, lag, encrypted=True)
-        self._transform = Transform(
+        self.transform = Transform(
             plain=self._plain.cutter if self._plain else None,
             sealed=self._sealed.cutter if self._sealed else None,
             level=options.level,
@@ -190,7 +224,8 @@ class StreamPipeline:
     def write(self, data: bytes | memoryview, /) -> int:
         chunk = bytes(data)
         self._pipe.put(chunk)
-        self._sha256.update(chunk)
+        with self.hashing.working(len(chunk)):
+            self._sha256.update(chunk)
         self.plain_bytes += len(chunk)
         return len(chunk)
 
@@ -230,9 +265,9 @@ class StreamPipeline:
     def _run(self) -> None:
         try:
             while (chunk := self._pipe.get()) is not None:
-                self._transform.feed(chunk)
+                self.transform.feed(chunk)
                 self._sink.check()
-            self._transform.finish()
+            self.transform.finish()
             for feed in self._feeds():
                 feed.close()
         except BaseException as error:  # noqa: BLE001 - thread top: handed to whoever writes or finishes

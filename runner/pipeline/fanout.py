@@ -52,6 +52,7 @@ class Lane:
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._stored_bytes = 0
+        self._upload_s = 0.0
         self._alive_mono = monotonic()
         self._uploads: list[LaneStream] = []
 
@@ -65,6 +66,12 @@ class Lane:
         with self._lock:
             return self._stored_bytes
 
+    @property
+    def upload_s(self) -> float:
+        """Seconds at work in the storage, all streams together."""
+        with self._lock:
+            return self._upload_s
+
     def open(self, stream: str, *, lag_parts: int) -> LaneStream:
         """Start a thread that uploads `stream`; it takes up to `lag_parts` ahead."""
         upload = LaneStream(self, stream, lag_parts)
@@ -76,9 +83,10 @@ class Lane:
         upload.start()
         return upload
 
-    def confirm(self, count_bytes: int) -> None:
+    def confirm(self, count_bytes: int, work_s: float = 0.0) -> None:
         with self._lock:
             self._stored_bytes += count_bytes
+            self._upload_s += work_s
             self._alive_mono = self._monotonic()
 
     def fail(self, error: BaseException) -> None:
@@ -162,8 +170,9 @@ class LaneStream:
             while (part := self._pipe.get()) is not None:
                 if upload is None:
                     upload = self._begin(part.object_number)
+                started_mono = self._lane.now_mono()
                 upload.put_part(part.number, part.data)
-                self._lane.confirm(len(part.data))
+                self._lane.confirm(len(part.data), self._lane.now_mono() - started_mono)
                 if part.last:
                     self._complete(upload, part)
                     upload = None

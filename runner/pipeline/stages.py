@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import zstandard
 from attrs import field, frozen
@@ -105,6 +107,24 @@ class Cutter:
         self._emit(part)
 
 
+class Stopwatch:
+    """Adds up how long a stage worked, and on how many bytes; waiting is not work.
+
+    Threads: each is fed by one.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.bytes = 0
+
+    @contextmanager
+    def working(self, count_bytes: int) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - started
+        self.bytes += count_bytes
+
+
 class Transform:
     """Compresses a stream once, and encrypts it once for all locations that want it so.
 
@@ -124,12 +144,18 @@ class Transform:
         self._age = age.Encryptor(public_key) if sealed and public_key else None
         if sealed and self._age is None:
             raise ValueError("encrypted locations need a key")
+        self.compressing = Stopwatch()
+        self.encrypting = Stopwatch()
 
     def feed(self, data: bytes) -> None:
-        self._spread(self._zstd.compress(data))
+        with self.compressing.working(len(data)):
+            compressed = self._zstd.compress(data)
+        self._spread(compressed)
 
     def finish(self) -> None:
-        self._spread(self._zstd.flush())
+        with self.compressing.working(0):
+            compressed = self._zstd.flush()
+        self._spread(compressed)
         if self._plain:
             self._plain.finish()
         if self._sealed and self._age:
@@ -142,4 +168,6 @@ class Transform:
         if self._plain:
             self._plain.feed(compressed)
         if self._sealed and self._age:
-            self._sealed.feed(self._age.update(compressed))
+            with self.encrypting.working(len(compressed)):
+                sealed = self._age.update(compressed)
+            self._sealed.feed(sealed)

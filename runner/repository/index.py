@@ -7,7 +7,7 @@ apart by hand here; an entry that does not fit is dropped and its manifest read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from attrs import frozen
 
 from controller.api.errors import FormatError
 from runner.repository.layout import BackupId, parse_backup_id
-from runner.repository.manifest import EncryptionKind, Manifest
+from runner.repository.manifest import MAX_BACKUP_BYTES, YEARS, EncryptionKind, Manifest
 from runner.retention.policy import BirthLabel
 from runner.storage.base import ObjectInfo
 
@@ -107,8 +107,8 @@ class Index:
         for text, row in rows:
             try:
                 entry = _from_json(parse_backup_id(text), row)
-            except (ValueError, KeyError, TypeError, AttributeError, FormatError):
-                continue
+            except (ValueError, KeyError, TypeError, ArithmeticError, FormatError):
+                continue  # ArithmeticError: a time or span beyond all bounds
             entries[entry.summary.id] = entry
         return entries
 
@@ -168,7 +168,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= MAX_BACKUP_BYTES:
         raise TypeError("expected a count")
     return value
 
@@ -177,4 +177,7 @@ def _time(value: Any) -> datetime:
     time = datetime.fromisoformat(value)
     if time.tzinfo is None:
         raise ValueError("expected a time with its offset")
-    return time
+    utc = time.astimezone(UTC)
+    if utc.year not in YEARS:
+        raise ValueError("expected a time that every zone can write")
+    return utc

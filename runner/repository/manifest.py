@@ -9,6 +9,7 @@ never rewritten, only copied as bytes.
 from __future__ import annotations
 
 import enum
+import re
 from datetime import datetime
 
 import orjson
@@ -25,6 +26,11 @@ from runner.retention.policy import BirthLabel
 FORMAT_VERSION = 1
 #: Far above any real one (a backup of 5 TB has 80 objects); below what hurts.
 MAX_MANIFEST_BYTES = 16 * 1024**2
+#: All bytes of a backup together, 1 PiB: sums over thousands of them still fit into 64 bits.
+MAX_BACKUP_BYTES = 2**50
+#: Every time zone can write a time of these years.
+YEARS = range(1970, 9999)
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class EncryptionKind(enum.Enum):
@@ -113,21 +119,39 @@ class Manifest:
         Raises: FormatError.
         """
         parse_backup_id(self.id)
+        if self.format_version < 1:
+            raise FormatError(f"backup {self.id}: no format version {self.format_version}")
+        coverage = self.facts.coverage
+        times = (self.started_at, self.finished_at, coverage.start, coverage.end)
+        if any(time.year not in YEARS for time in times) or coverage.end < coverage.start:
+            raise FormatError(f"backup {self.id}: its times cannot be")
+        if (self.encryption.kind is EncryptionKind.AGE) != (self.encryption.wrap is not None):
+            raise FormatError(f"backup {self.id}: its encryption contradicts itself")
         if self.compression != "zstd":
             raise FormatError(f"backup {self.id}: unknown compression {self.compression[:40]!r}")
-        if {stream.name for stream in self.streams} != set(self.facts.streams):
-            raise FormatError(f"backup {self.id}: its streams are not those that its facts name")
-        if len(self.facts.streams) != len(self.streams):
+        names = [stream.name for stream in self.streams]
+        if len(set(names)) != len(names):
             raise FormatError(f"backup {self.id}: a stream is named twice")
+        if sorted(names) != sorted(self.facts.streams):
+            raise FormatError(f"backup {self.id}: its streams are not those that its facts name")
         for stream in self.streams:
-            if stream.plain_bytes < 0 or not stream.objects:
-                raise FormatError(f"backup {self.id}: stream {stream.name[:80]!r} has no objects")
-            for number, stored in enumerate(stream.objects):
-                if not is_object_name(stored.name, stream.name, number) or stored.size_bytes < 0:
-                    raise FormatError(
-                        f"backup {self.id}: {stored.name[:80]!r} is not object {number} of "
-                        f"stream {stream.name}"
-                    )
+            self._check_stream(stream)
+        if max(self.plain_bytes, self.stored_bytes) > MAX_BACKUP_BYTES:
+            raise FormatError(f"backup {self.id}: its sizes cannot be")
+
+    def _check_stream(self, stream: ManifestStream) -> None:
+        if not stream.objects:
+            raise FormatError(f"backup {self.id}: stream {stream.name[:80]!r} has no objects")
+        for number, stored in enumerate(stream.objects):
+            if not is_object_name(stored.name, stream.name, number):
+                raise FormatError(
+                    f"backup {self.id}: {stored.name[:80]!r} is not object {number} of "
+                    f"stream {stream.name[:80]!r}"
+                )
+        sizes = [stream.plain_bytes, *(stored.size_bytes for stored in stream.objects)]
+        hashes = [stream.plain_sha256, *(stored.sha256 for stored in stream.objects)]
+        if min(sizes) < 0 or not all(map(_SHA256.match, hashes)):
+            raise FormatError(f"backup {self.id}: stream {stream.name}: a size or hash is none")
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

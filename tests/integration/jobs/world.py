@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from attrs import Factory, define, frozen
 
 from tests.integration.jobs.places import Place, stock
@@ -136,8 +135,8 @@ class World:
         }
         entries = [{**one.spec, **(locations or {}).get(one.name, {})} for one in self.places]
         class_spec = {"backupLocations": entries, **(storage or {})}
-        (self.config / "backup.yaml").write_text(yaml.safe_dump(backup))
-        (self.config / "storageSpec.yaml").write_text(yaml.safe_dump(class_spec))
+        (self.config / "backup.yaml").write_text(json.dumps(backup, indent=1))
+        (self.config / "storageSpec.yaml").write_text(json.dumps(class_spec, indent=1))
         (self.config / "cluster").unlink(missing_ok=True)
         if cluster is not None:
             (self.config / "cluster").write_text(f"{cluster}\n")
