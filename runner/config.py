@@ -47,7 +47,8 @@ class RunnerConfig:
         storage: the class's spec.
         cluster_id: None on a laptop: list, show and restore need none.
         secrets_folder: where references are looked up.
-        digest: changes whenever a byte of the configuration does, secrets included.
+        fingerprint: changes whenever a byte of the configuration does, secrets
+            included; it stays in memory, `digest` is its form for records.
         warnings: unknown fields, by path.
     """
 
@@ -55,7 +56,7 @@ class RunnerConfig:
     storage: StorageClassSpec
     cluster_id: str | None
     secrets_folder: Path
-    digest: str
+    fingerprint: bytes = field(repr=False)
     warnings: tuple[str, ...] = ()
     _resolved: set[str] = field(factory=set, repr=False)
 
@@ -77,6 +78,16 @@ class RunnerConfig:
         text = _secret_text(self.secrets_folder / reference.name / reference.key)
         self._resolved.add(text)
         return Secret(text)
+
+    def digest(self) -> str:
+        """Hash the fingerprint slowly (16 MiB, 40 ms), for records that others may read.
+
+        A fast hash in a manifest would let who reads a bucket try passphrases
+        faster than the encryption itself does.
+        """
+        return hashlib.scrypt(
+            self.fingerprint, salt=b"db-backup-controller/config", n=2**14, r=8, p=1, dklen=16
+        ).hex()
 
     def redactions(self) -> frozenset[str]:
         """Return every secret text known by now, for the log's Redactor."""
@@ -124,7 +135,7 @@ def load(path: Path) -> RunnerConfig:
         storage=storage,
         cluster_id=cluster_id,
         secrets_folder=folder / SECRETS_FOLDER,
-        digest=_digest(files),
+        fingerprint=_fingerprint(files),
         warnings=tuple(reading.warnings),
         resolved=_texts_of(files),
     )
@@ -265,16 +276,10 @@ def _secret_values(value: Any) -> Iterator[SecretValue]:
             yield from _secret_values(getattr(value, attribute.name))
 
 
-def _digest(files: Mapping[str, bytes | None]) -> str:
-    """Hash all files, absent ones included.
-
-    Slowly, by scrypt: the digest goes into manifests, and a fast one would let
-    who reads a bucket try passphrases faster than the encryption itself does.
-    """
+def _fingerprint(files: Mapping[str, bytes | None]) -> bytes:
+    """Hash all files, absent ones included."""
     material = hashlib.sha256()
     for name, raw in sorted(files.items()):
         for part in (name.encode(), b"-" if raw is None else b"+" + raw):
             material.update(len(part).to_bytes(8, "big") + part)
-    return hashlib.scrypt(
-        material.digest(), salt=b"db-backup-controller/config", n=2**14, r=8, p=1, dklen=16
-    ).hex()
+    return material.digest()

@@ -239,7 +239,7 @@ class Parent:
         self._problem = ""
         now = self._clock.now()
         with self._lock:
-            if config.digest == self._config.digest:
+            if config.fingerprint == self._config.fingerprint:
                 return
             self._config = config
             if self._scheduler is not None:

@@ -194,7 +194,7 @@ class _Backup:
             owner=Owner(namespace=metadata.namespace, name=metadata.name),
             cluster_id=self._cluster_id,
             runner_version=version(),
-            config_digest=self._job.config.digest,
+            config_digest=self._job.config.digest(),
             started_at=self._started_at,
             finished_at=self._job.clock.now(),
             facts=facts,

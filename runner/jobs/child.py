@@ -88,7 +88,7 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
         except AccessDenied as denied:
             # A password that was rotated meanwhile: look once more before giving up.
             again = _load()
-            if again.digest == config.digest:
+            if again.fingerprint == config.fingerprint:
                 raise
             log.warning(
                 "login failed, trying the changed configuration", extra=kv(error=str(denied))

@@ -7,6 +7,7 @@ writes it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,18 @@ from controller.api.errors import BackupError, Cancelled, JobLost, JobTimedOut
 from runner.clock import Clock, SystemClock
 from runner.jobs.events import Event, parse_event
 from runner.jobs.request import JobRequest, encode_request
+from runner.logging import kv
 from runner.outcome import JobOutcome
 
 log = logging.getLogger(__name__)
 
+#: What a job's process is; it gets the descriptor for its events as an argument.
+JOB_COMMAND = (sys.executable, "-m", "runner.jobs.child")
 #: From SIGTERM, after which a job takes back what it began, to SIGKILL.
 TERMINATION_S = 30.0
 _POLL_S = 0.25
+#: What is killed may have started something between the look and the signal.
+_KILL_PASSES = 5
 
 
 @frozen(kw_only=True)
@@ -82,8 +88,10 @@ class JobProcess:
         on_event: Callable[[Event], None] = lambda _: None,
         clock: Clock | None = None,
         environ: Mapping[str, str] | None = None,
+        command: Sequence[str] = JOB_COMMAND,
     ) -> None:
         self.request = request
+        self._command = command
         self._config = config
         self._limits = limits
         self._on_event = on_event
@@ -93,7 +101,7 @@ class JobProcess:
         self._cause: BackupError | None = None
         self._activity: object = None
         self._alive_mono = self._clock.monotonic()
-        self._outcome: dict[str, Any] | None = None
+        self._outcome: JobOutcome | None = None
         self._exit_code: int | None = None
 
     def cancel(self, cause: BackupError | None = None) -> None:
@@ -115,7 +123,7 @@ class JobProcess:
         with os.fdopen(reading, "rb") as events:
             try:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "runner.jobs.child", str(writing)],
+                    [*self._command, str(writing)],
                     stdin=subprocess.PIPE,
                     pass_fds=(writing,),
                     start_new_session=True,
@@ -134,7 +142,7 @@ class JobProcess:
                 self._hand_over(child)
                 self._watch(child)
             finally:
-                _kill_session(child)
+                _kill_session(child.pid)
                 child.wait()
                 listener.join()
         return child.returncode
@@ -195,11 +203,18 @@ class JobProcess:
                 log.warning("job wrote a line that is no event")
                 continue
             self._note_activity(event)
-            if event["event"] == "outcome":
-                self._outcome = event["outcome"]
-                self._exit_code = event["exitCode"]
-            else:
-                self._on_event(event)
+            try:
+                self._take(event)
+            except Exception:
+                # Thread top: without a listener the job would block in its next line.
+                log.exception("event not taken", extra=kv(kind=str(event["event"])))
+
+    def _take(self, event: Event) -> None:
+        if event["event"] == "outcome":
+            self._outcome = codec.decode(JobOutcome, event["outcome"])
+            self._exit_code = int(event["exitCode"])
+        else:
+            self._on_event(event)
 
     def _note_activity(self, event: Event) -> None:
         """Anything that changed is progress; the same line again is only a heartbeat."""
@@ -212,7 +227,7 @@ class JobProcess:
         with self._lock:
             cause = self._cause
         if self._outcome is not None:
-            outcome = codec.decode(JobOutcome, self._outcome)
+            outcome = self._outcome
             exit_code = self._exit_code if self._exit_code is not None else status
             if cause is not None and not outcome.success:
                 # The job says that it was ended; who ended it knows why.
@@ -220,15 +235,22 @@ class JobProcess:
                 exit_code = cause.exit_code
             return JobResult(outcome=outcome, exit_code=exit_code)
         error = cause or JobLost(_last_words(status))
-        outcome = JobOutcome(
-            kind=self.request.kind,
-            started_at=started_at,
-            finished_at=self._clock.now(),
-            success=False,
-            reason=error.reason,
-            message=str(error),
-        )
-        return JobResult(outcome=outcome, exit_code=error.exit_code, lost=True)
+        return lost_result(self.request, started_at, self._clock.now(), error)
+
+
+def lost_result(
+    request: JobRequest, started_at: datetime, finished_at: datetime, error: BackupError
+) -> JobResult:
+    """The result of a job that said none."""
+    outcome = JobOutcome(
+        kind=request.kind,
+        started_at=started_at,
+        finished_at=finished_at,
+        success=False,
+        reason=error.reason,
+        message=str(error),
+    )
+    return JobResult(outcome=outcome, exit_code=error.exit_code, lost=True)
 
 
 def _blame(outcome: JobOutcome, cause: BackupError) -> JobOutcome:
@@ -246,9 +268,25 @@ def _last_words(status: int) -> str:
     return f"the job's process exited with {status} and no result; its log has the cause"
 
 
-def _kill_session(child: subprocess.Popen[bytes]) -> None:
-    """End whatever the job left in its session, the job included."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def _kill_session(session: int) -> None:
+    """End whatever the job left in its session, the job included.
+
+    By the session, not by the process group: engines give each tool a group of
+    its own, and a tool's workers outlive it when the job is killed.
+    """
+    for _ in range(_KILL_PASSES):
+        members = list(_members(session))
+        if not members:
+            return
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _members(session: int) -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            # pid (name) state ppid group session ...; the name may hold anything
+            state, _, _, of, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(of) == session and state != "Z":
+                yield int(folder.name)

@@ -58,7 +58,7 @@ def run_restore(job: JobEnvironment) -> JobOutcome:
         label=secrets.token_hex(4),
     )
     with job.locations() as locations:
-        choice = choose(job, locations, options)
+        choice = choose(job, locations.chosen(options.location), options)
         return _Restore(job, engine, target, choice, started_at).run(dry_run=options.dry_run)
 
 

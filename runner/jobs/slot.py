@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from attrs import frozen
 from controller.api.errors import BackupError, BusyError
 from runner.clock import Clock
 from runner.jobs.events import Event
-from runner.jobs.process import JobLimits, JobProcess, JobResult
+from runner.jobs.process import JOB_COMMAND, JobLimits, JobProcess, JobResult, lost_result
 from runner.jobs.request import JobRequest
 from runner.logging import kv
 from runner.outcome import JobKind
@@ -44,7 +44,9 @@ class JobSlot:
 
     Args:
         limits: of a kind of job, asked at its start.
-        on_start, on_event, on_end: called in the job's thread, `on_end` last.
+        on_start, on_event, on_end: called in the job's threads while no other
+            job can start. on_free: after them, when one can again.
+        command: what a job's process is.
     Threads: any may call; `_lock` guards `_running`, `_listeners`, `_last`,
     `_thread` and `_closed`; no callback is called under it.
     """
@@ -58,6 +60,8 @@ class JobSlot:
         on_start: Callable[[JobRequest, datetime], None],
         on_event: Callable[[Event], None],
         on_end: Callable[[JobRequest, JobResult], None],
+        on_free: Callable[[JobRequest, JobResult], None] = lambda *_: None,
+        command: Sequence[str] = JOB_COMMAND,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -65,6 +69,8 @@ class JobSlot:
         self._on_start = on_start
         self._on_event = on_event
         self._on_end = on_end
+        self._on_free = on_free
+        self._command = command
         self._lock = threading.Lock()
         self._running: RunningJob | None = None
         self._listeners: list[Pipe[Event]] = []
@@ -97,6 +103,7 @@ class JobSlot:
                 self._limits(request.kind),
                 on_event=self._spread,
                 clock=self._clock,
+                command=self._command,
             ),
         )
         with self._lock:
@@ -105,13 +112,13 @@ class JobSlot:
             if self._running is not None:
                 busy = self._running.describe(self._clock.now())
                 raise BusyError(f"{busy}; `runner cancel` ends it")
-            self._running = job
-            self._last = None
-            self._listeners = [listener] if listener else []
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._run, args=(job,), name=f"job-{request.kind.value}"
             )
-        self._thread.start()
+            thread.start()  # under the lock: `join` must not meet a thread that has not started
+            self._running, self._thread = job, thread
+            self._last = None
+            self._listeners = [listener] if listener else []
 
     def cancel(self, cause: BackupError | None = None) -> bool:
         """End the running job; False if there is none."""
@@ -120,6 +127,11 @@ class JobSlot:
             return False
         running.process.cancel(cause)
         return True
+
+    @property
+    def closed(self) -> bool:
+        with self._lock:
+            return self._closed
 
     def close(self) -> None:
         """Start nothing any more."""
@@ -136,8 +148,7 @@ class JobSlot:
         return not thread.is_alive()
 
     def _run(self, job: RunningJob) -> None:
-        self._on_start(job.request, job.started_at)
-        result = job.process.run()
+        result = self._result(job)
         log.info(
             "job finished",
             extra=kv(
@@ -149,13 +160,32 @@ class JobSlot:
                 exit_status=result.exit_code,
             ),
         )
+        self._call(self._on_end, job, result)
         with self._lock:
             listeners, self._listeners = self._listeners, []
             self._running = None
-        self._on_end(job.request, result)
+        self._call(self._on_free, job, result)
         for listener in listeners:
-            listener.put(result.event(), timeout_s=0)
-            listener.close()
+            _end(listener, result.event())
+
+    def _result(self, job: RunningJob) -> JobResult:
+        try:
+            self._on_start(job.request, job.started_at)
+            return job.process.run()
+        except Exception as error:
+            # Thread top: whatever it is, no memory for a process say, the slot must be free again.
+            log.exception("job not run", extra=kv(kind=job.request.kind.value))
+            cause = BackupError(f"the job could not be run: {type(error).__name__}: {error}")
+            return lost_result(job.request, job.started_at, self._clock.now(), cause)
+
+    def _call(
+        self, tell: Callable[[JobRequest, JobResult], None], job: RunningJob, result: JobResult
+    ) -> None:
+        try:
+            tell(job.request, result)
+        except Exception:
+            # Thread top, as above: listeners wait for the end, and so does the next job.
+            log.exception("end of a job not noted", extra=kv(kind=job.request.kind.value))
 
     def _spread(self, event: Event) -> None:
         self._on_event(event)
@@ -163,15 +193,26 @@ class JobSlot:
             self._last = event
             listeners = list(self._listeners)
         for listener in listeners:
-            try:
-                kept = listener.put(event, timeout_s=0)
-            except BackupError:
-                kept = False
-            if not kept:
+            if not _tell(listener, event):
                 with self._lock:
                     self._listeners.remove(listener)
-                listener.abort(BusyError("the listener does not keep up"))
 
 
 def new_listener() -> Pipe[Event]:
     return Pipe(_LISTENER_EVENTS)
+
+
+def _tell(listener: Pipe[Event], event: Event) -> bool:
+    """Hand on an event; False if nobody listens any more, or not fast enough."""
+    try:
+        if listener.put(event, timeout_s=0):
+            return True
+    except BackupError:
+        return False
+    listener.abort(BusyError("too many events waited to be read; see `runner status`"))
+    return False
+
+
+def _end(listener: Pipe[Event], event: Event) -> None:
+    if _tell(listener, event):
+        listener.close()

@@ -158,9 +158,14 @@ class Catalogue:
             for backup_id, modified_at in sorted(newest.items())
             if backup_id not in committed and now - modified_at > grace
         ]
+        swept = []
         for backup_id in orphans:
-            self.discard(backup_id)
-        return orphans
+            try:
+                self.discard(backup_id)
+            except ObjectExists:
+                continue  # committed since the listing, after all
+            swept.append(backup_id)
+        return swept
 
     def owner(self) -> OwnerRecord | None:
         """Which cluster writes here; None where nobody did yet."""
@@ -194,8 +199,11 @@ class Catalogue:
             )
 
     def adopt(self, cluster_id: str) -> OwnerRecord | None:
-        """Take over writing; returns who wrote before."""
-        before = self.owner()
+        """Take over writing; returns who wrote before, None if nobody or nobody can tell."""
+        try:
+            before = self.owner()
+        except FormatError:
+            before = None
         self._storage.put(self._layout.owner, to_json(OwnerRecord(cluster_id=cluster_id)))
         return before
 

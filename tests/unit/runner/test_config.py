@@ -268,13 +268,13 @@ def test_no_secret_is_in_the_texts_of_a_configuration(tmp_path: Path) -> None:
 
 def test_digest_changes_with_every_part_and_with_nothing_else(tmp_path: Path) -> None:
     folder = a_folder(tmp_path)
-    first = config.load(folder).digest
+    first = config.load(folder).digest()
     seen = {first}
 
-    assert config.load(folder).digest == first
+    assert config.load(folder).digest() == first
     (folder / "other").write_text("not ours")
     (folder / "secrets" / "other").write_text("not ours")
-    assert config.load(folder).digest == first
+    assert config.load(folder).digest() == first
 
     changes: list[dict[str, Any]] = [
         {"backup": a_backup_manifest(postgres=POSTGRES, suspend=True)},
@@ -283,10 +283,10 @@ def test_digest_changes_with_every_part_and_with_nothing_else(tmp_path: Path) ->
         {"secrets": {"shop-db/password": "rotated"}},
     ]
     for change in changes:
-        seen.add(config.load(a_folder(tmp_path, **change)).digest)
+        seen.add(config.load(a_folder(tmp_path, **change)).digest())
         a_folder(tmp_path)
     (folder / "secrets" / "shop-db" / "password").unlink()
-    seen.add(config.load(folder).digest)
+    seen.add(config.load(folder).digest())
 
     assert len(seen) == len(changes) + 2
     assert all(len(digest) == 32 for digest in seen)

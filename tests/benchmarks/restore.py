@@ -1,0 +1,82 @@
+"""Wall time of a restore against `zstd -d | psql` of a plain dump."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from tests.benchmarks.backup import directory
+from tests.benchmarks.measure import Row, interleave, ratio
+from tests.benchmarks.workload import Runner, write_runner
+from tests.servers.postgres import PostgresServer
+
+SHELL = "zstd -d | psql of a plain dump"
+PARALLEL = "restore, two streams"
+ONE = "restore, one stream"
+
+
+def run(server: PostgresServer, database: str, folder: Path, rounds: int) -> list[Row]:
+    one = write_runner(folder / "restore-one", server, database, [directory(folder, "r1")])
+    two = write_runner(
+        folder / "restore-two", server, database, [directory(folder, "r2")], parallelism=2
+    )
+    for runner in (one, two):
+        runner.outcome("backup-now")
+    times = interleave(
+        {
+            SHELL: _shell(server, database, folder),
+            ONE: _restore(server, one),
+            PARALLEL: _restore(server, two),
+        },
+        rounds,
+    )
+    return [
+        ratio(PARALLEL, SHELL, times, target="<= 0.80"),
+        ratio(ONE, SHELL, times, note="analyse included; psql's is not"),
+    ]
+
+
+def _shell(server: PostgresServer, database: str, folder: Path) -> Callable[[], float]:
+    dump = folder / "plain.sql.zst"
+    environ = server.environment()
+    _bash(f"pg_dump {database} | zstd -1 -q -o {dump}", environ)
+
+    def run_once() -> float:
+        target = _new_name()
+        _bash(f"createdb {target}", environ)
+        started = time.perf_counter()
+        _bash(f"zstd -dcq {dump} | psql -qX -v ON_ERROR_STOP=1 -o /dev/null {target}", environ)
+        seconds = time.perf_counter() - started
+        _drop(server, target)
+        return seconds
+
+    return run_once
+
+
+def _restore(server: PostgresServer, runner: Runner) -> Callable[[], float]:
+    def run_once() -> float:
+        target = _new_name()
+        outcome = runner.outcome("restore", "--at", "now", "--database", target)
+        _drop(server, target)
+        ended, began = (datetime.fromisoformat(outcome[key]) for key in ("finishedAt", "startedAt"))
+        return (ended - began).total_seconds()
+
+    return run_once
+
+
+def _new_name() -> str:
+    return f"restored_{secrets.token_hex(4)}"
+
+
+def _drop(server: PostgresServer, database: str) -> None:
+    with server.connect() as connection:
+        connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+        connection.execute("CHECKPOINT")
+
+
+def _bash(line: str, environ: dict[str, str]) -> None:
+    subprocess.run(["bash", "-o", "pipefail", "-c", line], env=environ, check=True)
