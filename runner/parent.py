@@ -65,8 +65,8 @@ class Parent:
     """One runner.
 
     Threads: the scheduler's loop is the caller of `run`; jobs, control clients
-    and HTTP have their own. `_lock` guards `_scheduler`, `_config`,
-    `_inspected_mono` and `_wanted`; no callback and no I/O happens under it.
+    and HTTP have their own. `_lock` guards `_scheduler`, `_config` and
+    `_inspected_mono`; no callback and no I/O happens under it.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Parent:
             on_start=self._job_started,
             on_event=self._job_event,
             on_end=self._job_ended,
+            on_free=self._slot_free,
         )
         self._control = ControlServer(settings.control_socket, self._slot, self.status)
         self._http = HttpServer(
@@ -116,7 +117,8 @@ class Parent:
             ),
         )
         self._wake = threading.Event()
-        self._alive_mono = clock.monotonic()
+        # When the last step was done; None while another runner holds the fence.
+        self._stepped_mono: float | None = None
 
     @property
     def http_address(self) -> tuple[str, int]:
@@ -136,6 +138,7 @@ class Parent:
             # Probes are answered while another runner still holds the fence; commands are not.
             if self._fence.acquire(stop):
                 self._control.bind()
+                self._try_step()  # the first look at the locations comes before any client's job
                 threads.append(
                     threading.Thread(target=self._control.run, args=(closing,), name="control")
                 )
@@ -152,7 +155,6 @@ class Parent:
 
     def step(self) -> float:
         """Do what is due; returns the seconds until the next step."""
-        self._alive_mono = self._clock.monotonic()
         self._reload()
         request = self._due()
         if request is not None:
@@ -160,6 +162,7 @@ class Parent:
                 self._slot.start(request)
             except BusyError:
                 log.debug("a job was due while another one runs")
+        self._stepped_mono = self._clock.monotonic()
         return self._pause_s()
 
     def status(self) -> Mapping[str, object]:
@@ -168,14 +171,14 @@ class Parent:
         now = self._clock.now()
         with self._lock:
             config = self._config
-            scheduler = self._scheduler
+            next_at = self._scheduler.next_backup_at(now) if self._scheduler else None
         return {
             "namespace": config.backup.metadata.namespace,
             "name": config.backup.metadata.name,
             "version": version(),
             "running": running.describe(now) if running else "",
             "progress": self._slot.progress,
-            "nextBackupAt": scheduler.next_backup_at(now) if scheduler else None,
+            "nextBackupAt": next_at,
             "problem": self._problem,
             "warnings": list(config.warnings),
             "status": codec.encode(self._reports.status),
@@ -187,10 +190,20 @@ class Parent:
         waker = threading.Thread(target=self._wake_on, args=(stop,), name="stop-waker")
         waker.start()
         while not stop.is_set():
-            pause_s = self.step()
+            pause_s = self._try_step()
             self._wake.wait(pause_s)
             self._wake.clear()
         waker.join()
+
+    def _try_step(self) -> float:
+        try:
+            return self.step()
+        except Exception:
+            # A defect in one step must not end a runner that may be needed for a restore; if it
+            # stays, the health probe says so.
+            log.exception("step failed")
+            self._stepped_mono = self._stepped_mono or self._clock.monotonic()
+            return _TICK_S
 
     def _wake_on(self, stop: threading.Event) -> None:
         stop.wait()
@@ -283,16 +296,16 @@ class Parent:
                 self._scheduler = self._first_scheduler(None)
             elif request.kind is not JobKind.INSPECT:
                 self._scheduler.finished(success=result.outcome.success)
+        self._show_schedule()
+
+    def _slot_free(self, request: JobRequest, result: JobResult) -> None:
         if result.lost and request.kind is not JobKind.INSPECT:
             self._clean_up_after(result.outcome)
-        self._show_schedule()
         self._wake.set()
 
     def _clean_up_after(self, lost: JobOutcome) -> None:
         """Take back what a killed job left, and record what it could not."""
-        request = JobRequest(
-            kind=JobKind.INSPECT, scheduled=True, abort_orphans=True, lost=codec.encode(lost)
-        )
+        request = JobRequest(kind=JobKind.INSPECT, scheduled=True, abort_orphans=True, lost=lost)
         try:
             self._slot.start(request)
         except BusyError:
@@ -340,7 +353,10 @@ class Parent:
     # -- probes -----------------------------------------------------------------
 
     def _health(self) -> tuple[bool, Mapping[str, object]]:
-        silent_s = self._clock.monotonic() - self._alive_mono
+        stepped_mono = self._stepped_mono
+        if stepped_mono is None:
+            return True, {"waiting": "another runner holds the fence"}
+        silent_s = self._clock.monotonic() - stepped_mono
         return silent_s < 10 * _TICK_S, {"schedulerSilentSeconds": round(silent_s, 1)}
 
     def _ready(self) -> tuple[bool, Mapping[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -51,7 +52,16 @@ def _events(
 ) -> Iterator[Event]:
     control = context.control()
     if control.is_answered():
-        yield from control.start(request, detach=detach, wait=wait)
+        last = ""
+        with contextlib.suppress(OSError, ValueError):  # cut off, perhaps within a line
+            for event in control.start(request, detach=detach, wait=wait):
+                last = event["event"]
+                yield event
+        if last != ("accepted" if detach else "outcome"):
+            raise RunnerNotRunning(
+                "the connection to the runner ended before it told how the job did: "
+                "see `runner status` and `runner list`"
+            )
         return
     if detach:
         raise RunnerNotRunning("no runner listens: there is nothing to leave the job to")

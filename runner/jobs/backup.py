@@ -87,16 +87,18 @@ class _Backup:
             self._started_at, self._known.values(), policy_of(self._job.config.backup.spec)
         )
         self._job.events.stage("commit")
+        self._discard([location for location in ready if location.name in self._errors])
         committed = []
         for location in ready:
-            if location.name not in self._errors:
-                try:
-                    self._commit(location, identity, facts, streams, labels)
-                except BackupError as error:
-                    self._fail(location.name, error, "commit")
-                else:
-                    committed.append(location)
-        self._discard([location for location in ready if location not in committed])
+            if location.name in self._errors:
+                continue
+            try:
+                self._commit(location, identity, facts, streams, labels)
+            except BackupError as error:
+                # Its data stays for the sweep: a manifest that was sent may still arrive.
+                self._fail(location.name, error, "commit")
+            else:
+                committed.append(location)
         whole = StageTiming(
             stage="dump", seconds=dumped_s, bytes=sum(stream.plain_bytes for stream in streams)
         )
@@ -152,7 +154,7 @@ class _Backup:
             BackupOptions(
                 level=spec.compression.level,
                 identity=identity,
-                part_size_bytes=ready[0].storage.properties.part_size_bytes,
+                part_size_bytes=max(one.storage.properties.part_size_bytes for one in ready),
                 stall_s=spec.stall_timeout.total_seconds() / 2,
                 parallel=spec.runner.parallelism,
             ),
@@ -169,9 +171,13 @@ class _Backup:
                 self._job.context.report(Progress(stage="upload", done=0))
                 results = sink.finish(facts.streams)
         except BaseException as error:
+            nowhere = all(lane.error for lane in sink.lanes)
+            if nowhere and not self._job.context.cancelled.is_set():
+                self._note(sink.lanes)
+                error = self._incomplete(())
             sink.abort(error)
             self._discard(ready)
-            raise
+            raise error
         return facts, results, sink
 
     def _commit(

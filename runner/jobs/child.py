@@ -17,7 +17,6 @@ from pathlib import Path
 
 from attrs import evolve
 
-from controller.api import codec
 from controller.api.errors import AccessDenied, BackupError, Cancelled
 from engines.interface import JobContext
 from runner import config as runner_config
@@ -145,11 +144,15 @@ def _record(
     if config is None or not config.cluster_id:
         return
     if request.kind is JobKind.INSPECT and request.lost:
-        outcome = codec.decode(JobOutcome, request.lost)
+        outcome = request.lost
     elif request.kind not in _RECORDED or (request.restore and request.restore.dry_run):
         return
-    with open_locations(config, context.cancelled) as locations:
-        record_outcome(locations.opened, outcome)
+    try:
+        with open_locations(config, context.cancelled) as locations:
+            record_outcome(locations.opened, outcome, config.cluster_id)
+    except Exception:
+        # Process top, as above: a note that cannot be written must not cost the outcome itself.
+        log.exception("outcome not recorded")
 
 
 def _die_with_parent() -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from attrs import Factory, evolve, frozen
 
-from controller.api.errors import BackupError
+from controller.api.errors import BackupError, LocationsFailed
 from runner.inspection import Inspection
 from runner.jobs.environment import JobEnvironment, JobFailure
 from runner.jobs.record import read_state
@@ -57,7 +57,7 @@ def run_inspect(job: JobEnvironment) -> JobOutcome:
         )
     if not any(fate.ok for fate in outcome.fates):
         problems = "; ".join(f"{fate.name}: {fate.message}" for fate in outcome.fates)
-        raise JobFailure(BackupError(f"no location is usable: {problems}"), outcome)
+        raise JobFailure(LocationsFailed(f"no location is usable: {problems}"), outcome)
     return outcome
 
 

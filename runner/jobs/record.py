@@ -31,10 +31,11 @@ def read_state(location: Location) -> RunnerState:
         return RunnerState()
 
 
-def record_outcome(locations: Sequence[Location], outcome: JobOutcome) -> None:
-    """Write an outcome into the state of every location that takes it."""
+def record_outcome(locations: Sequence[Location], outcome: JobOutcome, cluster_id: str) -> None:
+    """Write an outcome into the state of every location that takes it and is this cluster's."""
 
     def write(location: Location) -> None:
+        location.catalogue.claim(cluster_id)
         state = read_state(location).after(outcome, location.name)
         location.catalogue.write_small(location.layout.state, to_json(state))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-import orjson
-from attrs import asdict, frozen
+from attrs import frozen
 
-from controller.api.errors import FormatError
-from runner.outcome import JobKind
+from runner.outcome import JobKind, JobOutcome
+from runner.records import from_json, to_json
 
 
 @frozen(kw_only=True)
@@ -56,34 +55,13 @@ class JobRequest:
     location: str = ""
     dry_run: bool = False
     abort_orphans: bool = False
-    lost: Mapping[str, Any] | None = None
+    lost: JobOutcome | None = None
 
 
 def encode_request(request: JobRequest) -> bytes:
-    def plain(_: object, __: object, value: object) -> object:
-        return value.value if isinstance(value, JobKind) else value
-
-    return orjson.dumps(asdict(request, value_serializer=plain))
+    return to_json(request)
 
 
 def decode_request(raw: bytes | Mapping[str, Any]) -> JobRequest:
     """Read a request; raises FormatError for anything but what `encode_request` writes."""
-    try:
-        fields = dict(orjson.loads(raw) if isinstance(raw, bytes) else raw)
-        fields["kind"] = JobKind(fields["kind"])
-        restore = fields.get("restore")
-        if restore is not None:
-            restore = dict(restore)
-            if restore.get("at") is not None:
-                restore["at"] = _time(restore["at"])
-            fields["restore"] = RestoreOptions(**restore)
-        return JobRequest(**fields)
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"not a job request: {error}") from error
-
-
-def _time(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time needs an offset")
-    return moment.astimezone(UTC)
+    return from_json(JobRequest, raw, "the job request")

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from attrs import Factory, evolve, frozen
 
-from runner.outcome import JobKind, JobOutcome
+from runner.outcome import JobKind, JobOutcome, Result
 
 
 @frozen(kw_only=True)
@@ -38,7 +38,9 @@ class RunnerState:
         if outcome.kind is JobKind.BACKUP:
             if outcome.success:
                 return evolve(state, consecutive_failures=0, last_success_at=outcome.finished_at)
-            return evolve(state, consecutive_failures=self.consecutive_failures + 1)
+            if outcome.result is Result.FAILURE:  # a cancelled one is nobody's fault
+                return evolve(state, consecutive_failures=self.consecutive_failures + 1)
+            return state
         if outcome.kind is JobKind.VERIFY:
             for fate in outcome.fates:
                 if fate.name == location:
