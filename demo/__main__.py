@@ -82,6 +82,7 @@ def tell(stack: contextlib.ExitStack) -> str:
     stack.enter_context(running_runner(environ, folder / "runner.log"))
     wait_until_ready(port, folder / "runner.log")
 
+    say("a new database is backed up at once; ask for another backup, which waits its turn")
     command(environ, "backup-now")
     lost_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     say("dropping the database shop")

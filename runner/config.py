@@ -184,6 +184,8 @@ def _one_document(raw: bytes | None) -> object:
     documents = read_documents(raw)
     if len(documents) != 1:
         raise InvalidSpec(f"must hold one document, not {len(documents)}")
+    if not isinstance(documents[0], Mapping):
+        raise InvalidSpec("must be an object")
     return documents[0]
 
 

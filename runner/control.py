@@ -22,8 +22,14 @@ from typing import Any
 
 import orjson
 
-from controller.api.errors import BackupError, BusyError, FormatError, RetriableError
-from runner.jobs.events import Event
+from controller.api.errors import (
+    BackupError,
+    BusyError,
+    FormatError,
+    RetriableError,
+    TerminalError,
+)
+from runner.jobs.events import Event, parse_event
 from runner.jobs.request import JobRequest, decode_request, encode_request
 from runner.jobs.slot import JobSlot, new_listener
 from runner.logging import kv
@@ -64,15 +70,21 @@ class ControlServer:
     def bind(self) -> None:
         """Start listening.
 
-        Raises: TerminalError if the directory is not ours alone.
+        Raises: TerminalError if the directory is not ours alone, or no socket can be there.
         """
         own_directory(self._path.parent)
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
         server = socket.socket(socket.AF_UNIX)
-        server.bind(str(self._path))
-        self._path.chmod(0o600)
-        server.listen(_CLIENTS)
+        try:
+            self._path.unlink(missing_ok=True)
+            server.bind(str(self._path))
+            self._path.chmod(0o600)
+            server.listen(_CLIENTS)
+        except OSError as error:
+            server.close()
+            raise TerminalError(
+                f"no socket can be made at {self._path} ({error}): set CONTROL_DIR to another "
+                "directory"
+            ) from error
         server.settimeout(0.5)
         self._socket = server
 
@@ -85,8 +97,13 @@ class ControlServer:
                     client, _ = server.accept()
                 except TimeoutError:
                     continue
+                except OSError as error:  # out of descriptors: that passes, and so must we
+                    log.warning("no client accepted", extra=kv(error=str(error)))
+                    stop.wait(1)
+                    continue
                 if not self._clients.acquire(blocking=False):
-                    client.close()
+                    with client, contextlib.suppress(OSError):
+                        _send(client, _refusal(BusyError("too many clients talk to the runner")))
                     continue
                 thread = threading.Thread(target=self._serve, args=(client,), name="control")
                 self._threads.add(thread)
@@ -110,8 +127,11 @@ class ControlServer:
             self._clients.release()
 
     def _answer(self, client: socket.socket) -> None:
+        line = _read_line(client)
+        if not line:  # somebody only looked whether we are there
+            return
         try:
-            message = orjson.loads(_read_line(client))
+            message = orjson.loads(line)
             verb = message["verb"]
         except (ValueError, KeyError, TypeError):
             _send(client, _refusal(FormatError("not a control request")))
@@ -139,6 +159,8 @@ class ControlServer:
         try:
             while (event := listener.get()) is not None:
                 _send(client, event)
+        except BackupError as error:  # it read too slowly and was dropped
+            _send(client, _refusal(error))
         except OSError:
             # The client is gone; the job is not. Nobody reads this listener any more.
             listener.abort(BusyError("the client went away"))
@@ -162,9 +184,14 @@ class ControlServer:
                 self._slot.start(request, listener)
             except BusyError as error:
                 running = self._slot.running
-                if running is None or not (wait or running.request.kind is JobKind.INSPECT):
+                if self._slot.closed:
                     raise
-                if running.request.kind is not JobKind.INSPECT and told != str(error):
+                if running is None:  # it ended meanwhile
+                    continue
+                is_look = running.request.kind is JobKind.INSPECT
+                if not (wait or is_look):
+                    raise
+                if not is_look:
                     told = str(error)
                 _send(client, {"event": "waiting", "message": told})
                 self._slot.join(_WAIT_LINE_S)
@@ -185,7 +212,7 @@ class ControlClient:
 
         Args:
             wait: for the job that runs; False is refused then.
-        Raises: RunnerNotRunning, Refused.
+        Raises: RunnerNotRunning, also when the runner ends before the job; Refused.
         """
         message = {
             "verb": "start",
@@ -193,7 +220,15 @@ class ControlClient:
             "detach": detach,
             "wait": wait,
         }
-        return self._ask(message)
+        last = ""
+        for event in self._ask(message):
+            last = event["event"]
+            yield event
+        if last != ("accepted" if detach else "outcome"):
+            raise RunnerNotRunning(
+                "the connection to the runner ended before it told how the job did: "
+                "see `runner status` and `runner list`"
+            )
 
     def status(self) -> Event:
         return next(self._ask({"verb": "status"}))
@@ -211,13 +246,22 @@ class ControlClient:
             return False
 
     def _ask(self, message: Mapping[str, object]) -> Iterator[Event]:
-        with self._connect() as connection, connection.makefile("rb") as lines:
-            _send(connection, message)
-            for line in lines:
-                event = orjson.loads(line)
-                if event.get("event") == "refused":
-                    raise Refused(event)
-                yield event
+        event = None
+        try:
+            with self._connect() as connection, connection.makefile("rb") as lines:
+                with contextlib.suppress(BrokenPipeError):  # what it said before it hung up counts
+                    _send(connection, message)
+                for line in lines:
+                    event = parse_event(line)
+                    if event is None:  # half a line
+                        break
+                    if event["event"] == "refused":
+                        raise Refused(event)
+                    yield event
+        except ConnectionError as error:
+            raise RunnerNotRunning(f"the runner at {self._path} went away") from error
+        if event is None:
+            raise RunnerNotRunning(f"the runner at {self._path} went away")
 
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -248,7 +292,7 @@ def _refusal(error: BackupError) -> Event:
 
 
 def _send(connection: socket.socket, event: Mapping[str, object]) -> None:
-    connection.sendall(orjson.dumps(event, default=str) + b"\n")
+    connection.sendall(orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z) + b"\n")
 
 
 def _read_line(connection: socket.socket) -> bytes:

@@ -10,16 +10,23 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, ObjectNotFound, StorageUnavailable, UsageError
+from controller.api.errors import (
+    BackupError,
+    FormatError,
+    ObjectNotFound,
+    StorageUnavailable,
+    TruncatedBackup,
+    UsageError,
+)
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import BackupLocation, ObjectMeta
 from engines.interface import StreamName
 from runner.config import RunnerConfig
 from runner.crypto import age
-from runner.pipeline.restore import BackupSource, ObjectToRead, StreamToRead
+from runner.pipeline.restore import BackupSource, ObjectToRead, StreamToRead, check_objects
 from runner.repository.catalogue import Catalogue
 from runner.repository.keys import MAX_KEY_FILE_BYTES, Keyring
-from runner.repository.layout import Layout, parse_backup_id
+from runner.repository.layout import BackupId, Layout, parse_backup_id
 from runner.repository.manifest import EncryptionKind, Manifest, ManifestStream
 from runner.storage.base import Storage
 from runner.storage.registry import open_storage
@@ -45,16 +52,26 @@ class Location:
     def layout(self) -> Layout:
         return self.catalogue.layout
 
+    def is_trusted(self, kind: EncryptionKind) -> bool:
+        """Whether a backup of this kind is one that this location's configuration makes.
+
+        Where backups are encrypted, one that is not may have been put there by
+        whoever can write the bucket: what it holds would run as SQL.
+        """
+        return kind is not EncryptionKind.NONE or not self.keyring.encrypts
+
     def identity(self, manifest: Manifest) -> age.Identity | None:
         """The key of a backup's streams; None of one that is not encrypted.
 
-        Raises: NoKey, ObjectNotFound, FormatError, StorageUnavailable.
+        Raises: NoKey, TruncatedBackup, FormatError, StorageUnavailable.
         """
         if manifest.encryption.kind is EncryptionKind.NONE:
             return None
-        key_file = self.catalogue.read_small(
-            self.layout.key_file(manifest.id), limit_bytes=MAX_KEY_FILE_BYTES
-        )
+        key = self.layout.key_file(manifest.id)
+        try:
+            key_file = self.catalogue.read_small(key, limit_bytes=MAX_KEY_FILE_BYTES)
+        except ObjectNotFound as error:
+            raise TruncatedBackup(f"{key} is missing: {error}") from error
         return self.keyring.unwrap(key_file, manifest.encryption)
 
     def source(
@@ -65,6 +82,16 @@ class Location:
         return BackupSource(
             self.storage, streams, identity=self.identity(manifest), on_bytes=on_bytes
         )
+
+    def check_stored(
+        self, manifest: Manifest, *, on_bytes: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Read every stored byte and compare it with the manifest; needs no key.
+
+        Raises: TruncatedBackup, ChecksumMismatch, ObjectNotFound, StorageUnavailable.
+        """
+        for stream in manifest.streams:
+            check_objects(self.storage, self._stream_to_read(manifest, stream).objects, on_bytes)
 
     def _stream_to_read(self, manifest: Manifest, stream: ManifestStream) -> StreamToRead:
         return StreamToRead(
@@ -185,11 +212,19 @@ def ask_each(
     return {location.name: found.get(location.name, silent) for location in locations}
 
 
+def asked_id(text: str) -> BackupId:
+    """Read an id that a person gave; raises UsageError."""
+    try:
+        return parse_backup_id(text)
+    except FormatError as error:
+        raise UsageError(str(error)) from error
+
+
 def find_manifest(
     locations: Sequence[Location], backup_id: str
 ) -> Iterator[tuple[Location, Manifest | BackupError]]:
     """Ask each location for one backup; those that do not have it are left out."""
-    wanted = parse_backup_id(backup_id)
+    wanted = asked_id(backup_id)
     for location in locations:
         try:
             yield location, location.catalogue.manifest(wanted)

@@ -40,6 +40,7 @@ class Keys(TypedDict, total=False):
     location: str
     backup_id: str
     object_key: str
+    operation: str
     part: int
     stream: str
     job: str

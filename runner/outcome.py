@@ -26,7 +26,6 @@ class JobKind(enum.Enum):
     RESTORE = "restore"
     VERIFY = "verify"
     PRUNE = "prune"
-    UNPACK = "unpack"
     INSPECT = "inspect"
 
 

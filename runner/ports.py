@@ -7,13 +7,17 @@ needs no API server. Inside a cluster they are a Lease and the object's status.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 from pathlib import Path
 from typing import Protocol
 
 from controller.api.status import DatabaseBackupStatus
+from runner.logging import kv
 from runner.rundir import own_directory
+
+log = logging.getLogger(__name__)
 
 
 class Fence(Protocol):
@@ -53,10 +57,16 @@ class FileFence:
     def acquire(self, stop: threading.Event) -> bool:
         own_directory(self._path.parent)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        told = False
         while not stop.is_set():
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                if not told:
+                    log.warning(
+                        "another runner holds the fence, waiting", extra=kv(path=str(self._path))
+                    )
+                    told = True
                 stop.wait(self._POLL_S)
             else:
                 self._descriptor = descriptor

@@ -29,10 +29,20 @@ def socket_path(config: Path, environ: Mapping[str, str]) -> Path:
 def own_directory(path: Path) -> None:
     """Make sure that a directory exists and that nobody else gets at it.
 
-    Raises: TerminalError if somebody else made it.
+    One that others may enter is refused and not changed: it may be /tmp.
+
+    Raises: TerminalError if somebody else made it, or may enter it.
     """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.stat(follow_symlinks=False)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat(follow_symlinks=False)
+    except OSError as error:
+        raise TerminalError(
+            f"{path} cannot be made ({error.strerror}): set CONTROL_DIR to another directory"
+        ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise TerminalError(f"{path} is not a directory of ours: set CONTROL_DIR to another one")
-    path.chmod(0o700)
+    if found.st_mode & 0o077:
+        raise TerminalError(
+            f"{path} is open to others: chmod 700 it, or set CONTROL_DIR to another directory"
+        )

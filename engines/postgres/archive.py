@@ -30,6 +30,10 @@ _MAX_CONTENTS_BYTES = 1 << 30
 _DATA = re.compile(r"data-\d{3,}")
 
 
+#: What needs no quoting as the name of a database in a connection string.
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+
+
 def check_streams(source: StreamSource, facts: BackupFacts) -> None:
     """Refuse what this engine did not write, before anything is done with it.
 
@@ -218,9 +222,12 @@ def by_hand(facts: BackupFacts) -> list[str]:
     PGHOST, PGUSER and PGPASSWORD say where.
     """
     database = facts.database
-    conninfo = "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    conninfo = database
+    if not _PLAIN_NAME.fullmatch(database):
+        conninfo = "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
     into = f"--exit-on-error --dbname={shlex.quote(conninfo)}"
     lines = [
+        f"# With pg_restore of PostgreSQL {facts.server_version.split('.')[0]}, the server's major.",
         '# The file "globals" (JSON) holds the roles with their attributes and memberships,',
         "# and the database's owner, privileges, locale and settings; no passwords.",
         "# Roles that the database refers to; one that exists already says so and is kept:",

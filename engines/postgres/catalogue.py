@@ -164,3 +164,19 @@ def server_major(session: Session) -> int:
 
 def server_version(session: Session) -> str:
     return str(one_row(session, "SELECT current_setting('server_version')")[0])
+
+
+def analyzable(session: Session) -> tuple[list[str], list[str]]:
+    """Quoted names of what ANALYZE can read: single tables, large ones first; partitioned ones."""
+    rows = session.execute(
+        """
+        SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind = 'p'
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname NOT LIKE 'pg\\_%'
+            AND n.nspname <> 'information_schema'
+        ORDER BY pg_catalog.pg_relation_size(c.oid) DESC
+        """
+    ).fetchall()
+    return [name for name, is_parent in rows if not is_parent], [
+        name for name, is_parent in rows if is_parent
+    ]

@@ -7,6 +7,7 @@ stream, in one transaction, into an empty database that is there already.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -50,6 +51,10 @@ from engines.postgres.connection import (
 from engines.postgres.globals import DatabaseProperties, Globals
 from engines.postgres.target import TargetState
 from engines.postgres.tools import Tools
+
+#: A restore is not there until its rename is committed, and that commit flushes
+#: everything before it: waiting for each earlier one gains nothing.
+_SESSION = "-c synchronous_commit=off"
 
 
 class Restore:
@@ -182,7 +187,7 @@ class Restore:
             argv.append("--no-tablespaces")
         return process.Command(
             argv=[*argv, *options],
-            environment=self._server.child_environment(),
+            environment={**self._server.child_environment(), "PGOPTIONS": _SESSION},
             secrets=self._server.secrets(),
             on_line=self._chatter,
         )
@@ -214,14 +219,32 @@ class Restore:
 
     def _analyze(self, name: str) -> None:
         """Without statistics the first queries would plan blindly; a failure costs only that."""
-        self._context.report(Progress(stage="analyze", done=0, total=1, unit="objects"))
-        with self._server.session(name) as session:
-            try:
-                with cancelling(session, self._context.cancelled):
-                    session.execute("ANALYZE")
-            except driver_error() as error:
-                self._warnings.append(f"ANALYZE failed, run it by hand: {str(error).strip()}")
-        self._context.report(Progress(stage="analyze", done=1, total=1, unit="objects"))
+        with self._server.session(name) as session, driver_errors("while listing tables"):
+            alone, partitioned = catalogue.analyzable(session)
+        shares = [alone[start :: self._target.parallel] for start in range(self._target.parallel)]
+        done = itertools.count(1)
+        total = len(alone) + len(partitioned)
+
+        def analyze(tables: Sequence[str]) -> Callable[[threading.Event], None]:
+            def run(stop: threading.Event) -> None:
+                with self._server.session(name) as session:
+                    for table in tables:
+                        with cancelling(session, stop):
+                            session.execute(sql(f"ANALYZE {table}"))
+                        self._context.report(
+                            Progress(stage="analyze", done=next(done), total=total, unit="objects")
+                        )
+
+            return run
+
+        try:
+            process.run_together(
+                [analyze(share) for share in shares if share], self._context.cancelled
+            )
+            # Partitions first: a parent's own statistics are over all of them.
+            process.run_together([analyze(partitioned)], self._context.cancelled)
+        except driver_error() as error:
+            self._warnings.append(f"ANALYZE failed, run it by hand: {str(error).strip()}")
 
     def _compare(self, name: str) -> dict[str, int]:
         with self._server.session(name) as session, driver_errors("while counting"):

@@ -91,8 +91,8 @@ def problems(
         found.append(
             Problem(
                 "roles",
-                f"{identifier(me.name)} may not give objects to their owners: {lines} or restore "
-                "with --no-owner",
+                f"{identifier(me.name)} may not give objects to their owners: restore with "
+                f"--no-owner, or as a superuser, or after {lines} (which lends it their rights)",
             )
         )
     return found

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from controller.api.errors import InvalidSpec, Problem, UsageError
+from controller.api.errors import FormatError, InvalidSpec, Problem, UsageError
 from runner.cli.context import CliContext, location_option
 
 
@@ -25,7 +25,10 @@ def command(context: CliContext, *, location: str, yes: bool) -> None:
         raise InvalidSpec([Problem("cluster", "is missing: adopt for which cluster?")])
     with context.locations(location) as locations:
         for one in locations.opened:
-            before = one.catalogue.owner()
+            try:
+                before = one.catalogue.owner()
+            except FormatError:  # unreadable: nobody can be asked, a person decides
+                before = None
             if before is not None and before.cluster_id == config.cluster_id:
                 click.echo(f"{one.name}: is this cluster's already")
                 continue

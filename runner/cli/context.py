@@ -45,13 +45,18 @@ class CliContext:
 
     @contextmanager
     def locations(self, name: str = "") -> Iterator[Locations]:
-        """Open the locations, for verbs that only read."""
+        """Open the locations, for verbs that only read.
+
+        Raises: why, if not a single one can be opened: that is not "no backups".
+        """
         from runner.locations import open_locations  # noqa: PLC0415 - as above
 
         with open_locations(self.load()) as locations:
             chosen = locations.chosen(name)
             for failed_name, error in chosen.failed:
                 click.echo(f"warning: location {failed_name}: {error}", err=True)
+            if chosen.failed and not chosen.opened:
+                raise chosen.failed[0][1]
             yield chosen
 
     def control(self) -> ControlClient:

@@ -6,8 +6,9 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
@@ -17,7 +18,7 @@ from runner.cli.context import CliContext, json_option
 
 if TYPE_CHECKING:
     from runner.config import RunnerConfig
-    from runner.locations import Location
+    from runner.locations import Location, Locations
 
 _Check = tuple[str, Callable[[], str]]
 
@@ -46,12 +47,12 @@ def command(context: CliContext, *, as_json: bool) -> int:
             for line in others:
                 click.echo(f"      {line}")
     if as_json:
-        click.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
     return worst
 
 
 def _checks(context: CliContext) -> Iterator[_Check]:
-    from engines.interface import Purpose  # noqa: PLC0415 - --help needs none of it
+    from runner.locations import open_locations  # noqa: PLC0415 - --help needs none of it
 
     loaded: list[RunnerConfig] = []
 
@@ -65,27 +66,51 @@ def _checks(context: CliContext) -> Iterator[_Check]:
     if not loaded:
         return
     config = loaded[0]
-    for purpose in (Purpose.BACKUP, Purpose.RESTORE):
-        yield f"database, {purpose.value}", lambda purpose=purpose: _preflight(config, purpose)  # type: ignore[misc]
-    with context.locations() as locations:
+    yield "database, backup", partial(_backup, config)
+    with open_locations(config) as locations:
         for name, error in locations.failed:
-            yield f"location {name}", lambda error=error: _raise(error)  # type: ignore[misc]
+            yield f"location {name}", partial(_raise, error)
         for location in locations.opened:
-            yield f"location {location.name}", lambda one=location: _try(one, config)  # type: ignore[misc]
+            yield f"location {location.name}", partial(_try, location, config)
+        yield "database, restore", partial(_restore, config, locations)
 
 
-def _preflight(config: RunnerConfig, purpose: object) -> str:
+def _backup(config: RunnerConfig) -> str:
+    from engines.interface import Purpose  # noqa: PLC0415 - --help needs none of it
+
+    _preflight(config, purpose=Purpose.BACKUP)
+    return "ready"
+
+
+def _restore(config: RunnerConfig, locations: Locations) -> str:
+    """Whether the newest backup could be restored now, in place of the present database."""
+    from engines.interface import Purpose, Target  # noqa: PLC0415 - --help needs none of it
+    from runner.jobs.environment import configured_database  # noqa: PLC0415 - as above
+
+    for location in locations.opened:
+        try:
+            backups = location.catalogue.list().backups
+            if not backups:
+                continue
+            facts = location.catalogue.manifest(backups[-1].id).facts
+        except BackupError:
+            continue  # its own check says so
+        target = Target(database=configured_database(config), replace=True, label="doctor")
+        _preflight(config, purpose=Purpose.RESTORE, facts=facts, target=target)
+        return f"ready, for {backups[-1].id}"
+    return "not checked: there is no backup to restore yet"
+
+
+def _preflight(config: RunnerConfig, **asked: Any) -> None:
     from controller.api.errors import PreflightFailed  # noqa: PLC0415 - --help needs none of it
-    from engines.interface import JobContext, Purpose  # noqa: PLC0415 - as above
+    from engines.interface import JobContext  # noqa: PLC0415 - as above
     from runner.jobs.environment import build_engine  # noqa: PLC0415 - as above
 
-    assert isinstance(purpose, Purpose)  # noqa: S101 - the loop's own
     with tempfile.TemporaryDirectory() as scratch:
         job = JobContext(cancelled=threading.Event(), report=lambda _: None, scratch=Path(scratch))
-        problems = build_engine(config).preflight(job, purpose=purpose)
+        problems = build_engine(config).preflight(job, **asked)
     if problems:
         raise PreflightFailed(problems)
-    return "ready"
 
 
 def _try(location: Location, config: RunnerConfig) -> str:
@@ -93,7 +118,7 @@ def _try(location: Location, config: RunnerConfig) -> str:
     backups = location.catalogue.list().backups
     if not config.cluster_id:
         return f"readable, {len(backups)} backups (no cluster id: nothing is written)"
-    location.catalogue.claim(config.cluster_id)
+    location.catalogue.check_owner(config.cluster_id)
     key = f"{location.layout.root}_doctor-{secrets.token_hex(4)}"
     location.storage.put(key, b"written by runner doctor, may be deleted\n")
     location.storage.delete([key])

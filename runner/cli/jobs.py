@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -31,7 +30,7 @@ def run_job(
     A client that is lost or interrupted never ends a job in the runner.
     """
     dry_run = request.dry_run or bool(request.restore and request.restore.dry_run)
-    view = job_view(as_json=as_json, dry_run=dry_run)
+    view = job_view(as_json=as_json, dry_run=dry_run, detach=detach)
     exit_code = 70
     with view:
         try:
@@ -52,19 +51,12 @@ def _events(
 ) -> Iterator[Event]:
     control = context.control()
     if control.is_answered():
-        last = ""
-        with contextlib.suppress(OSError, ValueError):  # cut off, perhaps within a line
-            for event in control.start(request, detach=detach, wait=wait):
-                last = event["event"]
-                yield event
-        if last != ("accepted" if detach else "outcome"):
-            raise RunnerNotRunning(
-                "the connection to the runner ended before it told how the job did: "
-                "see `runner status` and `runner list`"
-            )
+        yield from control.start(request, detach=detach, wait=wait)
         return
     if detach:
-        raise RunnerNotRunning("no runner listens: there is nothing to leave the job to")
+        raise RunnerNotRunning(
+            "no runner listens: start one with `runner run`, or leave out --detach to run it here"
+        )
     yield from _run_here(context, request)
 
 

@@ -28,10 +28,11 @@ def command(context: CliContext, *, location: str, as_json: bool) -> None:
     problems: list[BackupError] = []
     with context.locations(location) as locations:
         answers = ask_each(locations.opened, lambda one: one.catalogue.list(), limit_s=ANSWER_S)
+        trusted = {one.name: one.is_trusted for one in locations.opened}
         for name, listing in answers.items():
             if isinstance(listing, BackupError):
                 problems.append(listing)
-                click.echo(f"warning: {name}: {listing}", err=True)
+                click.echo(f"warning: {listing}", err=True)
                 continue
             for unreadable in listing.unreadable:
                 click.echo(
@@ -40,13 +41,14 @@ def command(context: CliContext, *, location: str, as_json: bool) -> None:
                 )
             for backup in listing.backups:
                 backups[backup.id] = backup
-                holders.setdefault(backup.id, []).append(name)
+                sealed = "" if trusted[name](backup.encryption) else " (NOT ENCRYPTED)"
+                holders.setdefault(backup.id, []).append(name + sealed)
         if problems and len(problems) == len(locations.opened):
             raise problems[0]
     ordered = sorted(backups.values(), key=lambda one: (one.coverage_start, one.id))
     if as_json:
         rows = [_row(backup, holders[backup.id]) for backup in ordered]
-        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
     else:
         _print(ordered, holders)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,17 @@ _VERBS = {
 _ALIASES = {"backup": "backup-now"}
 
 
+class _NobodyReadsError(Exception):
+    """Standard output was closed. click ends the process for a BrokenPipeError, with 1."""
+
+
 class _Verbs(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _NobodyReadsError from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return list(_VERBS)
@@ -92,7 +103,10 @@ def _run(arguments: list[str]) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="runner", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        if "--json" in arguments:
+            _tell(UsageError(error.format_message()), as_json=True)
+        else:
+            error.show()
         return UsageError.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("aborted", err=True)
@@ -100,10 +114,13 @@ def _run(arguments: list[str]) -> int:
     except BackupError as error:
         _tell(error, as_json="--json" in arguments)
         return error.exit_code
-    except BrokenPipeError:
+    except _NobodyReadsError:
         # `runner list | head`: nobody reads any more, and Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception:  # noqa: BLE001 - process top
+        traceback.print_exc()
+        return BackupError.exit_code
     return result if isinstance(result, int) else 0
 
 

@@ -25,6 +25,11 @@ from runner.cli.context import CliContext, json_option
 @click.option("--database", default="", metavar="NEW", help="Into a database of another name.")
 @click.option("--replace", is_flag=True, help="Swap an existing database for the restored one.")
 @click.option("--no-owner", is_flag=True, help="Leave out owners and privileges.")
+@click.option(
+    "--accept-unencrypted",
+    is_flag=True,
+    help="Also a backup that is not encrypted, in a location whose backups are.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")
@@ -48,6 +53,7 @@ def command(
     database: str,
     replace: bool,
     no_owner: bool,
+    accept_unencrypted: bool,
     dry_run: bool,
     yes: bool,
     detach: bool,
@@ -57,6 +63,8 @@ def command(
 ) -> int:
     """Bring a backup back: `restore --at TIME` or `restore --name ID`.
 
+    ID alone is a time, as in the Go original; --mode name makes it a name.
+
     An existing database that holds data is never written to: name another one
     with --database, or swap it for the restored one with --replace.
     """
@@ -64,6 +72,8 @@ def command(
     from runner.jobs.request import JobRequest, RestoreOptions  # noqa: PLC0415 - as above
     from runner.outcome import JobKind  # noqa: PLC0415 - as above
 
+    if backup_id and (at or name):
+        raise UsageError("give either ID, --at TIME or --name ID")
     if backup_id:
         at, name = (at or backup_id, name) if mode == "point-in-time" else (at, name or backup_id)
     if bool(at) == bool(name):
@@ -77,6 +87,7 @@ def command(
             database=database,
             replace=replace,
             owners=not no_owner,
+            accept_unencrypted=accept_unencrypted,
             dry_run=dry_run,
         ),
     )
@@ -107,7 +118,11 @@ def parse_at(text: str, now: datetime) -> datetime:
             f"--at {text!r} is not a time: write it as {now:%Y-%m-%dT%H:%M:%SZ}"
         ) from None
     if moment.tzinfo is None:
+        full = moment.isoformat()
         raise UsageError(
-            f"--at {text!r} has no offset: write {text}Z for UTC, or {text}+01:00 for another zone"
+            f"--at {text!r} has no offset: write {full}Z for UTC, or {full}+01:00 for another zone"
         )
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise UsageError(f"--at {text!r} is beyond all bounds") from None

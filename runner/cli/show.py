@@ -29,16 +29,18 @@ def command(context: CliContext, *, backup_id: str, location: str, as_json: bool
 
     with context.locations(location) as locations:
         found: list[tuple[Location, Manifest]] = []
+        last: BackupError | None = None
         for one, manifest in find_manifest(locations.opened, backup_id):
             if isinstance(manifest, BackupError):
-                click.echo(f"warning: {one.name}: {manifest}", err=True)
+                last = manifest
+                click.echo(f"warning: {manifest}", err=True)
             else:
                 found.append((one, manifest))
         if not found:
-            raise NotRestorable(f"there is no backup {backup_id}: see `runner list`")
+            raise last or NotRestorable(f"there is no backup {backup_id}: see `runner list`")
         if as_json:
             rows = {one.name: codec.encode(manifest) for one, manifest in found}
-            click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+            click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
             return
         engine = _engine(context)
         for number, (one, manifest) in enumerate(found):
@@ -86,7 +88,7 @@ def _facts(manifest: Manifest) -> list[str]:
         "owner": owner,
         "database": f"{facts.database} ({facts.engine} {facts.server_version})",
         "data": bytes_text(manifest.plain_bytes),
-        **dict(sorted(facts.counts.items())),
+        **{what: count for what, count in sorted(facts.counts.items()) if count},
     }
     lines = [str(manifest.id), *(f"  {what:<18} {value}" for what, value in rows.items())]
     return [*lines, *(f"  label {one.format}  {one.name}" for one in manifest.labels or ())]

@@ -19,7 +19,7 @@ def command(context: CliContext, *, as_json: bool) -> None:
     """Show what the runner does now, did last and will do next."""
     event = context.control().status()
     if as_json:
-        click.echo(orjson.dumps(event, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(event, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
         return
     for line in _lines(event, datetime.now(UTC)):
         click.echo(line)

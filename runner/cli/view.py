@@ -28,13 +28,12 @@ class JobView(AbstractContextManager["JobView"], Protocol):
     def interrupted(self) -> None: ...
 
 
-def job_view(*, as_json: bool, dry_run: bool) -> JobView:
+def job_view(*, as_json: bool, dry_run: bool, detach: bool) -> JobView:
     """The view that fits where the output goes."""
     if as_json:
         return JsonView()
-    if sys.stderr.isatty():
-        return TerminalView(dry_run=dry_run)
-    return PlainView(dry_run=dry_run)
+    view = TerminalView if sys.stderr.isatty() else PlainView
+    return view(dry_run=dry_run, detach=detach)
 
 
 class JsonView:
@@ -57,9 +56,10 @@ class JsonView:
 class PlainView:
     """A line when something happens, and one now and then while it goes on."""
 
-    def __init__(self, *, dry_run: bool) -> None:
+    def __init__(self, *, dry_run: bool, detach: bool) -> None:
         self._dry_run = dry_run
-        self._stage = ""
+        self._detach = detach
+        self._stages: set[str] = set()
         self._due_mono = 0.0
 
     def __enter__(self) -> Self:
@@ -79,6 +79,8 @@ class PlainView:
             self._progress(event)
         elif kind == "started":
             self._say(f"{event['kind']} {event.get('backupId', '')} started")
+        elif kind == "accepted" and self._detach:
+            self._say("started; `runner status` shows how it goes")
         elif kind == "waiting":
             self._wait(event["message"])
         elif kind == "warning":
@@ -99,9 +101,9 @@ class PlainView:
 
     def _progress(self, event: Event) -> None:
         now_mono = time.monotonic()
-        if event["stage"] == self._stage and now_mono < self._due_mono:
+        if event["stage"] in self._stages and now_mono < self._due_mono:
             return
-        self._stage = event["stage"]
+        self._stages.add(event["stage"])
         self._due_mono = now_mono + _PLAIN_EVERY_S
         self._say(progress_text(event))
 
@@ -118,8 +120,8 @@ class PlainView:
 class TerminalView(PlainView):
     """One line that changes in place while the job runs."""
 
-    def __init__(self, *, dry_run: bool) -> None:
-        super().__init__(dry_run=dry_run)
+    def __init__(self, *, dry_run: bool, detach: bool) -> None:
+        super().__init__(dry_run=dry_run, detach=detach)
         from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
 
         self._status = Console(stderr=True).status("starting")
@@ -133,6 +135,11 @@ class TerminalView(PlainView):
 
     def _progress(self, event: Event) -> None:
         self._status.update(progress_text(event))
+
+    def _report(self, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._status.stop()
+        super()._report(title, rows)
+        self._status.start()
 
     def _outcome(self, outcome: Mapping[str, Any]) -> None:
         self._status.stop()
@@ -150,12 +157,9 @@ def progress_text(event: Event) -> str:
         if amount and of:
             amount += f" of {bytes_text(of)} ({min(100, 100 * done // of)} %)"
     else:
-        amount = f"{done} of {of}" if of else (str(done) if done else "")
-    text = event["stage"]
-    if amount:
-        text += f": {amount}"
-    if event.get("detail"):
-        text += f" {event['detail']}"
+        amount = f"{done} of {of}" if of and of > 1 else ""
+    said = [word for word in (amount, event.get("detail")) if word]
+    text = ": ".join([event["stage"], ", ".join(said)]) if said else event["stage"]
     stored = ", ".join(f"{name} {bytes_text(count)}" for name, count in counters.items())
     return f"{text} | {stored}" if stored else text
 

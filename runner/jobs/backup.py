@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from controller.api.errors import BackupError, Cancelled, LocationsFailed, PreflightFailed
+from controller.api.errors import (
+    BackupError,
+    Cancelled,
+    LocationsFailed,
+    PreflightFailed,
+    TerminalError,
+)
 from engines.interface import BackupFacts, JobContext, Progress, Purpose
 from runner.crypto import age
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
@@ -169,16 +175,16 @@ class _Backup:
             with _abort_on_cancel(self._job.context, sink):
                 facts = create_backup(sink, self._job.context, parallel=spec.runner.parallelism)
                 self._job.context.report(Progress(stage="upload", done=0))
-                results = sink.finish(facts.streams)
+                return facts, sink.finish(facts.streams), sink
         except BaseException as error:
             nowhere = all(lane.error for lane in sink.lanes)
             if nowhere and not self._job.context.cancelled.is_set():
                 self._note(sink.lanes)
-                error = self._incomplete(())
             sink.abort(error)
             self._discard(ready)
-            raise error
-        return facts, results, sink
+            if self._errors.keys() >= {location.name for location in ready}:
+                raise self._incomplete(()) from error
+            raise
 
     def _commit(
         self,
@@ -282,13 +288,17 @@ class _Backup:
         return LocationFate(name=name, ok=True, stored_bytes=self._stored_bytes.get(name, 0))
 
     def _incomplete(self, streams: Sequence[StreamResult]) -> JobFailure:
-        failed = "; ".join(f"{name}: {describe(error)}" for name, error in self._errors.items())
+        """Too few locations: worth another try unless every one of them needs a person first."""
         total = len(self._job.config.storage.backup_locations)
-        error = LocationsFailed(
+        message = (
             f"{len(self._stored_bytes)} of {total} locations hold the backup, "
-            f"{self._required()} required. {failed}"
+            f"{self._required()} required; failed: {', '.join(self._errors)}"
         )
-        return JobFailure(error, self._outcome(streams))
+        causes = list(self._errors.values())
+        if all(isinstance(cause, TerminalError) for cause in causes):
+            details = "; ".join(describe(cause) for cause in causes)
+            return JobFailure(TerminalError(f"{message}: {details}"), self._outcome(streams))
+        return JobFailure(LocationsFailed(message), self._outcome(streams))
 
 
 @contextmanager

@@ -113,7 +113,6 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
         message=str(error),
         finished_at=clock.now(),
     )
-    log.error("job failed", extra=kv(kind=request.kind.value, error_class=error.reason))
     _record(request, config, outcome, context)
     return outcome, error.exit_code
 

@@ -103,7 +103,7 @@ class EventWriter:
         )
 
     def _send(self, event: Event) -> None:
-        line = orjson.dumps(event, default=str) + b"\n"
+        line = orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z) + b"\n"
         with self._lock:
             try:
                 self._stream.write(line)

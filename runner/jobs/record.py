@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from controller.api.errors import BackupError, ObjectNotFound
+from controller.api.errors import BackupError, ObjectNotFound, StorageUnavailable
 from runner.locations import Location, ask_each
 from runner.logging import kv
 from runner.outcome import JobOutcome
@@ -15,7 +15,7 @@ from runner.repository.state import RunnerState
 log = logging.getLogger(__name__)
 
 #: A location that hangs must not hold up the outcome that it is told.
-_WRITE_S = 20.0
+_WRITE_S = 10.0
 
 
 def read_state(location: Location) -> RunnerState:
@@ -32,13 +32,18 @@ def read_state(location: Location) -> RunnerState:
 
 
 def record_outcome(locations: Sequence[Location], outcome: JobOutcome, cluster_id: str) -> None:
-    """Write an outcome into the state of every location that takes it and is this cluster's."""
+    """Write an outcome into the state of every location that takes it.
+
+    Those that did not answer this job are left out: they would only hold it up.
+    """
+    silent = {fate.name for fate in outcome.fates if fate.reason == StorageUnavailable.reason}
 
     def write(location: Location) -> None:
-        location.catalogue.claim(cluster_id)
-        state = read_state(location).after(outcome, location.name)
-        location.catalogue.write_small(location.layout.state, to_json(state))
+        if location.catalogue.check_owner(cluster_id):
+            state = read_state(location).after(outcome, location.name)
+            location.catalogue.write_small(location.layout.state, to_json(state))
 
-    for name, answer in ask_each(locations, write, limit_s=_WRITE_S).items():
+    chosen = [location for location in locations if location.name not in silent]
+    for name, answer in ask_each(chosen, write, limit_s=_WRITE_S).items():
         if answer is not None:
             log.warning("state not written", extra=kv(location=name, error=str(answer)))

@@ -20,6 +20,8 @@ class RestoreOptions:
         at: the newest backup whose coverage starts at or before it; aware.
         name: a backup's id; exactly one of the two is given.
         location: only from this one; empty means the first that works.
+        accept_unencrypted: also a backup that is not encrypted in a location
+            that encrypts.
         database: target; empty means the database of the configuration.
     """
 
@@ -29,6 +31,7 @@ class RestoreOptions:
     database: str = ""
     replace: bool = False
     owners: bool = True
+    accept_unencrypted: bool = False
     dry_run: bool = False
 
 

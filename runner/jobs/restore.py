@@ -20,11 +20,11 @@ from controller.api.errors import (
 from engines.interface import Engine, Purpose, Restored, Target
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.request import RestoreOptions
-from runner.locations import ANSWER_S, Location, Locations, ask_each
+from runner.locations import ANSWER_S, Location, Locations, ask_each, asked_id
 from runner.outcome import JobOutcome, LocationFate
 from runner.pipeline.restore import BackupSource
 from runner.repository.index import Summary
-from runner.repository.layout import BackupId, parse_backup_id
+from runner.repository.layout import BackupId
 from runner.repository.manifest import Manifest
 from runner.wording import age_text, bytes_text, time_text
 
@@ -59,7 +59,10 @@ def run_restore(job: JobEnvironment) -> JobOutcome:
     )
     with job.locations() as locations:
         choice = choose(job, locations.chosen(options.location), options)
-        return _Restore(job, engine, target, choice, started_at).run(dry_run=options.dry_run)
+        restore = _Restore(
+            job, engine, target, choice, started_at, accept_unencrypted=options.accept_unencrypted
+        )
+        return restore.run(dry_run=options.dry_run)
 
 
 def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -> Choice:
@@ -73,6 +76,7 @@ def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -
     for name, error in locations.failed:
         job.events.warning(f"location {name} is not usable: {error}")
     errors: list[BackupError] = []
+    distrusted: list[str] = []
     answers = ask_each(
         locations.opened, lambda location: location.catalogue.list(), limit_s=ANSWER_S
     )
@@ -90,8 +94,17 @@ def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -
                 f"location {location.name}: {unreadable.id} is not readable: {unreadable.problem}"
             )
         for backup in listing.backups:
+            if not options.accept_unencrypted and not location.is_trusted(backup.encryption):
+                distrusted.append(f"{backup.id} in {location.name}")
+                continue
             backups.setdefault(backup.id, backup)
             holders.setdefault(backup.id, []).append(location)
+    if distrusted:
+        job.events.warning(
+            f"not considered, because they are not encrypted and their location's backups are: "
+            f"{', '.join(distrusted)}. If they are yours, from before encryption was switched on, "
+            "add --accept-unencrypted"
+        )
     if len(errors) == len(locations.opened):
         raise errors[0] if errors else NotRestorable("no location is usable")
     found = (
@@ -128,7 +141,7 @@ def newest_at_or_before(at: datetime | None, backups: Sequence[Summary], now: da
 
 
 def _by_name(text: str, backups: dict[BackupId, Summary]) -> Summary:
-    backup_id = parse_backup_id(text)
+    backup_id = asked_id(text)
     if backup_id in backups:
         return backups[backup_id]
     nearest = sorted(backups, key=lambda other: (other > backup_id, other), reverse=True)[:3]
@@ -146,7 +159,10 @@ class _Restore:
         target: Target,
         choice: Choice,
         started_at: datetime,
+        *,
+        accept_unencrypted: bool,
     ) -> None:
+        self._accept_unencrypted = accept_unencrypted
         self._job = job
         self._engine = engine
         self._target = target
@@ -167,7 +183,7 @@ class _Restore:
             except _SourceFailed as failure:
                 last = failure.error
                 self._fates.append(failed_fate(location.name, last))
-                self._job.events.warning(f"location {location.name}: {last}; trying the next")
+                self._job.events.warning(f"reading from {location.name} failed: {last}")
         raise JobFailure(
             last or NotRestorable("no location holds the backup"), self._outcome(location=None)
         )
@@ -202,6 +218,7 @@ class _Restore:
         return self._outcome(location, manifest=manifest)
 
     def _open(self, location: Location) -> tuple[Manifest, BackupSource]:
+        """The manifest is read anew: what was listed may have come from the index."""
         read = 0
 
         def count(size: int) -> None:
@@ -210,6 +227,9 @@ class _Restore:
 
         try:
             manifest = location.catalogue.manifest(self._choice.backup.id)
+            kind = manifest.encryption.kind
+            if not self._accept_unencrypted and not location.is_trusted(kind):
+                raise IntegrityError(f"backup {manifest.id} in {location.name} is not encrypted")
             source = location.source(manifest, on_bytes=count)
         except (RetriableError, IntegrityError, TerminalError) as error:
             raise _SourceFailed(error) from error

@@ -149,7 +149,8 @@ class JobSlot:
 
     def _run(self, job: RunningJob) -> None:
         result = self._result(job)
-        log.info(
+        log.log(
+            logging.INFO if result.outcome.success else logging.ERROR,
             "job finished",
             extra=kv(
                 kind=job.request.kind.value,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from controller.api.errors import BackupError, IntegrityError, NotRestorable
 from engines.interface import Engine
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
-from runner.locations import Location
+from runner.locations import Location, asked_id
 from runner.outcome import JobOutcome, LocationFate
-from runner.repository.layout import BackupId, parse_backup_id
+from runner.repository.layout import BackupId
+from runner.repository.manifest import WrapKind
 
 
 def run_verify(job: JobEnvironment) -> JobOutcome:
@@ -52,7 +53,10 @@ def _verify_location(job: JobEnvironment, engine: Engine, location: Location) ->
     wanted = _wanted(job, location)
     for number, backup_id in enumerate(wanted):
         job.events.stage(f"verify {location.name}", done=number, total=len(wanted))
-        manifest = location.catalogue.manifest(backup_id)
+        try:
+            manifest = location.catalogue.manifest(backup_id)
+        except IntegrityError as error:
+            raise type(error)(f"backup {backup_id}: {error}") from error
         read = 0
 
         def count(size: int) -> None:
@@ -60,6 +64,14 @@ def _verify_location(job: JobEnvironment, engine: Engine, location: Location) ->
             read += size
 
         job.events.count(lambda: {location.name: read})  # noqa: B023 - asked while this one runs
+        if manifest.encryption.wrap is WrapKind.RECIPIENTS:
+            # Whole, but is it readable? Only who holds the identity can say.
+            location.check_stored(manifest, on_bytes=count)
+            job.events.warning(
+                f"location {location.name}: every stored byte of {backup_id} is as it was written; "
+                "its contents were not looked at, the runner has no key (NoKey)"
+            )
+            continue
         source = location.source(manifest, on_bytes=count)
         problems = engine.verify_streams(source, manifest.facts, job.context)
         if source.error is not None:
@@ -73,7 +85,7 @@ def _verify_location(job: JobEnvironment, engine: Engine, location: Location) ->
 
 def _wanted(job: JobEnvironment, location: Location) -> Sequence[BackupId]:
     if job.request.name:
-        return [parse_backup_id(job.request.name)]
+        return [asked_id(job.request.name)]
     listing = location.catalogue.list()
     if listing.unreadable and job.request.everything:
         first = listing.unreadable[0]

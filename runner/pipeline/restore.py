@@ -16,7 +16,12 @@ from typing import IO, cast
 import zstandard
 from attrs import frozen
 
-from controller.api.errors import ChecksumMismatch, FormatError, TruncatedBackup
+from controller.api.errors import (
+    ChecksumMismatch,
+    FormatError,
+    ObjectNotFound,
+    TruncatedBackup,
+)
 from engines.interface import StreamName
 from runner.crypto import age
 from runner.pipeline.pipe import Pipe
@@ -234,6 +239,8 @@ class _Download:
                         f"{stored.key} is larger than its {stored.size_bytes} bytes"
                     )
                 self._pipe.put(chunk)
+        except ObjectNotFound as error:
+            raise TruncatedBackup(f"{stored.key} is missing: {error}") from error
         finally:
             close = getattr(chunks, "close", None)
             if close is not None:
@@ -242,3 +249,18 @@ class _Download:
             raise TruncatedBackup(f"{stored.key} has {count} of {stored.size_bytes} bytes")
         if sha256.hexdigest() != stored.sha256:
             raise ChecksumMismatch(f"{stored.key} differs from what was stored")
+
+
+def check_objects(
+    storage: Storage, objects: Sequence[ObjectToRead], on_bytes: Callable[[int], None]
+) -> None:
+    """Read stored objects to their end and compare size and hash, without decrypting.
+
+    Raises: TruncatedBackup, ChecksumMismatch, ObjectNotFound, StorageUnavailable.
+    """
+    download = _Download(storage, objects)
+    try:
+        for chunk in download:
+            on_bytes(len(chunk))
+    finally:
+        download.close()

@@ -176,27 +176,31 @@ class Catalogue:
         return from_json(OwnerRecord, raw, "_owner.json")
 
     def claim(self, cluster_id: str) -> None:
-        """Make sure that this cluster may write and prune here.
+        """Make sure that this cluster may write and prune here, from now on for good.
+
+        Raises: ForeignOwner when another one does.
+        """
+        if self.check_owner(cluster_id):
+            return
+        try:
+            self._storage.put_new(self._layout.owner, to_json(OwnerRecord(cluster_id=cluster_id)))
+        except ObjectExists:
+            self.check_owner(cluster_id)
+
+    def check_owner(self, cluster_id: str) -> bool:
+        """Whether this cluster writes here; False if nobody does yet.
 
         Raises: ForeignOwner when another one does.
         """
         record = self.owner()
-        if record is None:
-            try:
-                self._storage.put_new(
-                    self._layout.owner, to_json(OwnerRecord(cluster_id=cluster_id))
-                )
-            except ObjectExists:
-                record = self.owner()
-            else:
-                return
-        if record is None or record.cluster_id != cluster_id:
-            other = record.cluster_id if record else "unknown"
+        if record is not None and record.cluster_id != cluster_id:
             raise ForeignOwner(
-                f"cluster {other} writes backups of {self._layout.namespace}/{self._layout.name} "
+                f"cluster {record.cluster_id} writes backups of "
+                f"{self._layout.namespace}/{self._layout.name} "
                 f"here and this is cluster {cluster_id}. If that cluster is gone, run "
                 "`runner adopt`; if not, give this class another bucket or storagePrefix"
             )
+        return record is not None
 
     def adopt(self, cluster_id: str) -> OwnerRecord | None:
         """Take over writing; returns who wrote before, None if nobody or nobody can tell."""

@@ -18,6 +18,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from controller.api.errors import Cancelled, ObjectExists, StorageUnavailable
+from runner.logging import kv
 from runner.storage.base import ObjectInfo, Properties, Storage, Upload
 
 log = logging.getLogger(__name__)
@@ -74,12 +75,12 @@ class _Attempts:
             raise error
         log.warning(
             "storage call failed, trying again",
-            extra={
-                "operation": self._operation,
-                "attempt": self._failures,
-                "delay_s": round(delay_s, 3),
-                "error": str(error),
-            },
+            extra=kv(
+                operation=self._operation,
+                attempt=self._failures,
+                requeue_after_s=round(delay_s, 3),
+                error=str(error),
+            ),
         )
         if retrying.stop.wait(delay_s):
             raise Cancelled(f"cancelled while waiting for a location ({error})") from error

@@ -1,0 +1,251 @@
+"""Pruning and looking at real folders, through the jobs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.api.errors import BackupError
+from runner.jobs.environment import JobFailure
+from runner.jobs.inspect import run_inspect
+from runner.jobs.prune import run_prune
+from runner.jobs.record import record_outcome
+from runner.jobs.request import JobRequest
+from runner.outcome import JobKind, JobOutcome
+from tests.unit.jobs.environment import CLUSTER, OWNER, Surroundings
+from tests.unit.repository.samples import a_manifest, an_id, put_data
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Surroundings:
+    """Five backups, one a day, in both locations; the newest two stay."""
+    world = Surroundings(tmp_path, now=NOW, retention={"keepLast": 2, "minimumKeep": 1})
+    for name in world.folders:
+        for number in range(5):
+            _store(world, name, number)
+    return world
+
+
+def _store(world: Surroundings, name: str, number: int) -> None:
+    catalogue = world.catalogue(name)
+    put_data(catalogue, world.storage(name), number)
+    catalogue.commit(a_manifest(number, started_at=NOW - (5 - number) * DAY))
+
+
+def _prune(world: Surroundings, **fields: Any) -> JobOutcome:
+    return run_prune(world.job(JobRequest(kind=JobKind.PRUNE, **fields)))
+
+
+def _stored(world: Surroundings) -> dict[str, list[str]]:
+    return {
+        name: [backup.id for backup in world.catalogue(name).list().backups]
+        for name in world.folders
+    }
+
+
+def _verdicts(report: Mapping[str, Any]) -> dict[str, str]:
+    return {row["id"]: row["verdict"] for row in report["rows"]}
+
+
+ALL = [an_id(number) for number in range(5)]
+
+
+def test_what_no_rule_wants_goes_in_every_location(world: Surroundings) -> None:
+    outcome = _prune(world)
+
+    assert outcome.success
+    assert [fate.name for fate in outcome.fates] == ["one", "two"]
+    assert _stored(world) == {"one": ALL[3:], "two": ALL[3:]}
+    data = {info.key.split("/")[3] for info in world.storage("one").list(OWNER.data)}
+    assert data == set(ALL[3:])
+
+
+def test_every_backup_is_reported_with_its_reasons(world: Surroundings) -> None:
+    _prune(world)
+
+    first, second = world.told("report")
+    assert [first["title"], second["title"]] == ["one", "two"]
+    assert _verdicts(first) == dict.fromkeys(ALL[3:], "keep") | dict.fromkeys(ALL[:3], "dropped")
+    assert [row["id"] for row in first["rows"]] == ALL[::-1]
+    assert all(row["reasons"] for row in first["rows"])
+
+
+def test_a_dry_run_says_the_same_and_changes_not_a_byte(world: Surroundings) -> None:
+    def everything() -> dict[Path, int]:
+        return {
+            path: path.stat().st_mtime_ns
+            for folder in world.folders.values()
+            for path in folder.rglob("*")
+        }
+
+    before = everything()
+
+    _prune(world, dry_run=True)
+
+    assert everything() == before
+    assert _verdicts(world.told("report")[0]) == dict.fromkeys(ALL[3:], "keep") | dict.fromkeys(
+        ALL[:3], "would drop"
+    )
+
+
+def test_one_location_can_be_named(world: Surroundings) -> None:
+    _prune(world, location="two")
+
+    assert _stored(world) == {"one": ALL, "two": ALL[3:]}
+
+
+def test_another_clusters_backups_are_not_pruned_and_the_others_are(world: Surroundings) -> None:
+    world.catalogue("one").claim("another-cluster")
+
+    with pytest.raises(JobFailure) as failure:
+        _prune(world)
+
+    assert failure.value.error.reason == "ForeignOwner"
+    assert [(fate.name, fate.ok) for fate in failure.value.outcome.fates] == [
+        ("one", False),
+        ("two", True),
+    ]
+    assert _stored(world) == {"one": ALL, "two": ALL[3:]}
+
+
+def test_without_a_cluster_id_nothing_is_pruned(world: Surroundings) -> None:
+    (world.config_folder / "cluster").unlink()
+
+    with pytest.raises(JobFailure) as failure:
+        _prune(world)
+
+    assert failure.value.error.reason == "InvalidSpec"
+    assert _stored(world) == {"one": ALL, "two": ALL}
+
+
+def test_an_unreadable_backup_is_named_stays_and_counts_for_nothing(world: Surroundings) -> None:
+    world.storage("one").put(OWNER.manifest(an_id(9)), b'{"formatVersion": 2}')
+    put_data(world.catalogue("one"), world.storage("one"), 9)
+    world.clock.advance(400 * 86400)
+
+    _prune(world)
+
+    keys = {info.key for info in world.storage("one").list(OWNER.root)}
+    assert OWNER.manifest(an_id(9)) in keys
+    assert OWNER.data_object(an_id(9), "dump.0000") in keys
+    assert any(an_id(9) in event["message"] for event in world.told("warning"))
+    assert _stored(world)["one"] == ALL[3:]
+
+
+def test_what_interrupted_jobs_left_goes_after_the_grace(world: Surroundings) -> None:
+    put_data(world.catalogue("one"), world.storage("one"), 7)
+    orphan = OWNER.data_object(an_id(7), "dump.0000")
+
+    _prune(world)
+    assert orphan in {info.key for info in world.storage("one").list(OWNER.data)}
+
+    world.clock.advance(49 * 3600)  # the longest job, and a day
+    _prune(world)
+    assert orphan not in {info.key for info in world.storage("one").list(OWNER.data)}
+
+
+# -- the look at the locations -----------------------------------------------------------
+
+
+def _inspect(world: Surroundings, **fields: Any) -> tuple[JobOutcome, Mapping[str, Any]]:
+    outcome = run_inspect(world.job(JobRequest(kind=JobKind.INSPECT, **fields)))
+    return outcome, world.told("inspection")[-1]["inspection"]
+
+
+def test_a_look_says_what_is_there(world: Surroundings) -> None:
+    _store(world, "two", 6)
+
+    outcome, inspection = _inspect(world)
+
+    assert outcome.success
+    assert inspection["storedBackups"] == 6
+    assert inspection["newestId"] == an_id(6)
+    states = {state["name"]: state for state in inspection["states"]}
+    assert [states[name]["storedBackups"] for name in ("one", "two")] == [5, 6]
+    assert all(state["healthy"] for state in states.values())
+
+
+def test_a_look_survives_a_location_that_is_down_and_says_why(world: Surroundings) -> None:
+    folder = world.folders["one"]
+    folder.rename(folder.with_name("away"))
+
+    outcome, inspection = _inspect(world)
+
+    assert outcome.success
+    assert inspection["storedBackups"] == 5
+    (bad,) = [state for state in inspection["states"] if not state["healthy"]]
+    assert bad["name"] == "one"
+    assert bad["reason"]
+    assert bad["message"]
+
+
+def test_a_look_fails_only_when_no_location_is_usable(world: Surroundings) -> None:
+    for folder in world.folders.values():
+        folder.rename(folder.with_name(f"{folder.name}-away"))
+
+    with pytest.raises(JobFailure, match="no location is usable") as failure:
+        _inspect(world)
+    assert failure.value.error.exit_code != BackupError.exit_code, "no defect of this program"
+
+
+def test_a_look_names_backups_that_cannot_be_read(world: Surroundings) -> None:
+    world.storage("one").put(OWNER.manifest(an_id(9)), b"garbage")
+
+    _, inspection = _inspect(world)
+
+    one = next(state for state in inspection["states"] if state["name"] == "one")
+    assert one["reason"] == "UnreadableBackups"
+    assert an_id(9) in one["message"]
+    assert one["storedBackups"] == 5
+
+
+def test_a_foreign_owner_is_told_with_the_cure(world: Surroundings) -> None:
+    world.catalogue("one").claim("another-cluster")
+
+    _, inspection = _inspect(world)
+
+    one = next(state for state in inspection["states"] if state["name"] == "one")
+    assert (one["healthy"], one["reason"]) == (False, "ForeignOwner")
+    assert "runner adopt" in one["message"]
+
+
+def test_the_latest_memory_of_any_location_counts(world: Surroundings) -> None:
+    def outcome(hours: int, *, success: bool) -> JobOutcome:
+        moment = NOW - timedelta(hours=hours)
+        return JobOutcome(
+            kind=JobKind.BACKUP, started_at=moment, finished_at=moment, success=success
+        )
+
+    with world.job(JobRequest(kind=JobKind.INSPECT)).locations() as locations:
+        one, two = locations.opened
+        one.catalogue.claim(CLUSTER)
+        two.catalogue.claim(CLUSTER)
+        record_outcome([one, two], outcome(3, success=True), CLUSTER)
+        record_outcome([two], outcome(2, success=False), CLUSTER)
+
+    _, inspection = _inspect(world)
+
+    assert inspection["consecutiveFailures"] == 1
+    assert [(last["kind"], last["success"]) for last in inspection["last"]] == [("backup", False)]
+
+
+def test_unfinished_uploads_are_taken_back_only_when_that_is_asked_for(
+    world: Surroundings,
+) -> None:
+    storage = world.storage("one")
+    upload = storage.create_upload(OWNER.data_object(an_id(8), "dump.0000"))
+    upload.put_part(1, b"half")
+
+    _inspect(world)
+    assert list(world.folders["one"].rglob(".upload-*"))
+
+    _inspect(world, abort_orphans=True)
+    assert list(world.folders["one"].rglob(".upload-*")) == []
+    upload.abort()
