@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -164,6 +165,8 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     code = main()
+    # The parent does this too; if it was killed, nobody else would.
+    shutil.rmtree(os.environ["RUNNER_JOB_SCRATCH"], ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads that hang in the socket of a dead location must not keep the process.

@@ -453,10 +453,6 @@ wait()
 def test_of_two_runners_the_second_waits_and_takes_over(tmp_path: Path) -> None:
     first = Running(tmp_path, _job(_stored(1)))
     _until(lambda: _answers(first.client))
-    (tmp_path / "second").mkdir()
-    second = Running(tmp_path / "second", _job(_stored(1)))
-    second.end()
-
     waiting = Runner(tmp_path / "second", _job(_stored(1)), clock=SystemClock())
     waiting.parent._fence = FileFence(tmp_path / "run" / "fence")
     stop = threading.Event()
