@@ -23,7 +23,7 @@ from typing import IO, Self
 
 from attrs import Factory, field, frozen
 
-from controller.api.errors import BackupError, Cancelled
+from controller.api.errors import Cancelled, RetriableError
 from controller.api.secrets import REDACTED, Secret
 from engines.interface import StreamReader, StreamWriter
 
@@ -53,7 +53,7 @@ _PASSWORD_IN_TEXT = re.compile(
 )
 
 
-class ProcessFailed(BackupError):
+class ProcessFailed(RetriableError):
     """A child process ended with a status other than 0.
 
     Args:

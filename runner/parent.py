@@ -7,6 +7,7 @@ stays small and survives whatever happens to a job.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Mapping
 from datetime import datetime
@@ -97,6 +98,7 @@ class Parent:
         self._scheduler: Scheduler | None = None
         self._inspected_mono = float("-inf")
         self._problem = ""
+        self._scratch = settings.control_socket.with_name("jobs")
         self._slot = JobSlot(
             settings.config,
             clock,
@@ -105,6 +107,7 @@ class Parent:
             on_event=self._job_event,
             on_end=self._job_ended,
             on_free=self._slot_free,
+            scratch=self._scratch,
         )
         self._control = ControlServer(settings.control_socket, self._slot, self.status)
         self._http = HttpServer(
@@ -137,6 +140,8 @@ class Parent:
         try:
             # Probes are answered while another runner still holds the fence; commands are not.
             if self._fence.acquire(stop):
+                # What a runner that was killed with its job left: certificates, passwords.
+                shutil.rmtree(self._scratch, ignore_errors=True)
                 self._control.bind()
                 self._try_step()  # the first look at the locations comes before any client's job
                 threads.append(
@@ -162,6 +167,10 @@ class Parent:
                 self._slot.start(request)
             except BusyError:
                 log.debug("a job was due while another one runs")
+            else:
+                if request.kind is JobKind.INSPECT:
+                    with self._lock:
+                        self._inspected_mono = self._clock.monotonic()
         self._stepped_mono = self._clock.monotonic()
         return self._pause_s()
 
@@ -225,7 +234,6 @@ class Parent:
             scheduler = self._scheduler
             looked_s_ago = self._clock.monotonic() - self._inspected_mono
             if scheduler is None or looked_s_ago > _INSPECT_EVERY_S:
-                self._inspected_mono = self._clock.monotonic()
                 first = scheduler is None
                 return JobRequest(kind=JobKind.INSPECT, scheduled=True, abort_orphans=first)
             kind = scheduler.due(self._clock.now())

@@ -227,7 +227,7 @@ def by_hand(facts: BackupFacts) -> list[str]:
         conninfo = "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
     into = f"--exit-on-error --dbname={shlex.quote(conninfo)}"
     lines = [
-        f"# With pg_restore of PostgreSQL {facts.server_version.split('.')[0]}, the server's major.",
+        f"# With the tools of PostgreSQL {facts.server_version.split('.')[0]}, the server's major.",
         '# The file "globals" (JSON) holds the roles with their attributes and memberships,',
         "# and the database's owner, privileges, locale and settings; no passwords.",
         "# Roles that the database refers to; one that exists already says so and is kept:",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def command(context: CliContext, *, backup_id: str, location: str, as_json: bool) -> None:
     """Show one backup, and how to restore it by hand with standard tools."""
     from controller.api import codec  # noqa: PLC0415 - --help needs none of it
+    from runner.cli.view import printable  # noqa: PLC0415 - as above
     from runner.locations import find_manifest  # noqa: PLC0415 - as above
 
     with context.locations(location) as locations:
@@ -45,12 +46,12 @@ def command(context: CliContext, *, backup_id: str, location: str, as_json: bool
         engine = _engine(context)
         for number, (one, manifest) in enumerate(found):
             if number == 0:
-                click.echo("\n".join(_facts(manifest)))
-            click.echo("\n".join(_at(one, manifest)))
+                click.echo("\n".join(map(printable, _facts(manifest))))
+            click.echo("\n".join(map(printable, _at(one, manifest))))
         one, manifest = found[0]
         click.echo("\nby hand, with age, zstd and the database's own tools:")
         for line in by_hand(one, manifest, engine.by_hand(manifest.facts)):
-            click.echo(f"  {line}")
+            click.echo(f"  {printable(line)}")
 
 
 def by_hand(location: Location, manifest: Manifest, engine_lines: Sequence[str]) -> list[str]:

@@ -176,6 +176,7 @@ def table_text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], indent: str) -> str:
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         indent + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
@@ -203,6 +204,11 @@ def outcome_text(outcome: Mapping[str, Any], *, dry_run: bool = False) -> str:
         else:
             lines.append(f"  {fate['name']}: {fate.get('reason')}: {fate.get('message')}")
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Text from a bucket, without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _cell(value: object) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from attrs import Factory, evolve, frozen
 
-from controller.api.errors import BackupError, LocationsFailed
+from controller.api.errors import BackupError, ForeignOwner, LocationsFailed
 from runner.inspection import Inspection
 from runner.jobs.environment import JobEnvironment, JobFailure
 from runner.jobs.record import read_state
@@ -84,11 +84,20 @@ def _abort_orphans(location: Location) -> None:
 
 
 def _look(job: JobEnvironment, location: Location, now: datetime) -> _Look:
-    if job.config.cluster_id:
-        location.catalogue.claim(job.config.cluster_id)
-    listing = location.catalogue.list(update_index=bool(job.config.cluster_id))
+    """One location; another cluster's is not healthy for us, but can be read."""
+    problem: BackupError | None = None
+    try:
+        if job.config.cluster_id:
+            location.catalogue.claim(job.config.cluster_id)
+    except ForeignOwner as error:
+        problem = error
+    may_write = bool(job.config.cluster_id) and problem is None
+    listing = location.catalogue.list(update_index=may_write)
     memory = read_state(location)
-    return _Look(state=_state(location.name, listing, memory, now), listing=listing, memory=memory)
+    state = _state(location.name, listing, memory, now)
+    if problem is not None:
+        state = evolve(state, healthy=False, reason=problem.reason, message=str(problem))
+    return _Look(state=state, listing=listing, memory=memory)
 
 
 def _state(name: str, listing: Listing, memory: RunnerState, now: datetime) -> LocationState:

@@ -31,6 +31,7 @@ from runner.jobs.events import Event, parse_event
 from runner.jobs.request import JobRequest, encode_request
 from runner.logging import kv
 from runner.outcome import JobOutcome
+from runner.rundir import own_directory
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,9 @@ class JobResult:
 class JobProcess:
     """Runs one job to its end.
 
+    Args:
+        scratch: where the job's own directory is made; by default that for
+            temporary files.
     Threads: `run` is called once, by one thread that outlives the job;
     `cancel` by any. `_lock` guards `_cause`, `_activity` and `_alive_mono`.
     """
@@ -89,8 +93,10 @@ class JobProcess:
         clock: Clock | None = None,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = JOB_COMMAND,
+        scratch: Path | None = None,
     ) -> None:
         self.request = request
+        self._scratch = scratch
         self._command = command
         self._config = config
         self._limits = limits
@@ -111,7 +117,9 @@ class JobProcess:
 
     def run(self) -> JobResult:
         started_at = self._clock.now()
-        scratch = Path(tempfile.mkdtemp(prefix="job-"))
+        if self._scratch is not None:
+            own_directory(self._scratch)
+        scratch = Path(tempfile.mkdtemp(prefix="job-", dir=self._scratch))
         try:
             status = self._run_child(scratch)
         finally:

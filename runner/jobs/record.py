@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from controller.api.errors import BackupError, ObjectNotFound, StorageUnavailable
+from controller.api.errors import FormatError, ObjectNotFound, StorageUnavailable
 from runner.locations import Location, ask_each
 from runner.logging import kv
 from runner.outcome import JobOutcome
@@ -19,15 +19,18 @@ _WRITE_S = 10.0
 
 
 def read_state(location: Location) -> RunnerState:
-    """The state as this location keeps it; an empty one where there is none to be read."""
+    """The state as this location keeps it; an empty one where there is none, or a damaged one.
+
+    Raises: StorageUnavailable, AccessDenied: it may be there, and must not be begun anew.
+    """
     try:
         return from_json(
             RunnerState, location.catalogue.read_small(location.layout.state), "_state.json"
         )
     except ObjectNotFound:
         return RunnerState()
-    except BackupError as error:
-        log.warning("state not read", extra=kv(location=location.name, error=str(error)))
+    except FormatError as error:
+        log.warning("state not readable", extra=kv(location=location.name, error=str(error)))
         return RunnerState()
 
 

@@ -62,6 +62,7 @@ class JobSlot:
         on_end: Callable[[JobRequest, JobResult], None],
         on_free: Callable[[JobRequest, JobResult], None] = lambda *_: None,
         command: Sequence[str] = JOB_COMMAND,
+        scratch: Path | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -71,6 +72,7 @@ class JobSlot:
         self._on_end = on_end
         self._on_free = on_free
         self._command = command
+        self._scratch = scratch
         self._lock = threading.Lock()
         self._running: RunningJob | None = None
         self._listeners: list[Pipe[Event]] = []
@@ -104,6 +106,7 @@ class JobSlot:
                 on_event=self._spread,
                 clock=self._clock,
                 command=self._command,
+                scratch=self._scratch,
             ),
         )
         with self._lock:

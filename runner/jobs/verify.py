@@ -9,6 +9,7 @@ from engines.interface import Engine
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.locations import Location, asked_id
 from runner.outcome import JobOutcome, LocationFate
+from runner.repository.catalogue import Unreadable
 from runner.repository.layout import BackupId
 from runner.repository.manifest import WrapKind
 
@@ -50,7 +51,7 @@ def run_verify(job: JobEnvironment) -> JobOutcome:
 
 
 def _verify_location(job: JobEnvironment, engine: Engine, location: Location) -> Sequence[BackupId]:
-    wanted = _wanted(job, location)
+    wanted, unreadable = _wanted(job, location)
     for number, backup_id in enumerate(wanted):
         job.events.stage(f"verify {location.name}", done=number, total=len(wanted))
         try:
@@ -80,17 +81,22 @@ def _verify_location(job: JobEnvironment, engine: Engine, location: Location) ->
             raise IntegrityError(
                 f"backup {backup_id} in {location.name}: " + "; ".join(map(str, problems))
             )
+    if unreadable:
+        details = "; ".join(f"{one.id}: {one.problem}" for one in unreadable)
+        raise IntegrityError(f"not readable in {location.name}: {details}")
     return wanted
 
 
-def _wanted(job: JobEnvironment, location: Location) -> Sequence[BackupId]:
+def _wanted(
+    job: JobEnvironment, location: Location
+) -> tuple[Sequence[BackupId], Sequence[Unreadable]]:
     if job.request.name:
-        return [asked_id(job.request.name)]
+        return [asked_id(job.request.name)], []
     listing = location.catalogue.list()
-    if listing.unreadable and job.request.everything:
-        first = listing.unreadable[0]
-        raise IntegrityError(f"backup {first.id} in {location.name}: {first.problem}")
-    if not listing.backups:
+    newest = listing.backups[-1].id if listing.backups else BackupId("")
+    # Ids begin with the start: one that is later than the newest readable is the newest.
+    unreadable = [one for one in listing.unreadable if job.request.everything or one.id > newest]
+    if not listing.backups and not unreadable:
         raise NotRestorable(f"location {location.name} holds no backup")
     ids = [backup.id for backup in listing.backups]
-    return ids if job.request.everything else ids[-1:]
+    return (ids if job.request.everything else ids[-1:]), unreadable

@@ -107,6 +107,8 @@ class Catalogue:
         try:
             raw = self._read(self._layout.manifest(backup_id), MAX_MANIFEST_BYTES)
         except ObjectNotFound as error:
+            # A missing bucket is told the same way; only a listing tells them apart.
+            self._committed()
             raise ObjectNotFound(f"there is no backup {backup_id} here") from error
         manifest = decode_manifest(raw)
         if manifest.id != backup_id:

@@ -45,7 +45,7 @@ class RunnerState:
             for fate in outcome.fates:
                 if fate.name == location:
                     verified = Verified(
-                        at=outcome.finished_at, ok=fate.ok, backup_id=outcome.backup_id
+                        at=outcome.started_at, ok=fate.ok, backup_id=outcome.backup_id
                     )
                     return evolve(state, verified=verified)
         return state
