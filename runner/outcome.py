@@ -30,7 +30,7 @@ class JobKind(enum.Enum):
 
 
 class Result(enum.Enum):
-    """How a job ended. Cancelled is nobody's fault: it raises no alert."""
+    """How a job ended. Cancelled, or asked for what makes no sense: that raises no alert."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -127,7 +127,8 @@ class JobOutcome:
     def result(self) -> Result:
         if self.success:
             return Result.SUCCESS
-        return Result.CANCELLED if self.reason == "Cancelled" else Result.FAILURE
+        nobodys_fault = self.reason in ("Cancelled", "UsageError")
+        return Result.CANCELLED if nobodys_fault else Result.FAILURE
 
     @property
     def duration_s(self) -> float:

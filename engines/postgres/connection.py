@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 else:
     Session = Any  # the driver is loaded by who connects
 
+#: What a server may take to answer a cancel request before its connection is cut.
+_CANCEL_S = 3.0
 CONNECT_TIMEOUT_S = 20
 #: A peer that is gone is noticed within 90 s of silence.
 _KEEPALIVE = {
@@ -274,6 +277,31 @@ def driver_error() -> type[Exception]:
     return psycopg.Error
 
 
+def cut(session: Session) -> None:
+    """End a session's connection from another thread, whatever the server does.
+
+    A server behind a hung network answers nothing, not even a cancel request:
+    who waits for it wakes with an error.
+    """
+    with (
+        contextlib.suppress(OSError, driver_error()),
+        socket.socket(fileno=os.dup(session.pgconn.socket)) as connection,
+    ):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def bounded(session: Session, seconds: float) -> Iterator[None]:
+    """Cut the session if the block takes longer: the end of a job must not wait for a server."""
+    timer = threading.Timer(seconds, cut, (session,))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 @contextlib.contextmanager
 def cancelling(session: Session, cancelled: threading.Event) -> Iterator[None]:
     """Cancel the session's statement when the job has to end.
@@ -286,7 +314,9 @@ def cancelling(session: Session, cancelled: threading.Event) -> Iterator[None]:
         while not done.wait(0.2):
             if cancelled.is_set() and not session.closed:
                 with contextlib.suppress(Exception):  # the server may be gone already
-                    session.cancel_safe(timeout=5)
+                    session.cancel_safe(timeout=_CANCEL_S)
+                if not done.wait(_CANCEL_S):
+                    cut(session)
 
     watcher = threading.Thread(target=watch, name="postgres-cancel")
     watcher.start()

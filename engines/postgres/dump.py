@@ -32,7 +32,7 @@ from engines.interface import (
 )
 from engines.postgres import catalogue, globals as database_globals, versions
 from engines.postgres.catalogue import Table
-from engines.postgres.connection import Server, driver_error, driver_errors
+from engines.postgres.connection import Server, bounded, driver_error, driver_errors
 from engines.postgres.snapshot import LOCK_WAIT_S, LocksQueued, Snapshot, held
 from engines.postgres.tools import Tools
 
@@ -44,6 +44,8 @@ SCHEMA = StreamName("schema")
 #: How long the locks are tried for before the job gives up, and the pause between two tries.
 PATIENCE_S = 1800.0
 _PAUSE_S = 3.0
+#: How long the server may take to end our own sessions before they are cut.
+_LAST_WORD_S = 3.0
 #: Tables that are given to a stream by name; all others are in the last stream.
 _MAX_NAMED_TABLES = 256
 
@@ -246,15 +248,16 @@ class Dump:
     def _end_sessions(self, snapshot: Snapshot) -> None:
         """End what a killed child may have left running on the server."""
         try:
-            snapshot.session.execute("ROLLBACK")
-            snapshot.session.execute(
-                """
-                SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-                WHERE application_name = %s AND usename = current_user
-                  AND pid <> pg_catalog.pg_backend_pid()
-                """,
-                (self._server.application_name,),
-            )
+            with bounded(snapshot.session, _LAST_WORD_S):
+                snapshot.session.execute("ROLLBACK")
+                snapshot.session.execute(
+                    """
+                    SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+                    WHERE application_name = %s AND usename = current_user
+                      AND pid <> pg_catalog.pg_backend_pid()
+                    """,
+                    (self._server.application_name,),
+                )
         except driver_error():
             return  # the server is gone, and they with it
 

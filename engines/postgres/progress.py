@@ -16,9 +16,11 @@ from attrs import field, frozen
 
 from controller.api.errors import BackupError
 from engines.interface import Progress
-from engines.postgres.connection import Server, Session, driver_error
+from engines.postgres.connection import Server, Session, bounded, driver_error
 
 PERIOD_S = 2.0
+#: How long the last look may take before its connection is cut.
+_LAST_ANSWER_S = 2.0
 
 _VIEWS = """
 SELECT 'index', a.pid, p.relid::text, p.phase, p.blocks_done + p.tuples_done,
@@ -100,7 +102,8 @@ def watched(server: Server, database: str, report: Callable[[Progress], None]) -
         yield
     finally:
         done.set()
-        watcher.join()
+        with bounded(session, _LAST_ANSWER_S):
+            watcher.join()
         session.close()
 
 

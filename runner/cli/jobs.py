@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -14,6 +14,7 @@ from runner.control import RunnerNotRunning
 from runner.jobs.events import Event
 from runner.jobs.process import JobLimits, JobProcess
 from runner.jobs.request import JobRequest
+from runner.outcome import JobKind, JobOutcome
 from runner.pipeline.pipe import Pipe
 
 
@@ -72,11 +73,18 @@ def _run_here(context: CliContext, request: JobRequest) -> Iterator[Event]:
     def listen(event: Event) -> None:
         events.put(event)
 
-    process = JobProcess(request, context.config, limits, on_event=listen, clock=SystemClock())
+    # What the job says comes as events; its log would only stand amid them.
+    environ = {"LOG_LEVEL": "ERROR", **context.environ}
+    process = JobProcess(
+        request, context.config, limits, on_event=listen, clock=SystemClock(), environ=environ
+    )
 
     def work() -> None:
         try:
-            events.put(process.run().event())
+            result = process.run()
+            if result.lost:
+                _clean_up(context, limits, result.outcome, environ)
+            events.put(result.event())
         finally:
             events.close()
 
@@ -91,3 +99,11 @@ def _run_here(context: CliContext, request: JobRequest) -> Iterator[Event]:
         raise
     finally:
         thread.join()
+
+
+def _clean_up(
+    context: CliContext, limits: JobLimits, lost: JobOutcome, environ: Mapping[str, str]
+) -> None:
+    """Take back what a job that was killed left at the locations, as the runner would."""
+    request = JobRequest(kind=JobKind.INSPECT, abort_orphans=True, lost=lost)
+    JobProcess(request, context.config, limits, clock=SystemClock(), environ=environ).run()

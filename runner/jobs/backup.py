@@ -21,7 +21,7 @@ from runner.crypto import age
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.inspect import inspect
 from runner.jobs.prune import candidates, prune_location
-from runner.locations import ANSWER_S, Location, Locations, ask_each
+from runner.locations import Location, Locations, ask_each
 from runner.logging import kv
 from runner.outcome import JobOutcome, LocationFate, StageTiming
 from runner.pipeline.backup import BackupOptions, BackupSink, StreamResult
@@ -94,16 +94,20 @@ class _Backup:
         )
         self._job.events.stage("commit")
         self._discard([location for location in ready if location.name in self._errors])
+        written = [location for location in ready if location.name not in self._errors]
+        answers = ask_each(
+            written,
+            lambda location: self._commit(location, identity, facts, streams, labels),
+            limit_s=self._job.answer_s,
+        )
         committed = []
-        for location in ready:
-            if location.name in self._errors:
-                continue
-            try:
-                self._commit(location, identity, facts, streams, labels)
-            except BackupError as error:
+        for location in written:
+            answer = answers[location.name]
+            if isinstance(answer, BackupError):
                 # Its data stays for the sweep: a manifest that was sent may still arrive.
-                self._fail(location.name, error, "commit")
+                self._fail(location.name, answer, "commit")
             else:
+                self._stored_bytes[location.name] = answer
                 committed.append(location)
         whole = StageTiming(
             stage="dump", seconds=dumped_s, bytes=sum(stream.plain_bytes for stream in streams)
@@ -129,7 +133,7 @@ class _Backup:
             location.catalogue.claim(self._cluster_id)
             return location.catalogue.list()
 
-        answers = ask_each(self._locations.opened, check, limit_s=ANSWER_S)
+        answers = ask_each(self._locations.opened, check, limit_s=self._job.answer_s)
         ready = []
         for location in self._locations.opened:
             answer = answers[location.name]
@@ -193,7 +197,8 @@ class _Backup:
         facts: BackupFacts,
         streams: Sequence[StreamResult],
         labels: tuple[BirthLabel, ...] | None,
-    ) -> None:
+    ) -> int:
+        """Make the backup exist in one location; returns its stored bytes."""
         encryption = location.keyring.encryption()
         sealed = encryption.kind is EncryptionKind.AGE
         if sealed and identity is not None:
@@ -217,16 +222,19 @@ class _Backup:
         )
         manifest.check()
         location.catalogue.commit(manifest)
-        self._stored_bytes[location.name] = manifest.stored_bytes
+        return manifest.stored_bytes
 
     def _prune(self, committed: Sequence[Location]) -> None:
         """Retention is part of the backup, its failure is not the backup's."""
         self._job.events.stage("prune")
-        for location in committed:
-            try:
-                prune_location(self._job, location, self._cluster_id)
-            except BackupError as error:
-                self._job.events.warning(f"location {location.name}: not pruned: {error}")
+        answers = ask_each(
+            committed,
+            lambda location: prune_location(self._job, location, self._cluster_id),
+            limit_s=self._job.answer_s,
+        )
+        for name, answer in answers.items():
+            if isinstance(answer, BackupError):
+                self._job.events.warning(f"location {name}: not pruned: {answer}")
 
     def _discard(self, locations: Sequence[Location]) -> None:
         """Take back what locations have of a failed backup; the sweep gets what is left.
@@ -239,7 +247,7 @@ class _Backup:
         ]
         for thread in threads:
             thread.start()
-        deadline_mono = time.monotonic() + _DISCARD_S
+        deadline_mono = time.monotonic() + min(_DISCARD_S, self._job.answer_s)
         for thread in threads:
             thread.join(max(0.0, deadline_mono - time.monotonic()))
 

@@ -16,7 +16,7 @@ from runner.clock import Clock
 from runner.config import RunnerConfig
 from runner.jobs.events import EventWriter
 from runner.jobs.request import JobRequest
-from runner.locations import Locations, open_locations
+from runner.locations import ANSWER_S, Locations, open_locations
 from runner.logging import Redactor, configure
 from runner.outcome import JobOutcome, LocationFate, StageTiming
 from runner.pipeline.fanout import describe
@@ -62,6 +62,11 @@ class JobEnvironment:
         """Those that the request is about."""
         with open_locations(self.config, self.context.cancelled) as locations:
             yield locations.chosen(self.request.location)
+
+    @property
+    def answer_s(self) -> float:
+        """How long to wait for a location, well before the stall watchdog takes it for a hang."""
+        return min(ANSWER_S, self.config.backup.spec.stall_timeout.total_seconds() / 3)
 
     def cluster_id(self) -> str:
         """Who writes here; without it nothing may be written or deleted.

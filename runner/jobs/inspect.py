@@ -16,7 +16,7 @@ from controller.api.errors import BackupError, ForeignOwner, LocationsFailed
 from runner.inspection import Inspection
 from runner.jobs.environment import JobEnvironment, JobFailure
 from runner.jobs.record import read_state
-from runner.locations import ANSWER_S, Location, Locations, ask_each
+from runner.locations import Location, Locations, ask_each
 from runner.logging import kv
 from runner.outcome import JobOutcome, LocationFate, LocationState
 from runner.repository.catalogue import Listing
@@ -43,7 +43,7 @@ def run_inspect(job: JobEnvironment) -> JobOutcome:
     started_at = job.clock.now()
     with job.locations() as locations:
         if job.config.cluster_id and job.request.abort_orphans:
-            ask_each(locations.opened, _abort_orphans, limit_s=ANSWER_S)
+            ask_each(locations.opened, _abort_orphans, limit_s=job.answer_s)
         inspection = inspect(job, locations)
         outcome = job.outcome(
             started_at,
@@ -65,7 +65,7 @@ def inspect(job: JobEnvironment, locations: Locations) -> Inspection:
     """Look, and tell the parent what was found."""
     now = job.clock.now()
     answers = ask_each(
-        locations.opened, lambda location: _look(job, location, now), limit_s=ANSWER_S
+        locations.opened, lambda location: _look(job, location, now), limit_s=job.answer_s
     )
     looks = [_Look(state=_unusable(name, error, now)) for name, error in locations.failed]
     for name, answer in answers.items():

@@ -20,7 +20,7 @@ from controller.api.errors import (
 from engines.interface import Engine, Purpose, Restored, Target
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.request import RestoreOptions
-from runner.locations import ANSWER_S, Location, Locations, ask_each, asked_id
+from runner.locations import Location, Locations, ask_each, asked_id
 from runner.outcome import JobOutcome, LocationFate
 from runner.pipeline.restore import BackupSource
 from runner.repository.index import Summary
@@ -78,7 +78,7 @@ def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -
     errors: list[BackupError] = []
     distrusted: list[str] = []
     answers = ask_each(
-        locations.opened, lambda location: location.catalogue.list(), limit_s=ANSWER_S
+        locations.opened, lambda location: location.catalogue.list(), limit_s=job.answer_s
     )
     for location in locations.opened:
         listing = answers[location.name]

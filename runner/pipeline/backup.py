@@ -26,7 +26,7 @@ from runner.pipeline.stages import (
 from runner.repository.layout import STREAM_NAME
 
 #: How far the quickest location may be ahead of the slowest, all streams together.
-LAG_PARTS = 4
+LAG_PARTS = 2
 #: Chunks (of at most 1 MiB) between the engine's thread and the compressing one.
 _QUEUED_CHUNKS = 4
 #: How long an aborted upload may take to be taken back before the job goes on.

@@ -71,11 +71,14 @@ class Cutter:
             self._pieces.append(data)
             self._pending_bytes += len(data)
         while self._pending_bytes > self._part_size:
-            run = b"".join(self._pieces)
-            self._leave(run[: self._part_size], end=False)
-            rest = run[self._part_size :]
-            self._pieces = [rest]
-            self._pending_bytes = len(rest)
+            # Only the last piece can cross the border: all others came while there was room.
+            border = self._part_size - self._pending_bytes
+            last = self._pieces[-1]
+            self._pieces[-1] = last[:border]
+            part = b"".join(self._pieces)
+            self._pieces = [last[border:]]
+            self._pending_bytes = -border
+            self._leave(part, end=False)
 
     def finish(self) -> None:
         """Let the last part go; an empty run still is one object of one empty part."""

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,18 +31,17 @@ def processes_of(group: int) -> list[str]:
 
 
 @pytest.fixture
-def marked_environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An environment whose processes can be found again, and a temporary folder of its own."""
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents:
-        if folder.owner() == Path("/tmp").owner() and folder.name.startswith("pytest"):
-            folder.chmod(0o755)
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    temporary.chmod(0o777)
-    yield {**os.environ, "TMPDIR": str(temporary), "DEMO_RUN": str(os.getpid())}
-    assert processes_of(os.getpid()) == []
-    assert [path.name for path in temporary.iterdir()] == []
+def marked_environment() -> Iterator[dict[str, str]]:
+    """An environment whose processes can be found again, and a temporary folder of its own.
+
+    Its path is short: that of a socket may have 107 bytes.
+    """
+    with tempfile.TemporaryDirectory(prefix="demo-") as name:
+        temporary = Path(name)
+        temporary.chmod(0o777)
+        yield {**os.environ, "TMPDIR": name, "DEMO_RUN": str(os.getpid())}
+        assert processes_of(os.getpid()) == []
+        assert [path.name for path in temporary.iterdir()] == []
 
 
 def test_the_demo_proves_its_point(marked_environment: dict[str, str]) -> None:

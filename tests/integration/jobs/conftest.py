@@ -58,8 +58,9 @@ def _drop(server: PostgresServer, prefix: str) -> None:
             "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,)
         ).fetchall()
         for (name,) in names:
-            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            quoted = name.replace('"', '""')
+            connection.execute(f'ALTER DATABASE "{quoted}" ALLOW_CONNECTIONS true')
+            connection.execute(f'DROP DATABASE "{quoted}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +83,7 @@ MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
-def make_world(
-    postgres16: PostgresServer, request: pytest.FixtureRequest
-) -> Iterator[MakeWorld]:
+def make_world(postgres16: PostgresServer, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     """Makes worlds; each is checked for leftovers, and removed, at the end.
 
     `places` are kinds (folder, s3, minio, gcs; a kind may come twice) or places.

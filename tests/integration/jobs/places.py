@@ -1,4 +1,4 @@
-"""Locations as a test sees them: their entry in the class, and their objects behind the runner's back."""
+"""Locations as a test sees them: their entry in the class, and what is in them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Place(Protocol):
     name: str
     spec: Mapping[str, Any]
 
-    def keys(self) -> list[str]: ...
+    def all_keys(self) -> list[str]: ...
 
     def read(self, key: str) -> bytes: ...
 
@@ -48,7 +48,7 @@ class Folder:
     def spec(self) -> dict[str, Any]:
         return {"name": self.name, "storageType": "filesystem", "path": str(self.path)}
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         return sorted(key for key in self._files() if "/.upload-" not in f"/{key}")
 
     def read(self, key: str) -> bytes:
@@ -97,7 +97,7 @@ class Bucket:
             "storageSecretAccessKey": {"value": self.server.secret_key},
         }
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
 
@@ -146,7 +146,7 @@ class GcsBucket:
             "storageBucket": self.bucket,
         }
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         found: list[str] = []
         token = ""
         while True:
@@ -192,5 +192,5 @@ def minio_bucket(server: MinioServer, name: str = "minio", *, endpoint: str = ""
 def stock(place: Place, *, only: Callable[[str], bool] = lambda _key: True) -> dict[str, str]:
     """Key -> SHA-256 of everything that is there."""
     return {
-        key: hashlib.sha256(place.read(key)).hexdigest() for key in place.keys() if only(key)
+        key: hashlib.sha256(place.read(key)).hexdigest() for key in place.all_keys() if only(key)
     }

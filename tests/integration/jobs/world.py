@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 from attrs import Factory, define, frozen
 
 from tests.integration.jobs.places import Place, stock
-from tests.servers import postgres
 from tests.servers.postgres import PostgresServer
 
 BIN = Path(sys.executable).parent
@@ -84,7 +83,6 @@ class World:
     database: str
     places: Sequence[Place]
     environ: dict[str, str] = Factory(dict)
-    expected_databases: set[str] = Factory(set)
     runners: list[Runner] = Factory(list)
 
     @property
@@ -233,13 +231,13 @@ class World:
             {
                 key.removeprefix(MANIFESTS).removesuffix(".json")
                 for one in places
-                for key in one.keys()
+                for key in one.all_keys()
                 if key.startswith(MANIFESTS)
             }
         )
 
     def data_of(self, place: Place, backup_id: str) -> list[str]:
-        return [key for key in place.keys() if key.startswith(f"{DATA}{backup_id}/")]
+        return [key for key in place.all_keys() if key.startswith(f"{DATA}{backup_id}/")]
 
     def stock(self) -> dict[str, dict[str, str]]:
         """Every place's manifests and data, by their hash: what no later fault may touch."""
@@ -268,13 +266,13 @@ class World:
             committed = set(self.backups(place))
             there = {
                 key.removeprefix(DATA).partition("/")[0]
-                for key in place.keys()
+                for key in place.all_keys()
                 if key.startswith(DATA)
             }
             assert there <= committed, f"{place.name} has data without a manifest: {there}"
 
     def assert_nothing_left(self) -> None:
-        """No process, session, lock, snapshot, half-made database, upload or scratch file is left."""
+        """No process, session, lock, snapshot, half-made database, upload or file is left."""
         eventually(lambda: self.leftovers() == [], say=lambda: f"left behind: {self.leftovers()}")
 
     def leftovers(self) -> list[str]:
@@ -289,23 +287,27 @@ class World:
         found = []
         with self.server.connect() as connection:
             for query in (
-                "SELECT 'session ' || pid || ' ' || application_name || ' ' || state || ' ' || query"
-                " FROM pg_stat_activity WHERE backend_type = 'client backend'"
-                " AND pid <> pg_backend_pid()"
-                " AND (application_name LIKE 'db-backup%' OR application_name LIKE 'pg\\_%')",
+                """
+                SELECT concat_ws(' ', 'session', pid, application_name, state, query)
+                FROM pg_stat_activity
+                WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+                  AND (application_name LIKE 'db-backup%' OR application_name LIKE 'pg\\_%')
+                """,
                 "SELECT 'advisory lock of ' || pid FROM pg_locks WHERE locktype = 'advisory'",
                 "SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts",
                 "SELECT 'slot ' || slot_name FROM pg_replication_slots",
                 "SELECT 'database ' || datname FROM pg_database WHERE datname LIKE 'dbb\\_%'",
-                "SELECT 'barred database ' || datname FROM pg_database"
-                " WHERE NOT datallowconn AND datname <> 'template0'",
+                """
+                SELECT 'barred database ' || datname FROM pg_database
+                WHERE NOT datallowconn AND datname <> 'template0'
+                """,
             ):
                 found += [row[0] for row in connection.execute(query).fetchall()]
         found += [f"snapshot {path}" for path in (self.server.data_dir / "pg_snapshots").iterdir()]
         return found
 
     def processes(self, word: str) -> list[tuple[int, str]]:
-        """Living processes that this world's commands started, with `word` in their command line."""
+        """Processes that this world's commands started, with `word` in their command line."""
         found = []
         mark = f"{_MARK}={self.folder}".encode()
         for entry in Path("/proc").iterdir():
@@ -320,12 +322,18 @@ class World:
         return found
 
     def find_process(self, word: str, timeout_s: float = 30) -> int:
-        """Wait for such a process; returns the newest one's id."""
-        return eventually(
-            lambda: max((pid for pid, _ in self.processes(word)), default=0),
-            say=lambda: f"no process with {word!r}",
-            timeout_s=timeout_s,
-        )
+        """Wait for a job's process (`runner.jobs.child`) or a tool's; returns the newest id."""
+
+        def find() -> int:
+            pids = [
+                pid
+                for pid, words in self.processes(word)
+                if word.startswith("runner.")
+                or (words.partition(" ")[0].endswith(word) and "--version" not in words)
+            ]
+            return max(pids, default=0)
+
+        return eventually(find, say=lambda: f"no process of {word}", timeout_s=timeout_s)
 
 
 @define(kw_only=True, eq=False)
@@ -477,5 +485,4 @@ __all__ = [
     "eventually",
     "fingerprint",
     "needs",
-    "postgres",
 ]
