@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 
 from controller.api.errors import (
     BackupError,
@@ -30,7 +31,6 @@ from runner.repository.catalogue import Listing
 from runner.repository.layout import BackupId, new_backup_id, object_name
 from runner.repository.manifest import (
     FORMAT_VERSION,
-    EncryptionKind,
     Manifest,
     ManifestObject,
     ManifestStream,
@@ -94,10 +94,12 @@ class _Backup:
         )
         self._job.events.stage("commit")
         self._discard([location for location in ready if location.name in self._errors])
+        key_files = self._wrap(ready, identity)
         written = [location for location in ready if location.name not in self._errors]
+        record = self._record(facts, labels)
         answers = ask_each(
             written,
-            lambda location: self._commit(location, identity, facts, streams, labels),
+            lambda location: self._commit(location, key_files.get(location.name), record, streams),
             limit_s=self._job.answer_s,
         )
         committed = []
@@ -190,22 +192,25 @@ class _Backup:
                 raise self._incomplete(()) from error
             raise
 
-    def _commit(
-        self,
-        location: Location,
-        identity: age.Identity | None,
-        facts: BackupFacts,
-        streams: Sequence[StreamResult],
-        labels: tuple[BirthLabel, ...] | None,
-    ) -> int:
-        """Make the backup exist in one location; returns its stored bytes."""
-        encryption = location.keyring.encryption()
-        sealed = encryption.kind is EncryptionKind.AGE
-        if sealed and identity is not None:
-            key_file = location.keyring.wrap(identity)
-            location.storage.put_new(location.layout.key_file(self._id), key_file)
+    def _wrap(self, ready: Sequence[Location], identity: age.Identity | None) -> dict[str, bytes]:
+        """Make each location's key file; one after the other, scrypt takes 32 MiB for each."""
+        key_files = {}
+        for location in ready:
+            if identity is None or not location.keyring.encrypts or location.name in self._errors:
+                continue
+            try:
+                key_files[location.name] = location.keyring.wrap(identity)
+            except BackupError as error:
+                self._fail(location.name, error, "key")
+        return key_files
+
+    def _record(
+        self, facts: BackupFacts, labels: tuple[BirthLabel, ...] | None
+    ) -> Callable[..., Manifest]:
+        """The manifest but for what differs from location to location."""
         metadata = self._job.config.backup.metadata
-        manifest = Manifest(
+        return partial(
+            Manifest,
             format_version=FORMAT_VERSION,
             id=self._id,
             owner=Owner(namespace=metadata.namespace, name=metadata.name),
@@ -215,10 +220,25 @@ class _Backup:
             started_at=self._started_at,
             finished_at=self._job.clock.now(),
             facts=facts,
-            streams=tuple(_manifest_stream(stream, sealed=sealed) for stream in streams),
-            encryption=encryption,
             compression="zstd",
             labels=labels,
+        )
+
+    def _commit(
+        self,
+        location: Location,
+        key_file: bytes | None,
+        record: Callable[..., Manifest],
+        streams: Sequence[StreamResult],
+    ) -> int:
+        """Make the backup exist in one location; returns its stored bytes."""
+        if key_file is not None:
+            location.storage.put_new(location.layout.key_file(self._id), key_file)
+        manifest = record(
+            streams=tuple(
+                _manifest_stream(stream, sealed=key_file is not None) for stream in streams
+            ),
+            encryption=location.keyring.encryption(),
         )
         manifest.check()
         location.catalogue.commit(manifest)

