@@ -59,6 +59,8 @@ def install_debian_packages() -> bool:
         print(f"missing: {', '.join(missing)}; to get them: sudo {' '.join(command)}")
         return False
     print(" ".join(command), flush=True)
+    # A fresh machine has no lists of packages, or old ones.
+    _run(["apt-get", "update", "-qq"])
     return _run(command, DEBIAN_FRONTEND="noninteractive")
 
 
