@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from tests.benchmarks import backup, memory, restore
+from tests.benchmarks import backup, catalogue, memory, restore
 from tests.benchmarks.measure import Row
 from tests.benchmarks.workload import fill
 from tests.servers import minio, postgres
@@ -28,11 +28,14 @@ _OPTIONS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "maintenance_work_
 @click.option("--megabytes", default=1000, show_default=True, help="Size of the dump.")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--sizes", default="0.1,1,4", show_default=True, help="GB, for memory.")
-@click.option("--only", default="", help="backup, restore or memory; the report is not written.")
+@click.option(
+    "--only", default="", help="backup, restore, memory or listing; the report is not written."
+)
 def main(megabytes: int, rounds: int, sizes: str, only: str) -> None:
     """Benchmarks of the runner against the shell pipeline on real servers."""
     rows: list[Row] = []
     memory_rows: list[memory.MemoryRow] = []
+    listing = ""
     with (
         postgres.running(16, options=_OPTIONS) as server,
         minio.running() as store,
@@ -49,7 +52,9 @@ def main(megabytes: int, rounds: int, sizes: str, only: str) -> None:
         if only in ("", "memory"):
             steps = [float(size) for size in sizes.split(",")]
             memory_rows += memory.run(server, store, folder, steps)
-    text = report(rows, memory_rows, megabytes, rounds)
+        if only in ("", "listing"):
+            listing = catalogue.sentence(folder)
+    text = report(rows, memory_rows, megabytes, rounds) + f"\n{listing}\n"
     print(text)
     if not only:
         _REPORT.write_text(text)
