@@ -19,6 +19,7 @@ from attrs import frozen
 from controller.api.errors import (
     ChecksumMismatch,
     FormatError,
+    IntegrityError,
     ObjectNotFound,
     TruncatedBackup,
 )
@@ -135,13 +136,13 @@ class VerifiedStream:
 
     def _plain(self, stream: StreamToRead, identity: age.Identity | None) -> Iterator[bytes]:
         stored = iter(self._download)
-        compressed = age.decrypt(stored, identity) if identity else stored
+        compressed = _decrypt(stream.name, stored, identity) if identity else stored
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
         rope = cast("IO[bytes]", _Rope(compressed))
         reader = decompressor.stream_reader(rope, read_size=_READ_BYTES, read_across_frames=True)
         sha256 = hashlib.sha256()
         count = 0
-        while block := _decompress(reader):
+        while block := _decompress(stream.name, reader):
             sha256.update(block)
             count += len(block)
             if count > stream.plain_bytes:
@@ -171,11 +172,19 @@ class VerifiedStream:
             yield held
 
 
-def _decompress(reader: zstandard.ZstdDecompressionReader) -> bytes:
+def _decrypt(name: StreamName, stored: Iterator[bytes], identity: age.Identity) -> Iterator[bytes]:
+    """Decrypt, and say of which stream it is that a block is damaged."""
+    try:
+        yield from age.decrypt(stored, identity)
+    except IntegrityError as error:
+        raise type(error)(f"stream {name}: {error}") from error
+
+
+def _decompress(name: StreamName, reader: zstandard.ZstdDecompressionReader) -> bytes:
     try:
         return reader.read(_BLOCK_BYTES)
     except zstandard.ZstdError as error:
-        raise FormatError(f"the stream is not readable zstd: {error}") from error
+        raise FormatError(f"stream {name} is not readable zstd: {error}") from error
 
 
 class _Rope:
