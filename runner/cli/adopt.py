@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from controller.api.errors import FormatError, InvalidSpec, Problem, UsageError
-from runner.cli.context import CliContext, location_option
+from runner.cli.context import CliContext, json_option, location_option, print_json
+
+if TYPE_CHECKING:
+    from runner.locations import Location
+
+_OURS = "is this cluster's already"
 
 
 @click.command()
 @location_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
 @click.pass_obj
-def command(context: CliContext, *, location: str, yes: bool) -> None:
+def command(context: CliContext, *, location: str, yes: bool, as_json: bool) -> None:
     """Take over backups that another cluster wrote.
 
     From then on this cluster writes and prunes there. If the other cluster
@@ -23,19 +30,32 @@ def command(context: CliContext, *, location: str, yes: bool) -> None:
     config = context.load()
     if not config.cluster_id:
         raise InvalidSpec([Problem("cluster", "is missing: adopt for which cluster?")])
+    rows = []
     with context.locations(location) as locations:
         for one in locations.opened:
-            try:
-                before = one.catalogue.owner()
-            except FormatError:  # unreadable: nobody can be asked, a person decides
-                before = None
-            if before is not None and before.cluster_id == config.cluster_id:
-                click.echo(f"{one.name}: is this cluster's already")
-                continue
-            former = before.cluster_id if before else "nobody"
-            if not yes:
-                if not sys.stdin.isatty():
-                    raise UsageError("adopt without a terminal to ask on needs --yes")
-                click.confirm(f"{one.name}: take over from cluster {former}?", abort=True)
-            one.catalogue.adopt(config.cluster_id)
-            click.echo(f"{one.name}: taken over from {former}")
+            former = _owner(one)
+            is_taken = former != config.cluster_id
+            if is_taken:
+                if not yes:
+                    _confirm(f"{one.name}: take over from cluster {former or 'nobody'}?")
+                one.catalogue.adopt(config.cluster_id)
+            rows.append({"location": one.name, "formerCluster": former, "takenOver": is_taken})
+            if not as_json:
+                done = f"taken over from {former or 'nobody'}" if is_taken else _OURS
+                click.echo(f"{one.name}: {done}")
+    if as_json:
+        print_json(rows)
+
+
+def _owner(location: Location) -> str | None:
+    try:
+        owner = location.catalogue.owner()
+    except FormatError:  # unreadable: nobody can be asked, a person decides
+        return None
+    return owner.cluster_id if owner else None
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("adopt without a terminal to ask on needs --yes")
+    click.confirm(question, abort=True, err=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import orjson
 from attrs import frozen
 
-from controller.api.errors import UsageError
+from controller.api.errors import BackupError, UsageError
 
 if TYPE_CHECKING:
     from runner.config import RunnerConfig
@@ -26,10 +28,14 @@ class CliContext:
     environ: Mapping[str, str]
 
     def load(self) -> RunnerConfig:
-        """Read the configuration; what is unknown in it is warned about by name.
+        """Read the configuration, once; what is unknown in it is warned about by name.
 
         Raises: InvalidSpec, UsageError.
         """
+        return self._config
+
+    @cached_property
+    def _config(self) -> RunnerConfig:
         from runner import config as runner_config  # noqa: PLC0415 - --help needs none of it
         from runner.jobs.environment import log_for  # noqa: PLC0415 - as above
 
@@ -39,8 +45,7 @@ class CliContext:
             )
         config = runner_config.load(self.config)
         log_for(config)
-        for warning in config.warnings:
-            click.echo(f"warning: {warning}", err=True)
+        _warn(config.warnings)
         return config
 
     @contextmanager
@@ -66,5 +71,20 @@ class CliContext:
         return ControlClient(socket_path(self.config, self.environ))
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def print_json(value: object) -> None:
+    """Print the one document that a verb with --json answers."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+
+
+def failure(error: BackupError) -> dict[str, object]:
+    """What --json says of an error, in each verb the same."""
+    return {"reason": error.reason, "message": str(error), "exitCode": error.exit_code}
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 location_option = click.option("--location", default="", metavar="NAME", help="Only this location.")

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from controller.api.errors import BackupError
-from runner.cli.context import CliContext, json_option
+from runner.cli.context import CliContext, json_option, print_json
 
 if TYPE_CHECKING:
     from runner.config import RunnerConfig
@@ -35,19 +34,21 @@ def command(context: CliContext, *, as_json: bool) -> int:
     results = []
     worst = 0
     for name, check in _checks(context):
+        result: dict[str, object] = {"check": name, "ok": True}
         try:
             message, ok = check(), True
         except BackupError as error:
             message, ok = str(error), False
             worst = worst or error.exit_code
-        results.append({"check": name, "ok": ok, "message": message})
+            result |= {"ok": False, "reason": error.reason, "exitCode": error.exit_code}
+        results.append(result | {"message": message})
         if not as_json:
             first, *others = message.splitlines() or [""]
             click.echo(f"{'ok  ' if ok else 'FAIL'}  {name}: {first}")
             for line in others:
                 click.echo(f"      {line}")
     if as_json:
-        click.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+        print_json(results)
     return worst
 
 

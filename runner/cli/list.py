@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
-import orjson
 
 from controller.api.errors import BackupError
-from runner.cli.context import CliContext, json_option, location_option
+from runner.cli.context import CliContext, json_option, location_option, print_json
 
 if TYPE_CHECKING:
     from runner.repository.index import Summary
@@ -48,7 +47,7 @@ def command(context: CliContext, *, location: str, as_json: bool) -> None:
     ordered = sorted(backups.values(), key=lambda one: (one.coverage_start, one.id))
     if as_json:
         rows = [_row(backup, holders[backup.id]) for backup in ordered]
-        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+        print_json(rows)
     else:
         _print(ordered, holders)
 

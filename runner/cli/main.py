@@ -13,8 +13,8 @@ from typing import Any
 import click
 import orjson
 
-from controller.api.errors import BackupError, UsageError
-from runner.cli.context import CliContext
+from controller.api.errors import BackupError, Cancelled, UsageError
+from runner.cli.context import CliContext, failure
 from runner.version import version
 
 #: verb -> (module, one line of help); a module is loaded when its verb is used.
@@ -100,33 +100,39 @@ def restore() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    as_json = "--json" in arguments  # also where the arguments cannot be read
     try:
         result: Any = cli.main(arguments, prog_name="runner", standalone_mode=False)
     except click.ClickException as error:
-        if "--json" in arguments:
+        if as_json:
             _tell(UsageError(error.format_message()), as_json=True)
         else:
             error.show()
         return UsageError.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("aborted", err=True)
-        return 130
+        if as_json:
+            _tell(Cancelled("aborted"), as_json=True)
+        else:
+            click.echo("aborted", err=True)
+        return Cancelled.exit_code
     except BackupError as error:
-        _tell(error, as_json="--json" in arguments)
+        _tell(error, as_json=as_json)
         return error.exit_code
     except _NobodyReadsError:
         # `runner list | head`: nobody reads any more, and Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except Exception:  # noqa: BLE001 - process top
+    except Exception as error:  # noqa: BLE001 - process top
         traceback.print_exc()
+        if as_json:
+            _tell(BackupError(f"unexpected {type(error).__name__}: {error}"), as_json=True)
         return BackupError.exit_code
     return result if isinstance(result, int) else 0
 
 
 def _tell(error: BackupError, *, as_json: bool) -> None:
     if as_json:
-        event = {"event": "error", "reason": error.reason, "message": str(error)}
+        event = {"event": "error", **failure(error)}
         click.echo(orjson.dumps(event).decode())
         return
     for number, line in enumerate(str(error).splitlines() or [error.reason]):

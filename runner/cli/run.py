@@ -9,20 +9,23 @@ import click
 
 from controller.api.durations import parse_duration
 from controller.api.errors import InvalidSpec, Problem
-from runner.cli.context import CliContext
+from runner.cli.context import CliContext, json_option
 
 #: Below the terminationGracePeriodSeconds that the controller gives the pod.
 _DEFAULT_GRACE = "10m"
 
 
 @click.command()
+@json_option
 @click.pass_obj
-def command(context: CliContext) -> None:
+def command(context: CliContext, *, as_json: bool) -> None:
     """Serve: schedule, control socket, metrics. The pod's main process.
 
     LISTEN (default :3000) is where metrics and probes are served,
     SHUTDOWN_GRACE (default 10m) how long a running job may go on after SIGTERM.
+    The log is JSON with and without --json.
     """
+    del as_json  # `main` tells an error in its form
     from runner.clock import SystemClock  # noqa: PLC0415 - --help needs none of it
     from runner.parent import Parent, Settings  # noqa: PLC0415 - as above
     from runner.ports import FileFence, LastStatus  # noqa: PLC0415 - as above

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-import orjson
 
 from controller.api.errors import BackupError, NotRestorable
-from runner.cli.context import CliContext, json_option, location_option
+from runner.cli.context import CliContext, json_option, location_option, print_json
 
 if TYPE_CHECKING:
     from engines.interface import Engine
@@ -41,7 +40,7 @@ def command(context: CliContext, *, backup_id: str, location: str, as_json: bool
             raise last or NotRestorable(f"there is no backup {backup_id}: see `runner list`")
         if as_json:
             rows = {one.name: codec.encode(manifest) for one, manifest in found}
-            click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+            print_json(rows)
             return
         engine = _engine(context)
         for number, (one, manifest) in enumerate(found):

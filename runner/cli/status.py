@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-import orjson
 
-from runner.cli.context import CliContext, json_option
+from runner.cli.context import CliContext, json_option, print_json
 
 
 @click.command()
@@ -19,7 +18,7 @@ def command(context: CliContext, *, as_json: bool) -> None:
     """Show what the runner does now, did last and will do next."""
     event = context.control().status()
     if as_json:
-        click.echo(orjson.dumps(event, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+        print_json(event)
         return
     for line in _lines(event, datetime.now(UTC)):
         click.echo(line)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from controller.api.errors import BackupError, NotRestorable
-from runner.cli.context import CliContext, location_option
+from runner.cli.context import CliContext, json_option, location_option, print_json
 
 
 @click.command()
@@ -22,8 +22,11 @@ from runner.cli.context import CliContext, location_option
     help="Directory to write to; it is made if it is not there.",
 )
 @location_option
+@json_option
 @click.pass_obj
-def command(context: CliContext, *, backup_id: str, target: Path, location: str) -> None:
+def command(
+    context: CliContext, *, backup_id: str, target: Path, location: str, as_json: bool
+) -> None:
     """Write a backup's streams to files, decrypted and decompressed, every byte checked.
 
     Needs no database. A file has its name only once it is whole.
@@ -46,7 +49,10 @@ def command(context: CliContext, *, backup_id: str, target: Path, location: str)
                 last = error
                 click.echo(f"warning: {one.name}: {error}", err=True)
                 continue
-            for path in written:
-                click.echo(str(path))
+            if as_json:
+                files = [str(path) for path in written]
+                print_json({"id": manifest.id, "location": one.name, "files": files})
+            else:
+                click.echo("\n".join(map(str, written)))
             return
     raise last or NotRestorable(f"there is no backup {backup_id}: see `runner list`")

@@ -13,11 +13,15 @@ from typing import Any, Protocol, Self
 import click
 import orjson
 
+from controller.api.errors import Cancelled
+from runner.cli.context import failure
 from runner.jobs.events import Event
 from runner.wording import age_text, bytes_text
 
 #: Between two plain progress lines: an idle `kubectl exec` is cut by some proxies.
 _PLAIN_EVERY_S = 15.0
+_WHY = ("reason", "message")
+_INTERRUPTED = "interrupted; a job in the runner goes on: see `runner status`, `runner cancel`"
 
 
 class JobView(AbstractContextManager["JobView"], Protocol):
@@ -37,7 +41,10 @@ def job_view(*, as_json: bool, dry_run: bool, detach: bool) -> JobView:
 
 
 class JsonView:
-    """Every event as a line of JSON; the last one is the outcome."""
+    """Every event as a line of JSON; the last one is the outcome.
+
+    One that is no success says why where every other error with --json does.
+    """
 
     def __enter__(self) -> Self:
         return self
@@ -46,11 +53,15 @@ class JsonView:
         return None
 
     def show(self, event: Event) -> None:
-        if event["event"] != "inspection":
-            click.echo(orjson.dumps(event).decode())
+        if event["event"] == "inspection":  # the runner's own
+            return
+        if event["event"] == "outcome" and not event["outcome"].get("success"):
+            event = {**event, **{key: event["outcome"].get(key, "") for key in _WHY}}
+        click.echo(orjson.dumps(event).decode())
 
     def interrupted(self) -> None:
-        click.echo('{"event":"interrupted"}')
+        event = {"event": "interrupted", **failure(Cancelled(_INTERRUPTED))}
+        click.echo(orjson.dumps(event).decode())
 
 
 class PlainView:
@@ -91,7 +102,7 @@ class PlainView:
             self._outcome(event["outcome"])
 
     def interrupted(self) -> None:
-        self._say("interrupted; a job in the runner goes on: see `runner status`, `runner cancel`")
+        self._say(_INTERRUPTED)
 
     def _wait(self, message: str) -> None:
         now_mono = time.monotonic()
