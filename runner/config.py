@@ -102,7 +102,7 @@ class RunnerConfig:
 def load(path: Path) -> RunnerConfig:
     """Read a configuration directory or file.
 
-    Raises: InvalidSpec with the problems of all files; AccessDenied.
+    Raises: InvalidSpec with the problems and warnings of all files; AccessDenied.
     """
     reading = _Reading()
     if path.is_file():
@@ -125,7 +125,7 @@ def load(path: Path) -> RunnerConfig:
         )
     cluster_id = reading.cluster_id(files[CLUSTER_FILE])
     if reading.problems or backup is None or storage is None:
-        raise InvalidSpec(reading.problems)
+        raise InvalidSpec(reading.problems, reading.warnings)
     for value in _secret_values((backup, storage)):
         if value.from_secret is not None:
             name = f"{SECRETS_FOLDER}/{value.from_secret}"

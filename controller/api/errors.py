@@ -130,14 +130,20 @@ class TerminalError(BackupError):
 
 
 class InvalidSpec(TerminalError):
-    """The configuration is wrong; all problems are listed by their path."""
+    """The configuration is wrong; all problems are listed by their path.
+
+    Args:
+        warnings: about what is no error, such as unknown fields. A misspelt
+            name is often the reason of the problem beside it.
+    """
 
     reason = "InvalidSpec"
 
-    def __init__(self, problems: Iterable[Problem] | str) -> None:
+    def __init__(self, problems: Iterable[Problem] | str, warnings: Iterable[str] = ()) -> None:
         if isinstance(problems, str):
             problems = [Problem("", problems)]
         self.problems: tuple[Problem, ...] = tuple(problems)
+        self.warnings: tuple[str, ...] = tuple(warnings)
         super().__init__("\n".join(map(str, self.problems)))
 
 

@@ -12,7 +12,7 @@ import click
 import orjson
 from attrs import frozen
 
-from controller.api.errors import BackupError, UsageError
+from controller.api.errors import BackupError, InvalidSpec, UsageError
 
 if TYPE_CHECKING:
     from runner.config import RunnerConfig
@@ -43,7 +43,11 @@ class CliContext:
             raise UsageError(
                 f"there is no configuration at {self.config}: name it with --config or CONFIG_DIR"
             )
-        config = runner_config.load(self.config)
+        try:
+            config = runner_config.load(self.config)
+        except InvalidSpec as refused:
+            _warn(refused.warnings)
+            raise
         log_for(config)
         _warn(config.warnings)
         return config

@@ -30,7 +30,10 @@ def _lines(event: Mapping[str, Any], now: datetime) -> list[str]:
     status = event["status"]
     lines = [f"{event['namespace']}/{event['name']}"]
     if event["problem"]:
-        lines.append(f"  problem       {event['problem']}")
+        first, *others = event["problem"].splitlines()
+        lines.append(f"  problem       {first}")
+        lines += [f"                {line}" for line in others]
+    lines += [f"  warning       {warning}" for warning in event["warnings"]]
     lines.append(f"  now           {event['running'] or 'idle'}")
     progress = event.get("progress")
     if progress and progress.get("event") == "progress":

@@ -71,6 +71,19 @@ def test_unknown_keys_are_warned_about_by_name_and_stop_nothing(make_world: Make
     assert done.err.count("warning") >= 4
 
 
+@pytest.mark.parametrize("verb", ["backup-now", "list", "doctor", "run"])
+def test_unknown_keys_are_named_also_where_something_is_wrong(
+    make_world: MakeWorld, verb: str
+) -> None:
+    world = make_world("folder")
+    world.configure(retentoin={"keepDaily": 7}, timeout="-1h")
+
+    done = world.cli(verb).must(78, "spec.timeout")
+
+    assert "warning: spec.retentoin: unknown field, ignored" in done.err
+    _nothing_started(world)
+
+
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [

@@ -158,6 +158,26 @@ def test_unknown_fields_are_warnings_by_name(tmp_path: Path) -> None:
     )
 
 
+def test_unknown_fields_are_told_beside_what_is_wrong(tmp_path: Path) -> None:
+    folder = a_folder(
+        tmp_path,
+        backup=a_backup_manifest(suspnd=True, timeZone="Mars/Base"),
+        storage={"backupLocations": [a_location_manifest(region="eu", storageBucket=None)]},
+    )
+
+    with pytest.raises(InvalidSpec) as refused:
+        config.load(folder)
+
+    assert {problem.path for problem in refused.value.problems} == {
+        "spec.timeZone",
+        "storageSpec.yaml: backupLocations[0].storageBucket",
+    }
+    assert refused.value.warnings == (
+        "spec.suspnd: unknown field, ignored; did you mean suspend?",
+        "storageSpec.yaml: backupLocations[0].region: unknown field, ignored",
+    )
+
+
 def test_the_status_in_the_file_is_passed_over(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, backup=a_backup_manifest() | {"status": {"storedBackups": "?"}})
 
