@@ -44,6 +44,7 @@ class Keys(TypedDict, total=False):
     part: int
     stream: str
     job: str
+    holder: str
     stage: str
     path: str
     address: str

@@ -363,7 +363,7 @@ class Parent:
     def _health(self) -> tuple[bool, Mapping[str, object]]:
         stepped_mono = self._stepped_mono
         if stepped_mono is None:
-            return True, {"waiting": "another runner holds the fence"}
+            return True, {"waiting": "another runner or command holds the fence"}
         silent_s = self._clock.monotonic() - stepped_mono
         return silent_s < 10 * _TICK_S, {"schedulerSilentSeconds": round(silent_s, 1)}
 

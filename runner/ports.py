@@ -43,36 +43,56 @@ class StatusSink(Protocol):
 
 
 class FileFence:
-    """A lock on a file: one runner per configuration on this machine.
+    """A lock on a file: one runner, or one command, per configuration on this machine.
 
-    The kernel releases it with the process, however that ends.
+    The kernel releases it with the process, however that ends. The file's text
+    says who holds it, for those who wait.
+
+    Args:
+        holder: who we are, as others read it: "a runner".
     """
 
     _POLL_S = 0.5
+    _MAX_HOLDER_BYTES = 200
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, holder: str = "a runner") -> None:
         self._path = path
+        self._text = f"{holder} (process {os.getpid()})"
         self._descriptor: int | None = None
 
     def acquire(self, stop: threading.Event) -> bool:
-        own_directory(self._path.parent)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         told = False
         while not stop.is_set():
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not told:
-                    log.warning(
-                        "another runner holds the fence, waiting", extra=kv(path=str(self._path))
-                    )
-                    told = True
-                stop.wait(self._POLL_S)
-            else:
-                self._descriptor = descriptor
+            if self.try_acquire():
                 return True
-        os.close(descriptor)
+            if not told:
+                log.warning(
+                    "another one holds the fence, waiting",
+                    extra=kv(path=str(self._path), holder=self.holder()),
+                )
+                told = True
+            stop.wait(self._POLL_S)
         return False
+
+    def try_acquire(self) -> bool:
+        """Take the lock if nobody has it."""
+        own_directory(self._path.parent)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, self._text.encode(), 0)
+        self._descriptor = descriptor
+        return True
+
+    def holder(self) -> str:
+        """Who holds the lock; of use only after it was refused."""
+        with self._path.open("rb") as file:
+            text = file.read(self._MAX_HOLDER_BYTES).decode(errors="replace")
+        return text or "another command"  # it has just begun
 
     def busy_until(self, deadline_s: float | None) -> None:
         """Nobody on a laptop asks."""

@@ -26,6 +26,11 @@ def socket_path(config: Path, environ: Mapping[str, str]) -> Path:
     return Path(tempfile.gettempdir()) / name / "control.sock"
 
 
+def fence_path(config: Path, environ: Mapping[str, str]) -> Path:
+    """The file whose lock says who acts with a configuration."""
+    return socket_path(config, environ).with_name("fence")
+
+
 def own_directory(path: Path) -> None:
     """Make sure that a directory exists and that nobody else gets at it.
 

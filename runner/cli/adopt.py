@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from controller.api.errors import FormatError, InvalidSpec, Problem, UsageError
-from runner.cli.context import CliContext, json_option, location_option, print_json
+from runner.cli.context import (
+    CliContext,
+    json_option,
+    location_option,
+    no_wait_option,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from runner.locations import Location
@@ -19,19 +25,25 @@ _OURS = "is this cluster's already"
 @click.command()
 @location_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@no_wait_option
 @json_option
 @click.pass_obj
-def command(context: CliContext, *, location: str, yes: bool, as_json: bool) -> None:
+def command(context: CliContext, *, location: str, yes: bool, no_wait: bool, as_json: bool) -> None:
     """Take over backups that another cluster wrote.
 
     From then on this cluster writes and prunes there. If the other cluster
     still runs, its backups fail: two must not prune each other's past.
     """
+    from runner.cli.turn import acting  # noqa: PLC0415 - --help needs none of it
+
     config = context.load()
     if not config.cluster_id:
         raise InvalidSpec([Problem("cluster", "is missing: adopt for which cluster?")])
     rows = []
-    with context.locations(location) as locations:
+    with (
+        acting(context, "an adopt", wait=not no_wait),
+        context.locations(location) as locations,
+    ):
         for one in locations.opened:
             former = _owner(one)
             is_taken = former != config.cluster_id

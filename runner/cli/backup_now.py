@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.context import CliContext, json_option
+from runner.cli.context import CliContext, json_option, no_wait_option
 
 
 @click.command()
 @json_option
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")
-@click.option("--no-wait", is_flag=True, help="Fail (69) instead of waiting for a running job.")
+@no_wait_option
 @click.pass_obj
 def command(context: CliContext, *, as_json: bool, detach: bool, no_wait: bool) -> int:
     """Back up at once and wait for the result.

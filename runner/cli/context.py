@@ -91,4 +91,7 @@ def _warn(warnings: Sequence[str]) -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
+no_wait_option = click.option(
+    "--no-wait", is_flag=True, help="Fail (69) instead of waiting for a running job."
+)
 location_option = click.option("--location", default="", metavar="NAME", help="Only this location.")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from runner.cli.context import CliContext
+from runner.cli.turn import fence_for, take_turn
 from runner.cli.view import job_view
 from runner.clock import SystemClock
 from runner.control import RunnerNotRunning
@@ -30,8 +31,7 @@ def run_job(
 
     A client that is lost or interrupted never ends a job in the runner.
     """
-    dry_run = request.dry_run or bool(request.restore and request.restore.dry_run)
-    view = job_view(as_json=as_json, dry_run=dry_run, detach=detach)
+    view = job_view(as_json=as_json, dry_run=request.is_dry_run, detach=detach)
     exit_code = 70
     with view:
         try:
@@ -51,14 +51,24 @@ def _events(
     context: CliContext, request: JobRequest, *, detach: bool, wait: bool
 ) -> Iterator[Event]:
     control = context.control()
-    if control.is_answered():
-        yield from control.start(request, detach=detach, wait=wait)
-        return
-    if detach:
-        raise RunnerNotRunning(
-            "no runner listens: start one with `runner run`, or leave out --detach to run it here"
-        )
-    yield from _run_here(context, request)
+    if not control.is_answered():
+        if detach:
+            raise RunnerNotRunning(
+                "no runner listens: start one with `runner run`, or leave out --detach to run it "
+                "here"
+            )
+        context.load()  # nobody waits for a turn only to hear that the configuration is wrong
+        if request.is_dry_run:
+            yield from _run_here(context, request)
+            return
+        fence = fence_for(context, f"a {request.kind.value}")
+        try:
+            if (yield from take_turn(fence, control, wait=wait)):
+                yield from _run_here(context, request)
+                return
+        finally:
+            fence.release()
+    yield from control.start(request, detach=detach, wait=wait)
 
 
 def _run_here(context: CliContext, request: JobRequest) -> Iterator[Event]:

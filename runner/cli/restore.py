@@ -9,7 +9,7 @@ import attrs
 import click
 
 from controller.api.errors import UsageError
-from runner.cli.context import CliContext, json_option
+from runner.cli.context import CliContext, json_option, no_wait_option
 
 
 @click.command()
@@ -33,7 +33,7 @@ from runner.cli.context import CliContext, json_option
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")
-@click.option("--no-wait", is_flag=True, help="Fail (69) instead of waiting for a running job.")
+@no_wait_option
 @click.option(
     "--mode",
     type=click.Choice(["point-in-time", "name"]),

@@ -29,7 +29,7 @@ def command(context: CliContext, *, as_json: bool) -> None:
     from runner.clock import SystemClock  # noqa: PLC0415 - --help needs none of it
     from runner.parent import Parent, Settings  # noqa: PLC0415 - as above
     from runner.ports import FileFence, LastStatus  # noqa: PLC0415 - as above
-    from runner.rundir import socket_path  # noqa: PLC0415 - as above
+    from runner.rundir import fence_path, socket_path  # noqa: PLC0415 - as above
 
     config = context.load()
     socket = socket_path(context.config, context.environ)
@@ -46,7 +46,7 @@ def command(context: CliContext, *, as_json: bool) -> None:
         ),
         config,
         SystemClock(),
-        FileFence(socket.with_name("fence")),
+        FileFence(fence_path(context.config, context.environ)),
         LastStatus(),
     )
     stop, now = threading.Event(), threading.Event()

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import click
 
-from runner.cli.context import CliContext, json_option, location_option
+from runner.cli.context import CliContext, json_option, location_option, no_wait_option
 
 
 @click.command()
 @click.argument("backup_id", default="", metavar="[ID]")
 @click.option("--all", "everything", is_flag=True, help="Every backup, not only the newest.")
 @location_option
+@no_wait_option
 @json_option
 @click.pass_obj
 def command(
-    context: CliContext, *, backup_id: str, everything: bool, location: str, as_json: bool
+    context: CliContext,
+    *,
+    backup_id: str,
+    everything: bool,
+    location: str,
+    no_wait: bool,
+    as_json: bool,
 ) -> int:
     """Read a backup again and check every byte, in every location.
 
@@ -28,4 +35,4 @@ def command(
     request = JobRequest(
         kind=JobKind.VERIFY, name=backup_id, everything=everything, location=location
     )
-    return run_job(context, request, as_json=as_json)
+    return run_job(context, request, as_json=as_json, wait=not no_wait)

@@ -145,7 +145,7 @@ def _record(
         return
     if request.kind is JobKind.INSPECT and request.lost:
         outcome = request.lost
-    elif request.kind not in _RECORDED or (request.restore and request.restore.dry_run):
+    elif request.kind not in _RECORDED or request.is_dry_run:
         return
     try:
         with open_locations(config, context.cancelled) as locations:

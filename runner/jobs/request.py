@@ -60,6 +60,11 @@ class JobRequest:
     abort_orphans: bool = False
     lost: JobOutcome | None = None
 
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether it only says what it would do."""
+        return self.dry_run or bool(self.restore and self.restore.dry_run)
+
 
 def encode_request(request: JobRequest) -> bytes:
     return to_json(request)
