@@ -33,7 +33,7 @@ BLOCK_BYTES = 1 << 20
 READ_BYTES = 1 << 17
 STDERR_TAIL_BYTES = 4096
 #: From SIGTERM to SIGKILL.
-GRACE_S = 5.0
+GRACE_S = 3.0
 _POLL_MS = 200
 
 # Between fork and exec no Python may run in a process with threads, so

@@ -11,9 +11,10 @@ import contextlib
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any, LiteralString, Self, cast
 
 from attrs import field, frozen
 
@@ -27,6 +28,7 @@ from controller.api.errors import (
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import PostgresSpec
 from engines import process
+from engines.postgres.connecting import Connecting
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -37,7 +39,10 @@ else:
 
 #: What a server may take to answer a cancel request before its connection is cut.
 _CANCEL_S = 3.0
+_POLL_S = 0.2
 CONNECT_TIMEOUT_S = 20
+#: The same when the job has to end: it has to be brief, and cleaning up is worth a try.
+_LAST_CONNECT_TIMEOUT_S = 3
 #: A peer that is gone is noticed within 90 s of silence.
 _KEEPALIVE = {
     "keepalives": "1",
@@ -64,6 +69,7 @@ class Server:
         resolve: see InitOptions. scratch: folder for certificates, 0700.
         environ: base for child processes; every PG* in it is left out.
         label: names our sessions; unique for the job.
+        cancelled: set when the job has to end.
     """
 
     spec: PostgresSpec
@@ -71,7 +77,11 @@ class Server:
     scratch: Path
     environ: Mapping[str, str]
     label: str
+    cancelled: threading.Event
     _files: threading.Lock = field(factory=threading.Lock, init=False)
+    # Guards _sessions, the open ones.
+    _opened: threading.Lock = field(factory=threading.Lock, init=False)
+    _sessions: weakref.WeakSet[Session] = field(factory=weakref.WeakSet, init=False)
 
     @property
     def application_name(self) -> str:
@@ -84,33 +94,87 @@ class Server:
         """
         import psycopg  # noqa: PLC0415
 
+        is_last = self.cancelled.is_set()
         password = self._password()
         settings = {
             **self._address(),
             **_KEEPALIVE,
             **_RECEIVING,
             **self._tls(),
-            "connect_timeout": str(CONNECT_TIMEOUT_S),
+            "connect_timeout": str(_LAST_CONNECT_TIMEOUT_S if is_last else CONNECT_TIMEOUT_S),
             "application_name": self.application_name,
             "gssencmode": "disable",
             "client_encoding": "UTF8",
             "dbname": database,
         }
-        try:
-            session: Session = psycopg.Connection.connect(
+
+        def connect() -> Session:
+            return psycopg.Connection.connect(
                 autocommit=True,
                 password=password.reveal() if password else None,
                 prepare_threshold=None,
                 **cast("dict[str, Any]", settings),
             )
+
+        try:
+            session = connect() if is_last else self._abandoned_at_the_end(connect)
         except psycopg.Error as error:
             raise self._connect_error(error, database, password) from None
+        with self._opened:
+            self._sessions.add(session)
         try:
             session.execute(_NO_LIMITS)
         except psycopg.Error as error:
             session.close()
             raise from_driver(error, self._where()) from error
         return session
+
+    def _abandoned_at_the_end(self, connect: Callable[[], Session]) -> Session:
+        """Connect in a thread that is left behind if the job has to end: nothing wakes it."""
+        connecting = Connecting(connect)
+        connecting.start()
+        while not connecting.done.wait(_POLL_S):
+            if self.cancelled.is_set() and not connecting.done.wait(_LAST_CONNECT_TIMEOUT_S):
+                connecting.abandon()
+                raise DatabaseUnavailable(f"{self._where()} does not answer")
+        return connecting.result()
+
+    @contextlib.contextmanager
+    def watched_at_the_end(self) -> Iterator[Self]:
+        """In the block, cut all sessions when the job has to end and the server does not answer.
+
+        Whoever waits for an answer through a hung network wakes with an error
+        and can take back what it began, instead of being killed in its place. A
+        server that does answer is only slow, and is waited for.
+        """
+        done = threading.Event()
+        watcher = threading.Thread(target=self._cut_if_hung, args=(done,), name="postgres-end")
+        watcher.start()
+        try:
+            yield self
+        finally:
+            done.set()
+            watcher.join()
+
+    def _cut_if_hung(self, done: threading.Event) -> None:
+        while not self.cancelled.is_set():
+            if done.wait(_POLL_S):
+                return
+        with self._opened:
+            sessions = list(self._sessions)
+        if done.wait(_CANCEL_S) or self._answers():
+            return
+        for session in sessions:
+            cut(session)
+
+    def _answers(self) -> bool:
+        try:
+            self.session(self.spec.database).close()
+        except DatabaseUnavailable:
+            return False
+        except BackupError:
+            return True  # with a refusal, but it is there
+        return True
 
     def child_environment(self) -> dict[str, str]:
         """The environment of a client tool: credentials, English messages."""
@@ -311,7 +375,7 @@ def cancelling(session: Session, cancelled: threading.Event) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.2):
+        while not done.wait(_POLL_S):
             if cancelled.is_set() and not session.closed:
                 with contextlib.suppress(Exception):  # the server may be gone already
                     session.cancel_safe(timeout=_CANCEL_S)

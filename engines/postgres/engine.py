@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,13 +60,17 @@ class PostgresEngine:
         target: Target | None = None,
     ) -> Sequence[Problem]:
         if purpose is Purpose.BACKUP:
-            server = self._server(context)
-            with server.session(self._spec.database) as session:
+            with (
+                self._server(context) as server,
+                server.session(self._spec.database) as session,
+            ):
                 return preflight.backup(session, self._options.environ)
         if facts is None or target is None:
             raise TypeError("a restore's preflight needs facts and a target")
-        server = self._server(context, target.label)
-        with targets.maintenance_session(server, target.database) as session:
+        with (
+            self._server(context, target.label) as server,
+            targets.maintenance_session(server, target.database) as session,
+        ):
             state = targets.state_of(server, session, target.database)
             problems = preflight.restore(
                 session, self._options.environ, facts=facts, target=target, state=state
@@ -77,22 +82,24 @@ class PostgresEngine:
     def create_backup(
         self, sink: StreamSink, context: JobContext, /, *, parallel: int = 1
     ) -> BackupFacts:
-        server = self._server(context)
-        with server.session(self._spec.database) as session:
-            major = server_major(session)
-            problems = preflight.backup(session, self._options.environ)
-        if problems:
-            raise PreflightFailed(problems)
-        dump = Dump(server, tools.for_dump(self._options.environ, major), context)
-        with progress.watched(server, self._spec.database, context.report):
-            return dump.write(sink, parallel=parallel)
+        with self._server(context) as server:
+            with server.session(self._spec.database) as session:
+                major = server_major(session)
+                problems = preflight.backup(session, self._options.environ)
+            if problems:
+                raise PreflightFailed(problems)
+            dump = Dump(server, tools.for_dump(self._options.environ, major), context)
+            with progress.watched(server, self._spec.database, context.report):
+                return dump.write(sink, parallel=parallel)
 
     def restore_backup(
         self, source: StreamSource, facts: BackupFacts, context: JobContext, /, *, target: Target
     ) -> Restored:
         archive.check_streams(source, facts)
-        server = self._server(context, target.label)
-        with targets.exclusive(server, target.database) as maintenance:
+        with (
+            self._server(context, target.label) as server,
+            targets.exclusive(server, target.database) as maintenance,
+        ):
             warnings = targets.clear_leftovers(maintenance, target.database)
             state = targets.state_of(server, maintenance, target.database)
             if state.exists and not state.empty and not target.replace:
@@ -130,14 +137,17 @@ class PostgresEngine:
     def by_hand(self, facts: BackupFacts, /) -> Sequence[str]:
         return archive.by_hand(facts)
 
-    def _server(self, context: JobContext, label: str = "") -> Server:
+    def _server(
+        self, context: JobContext, label: str = ""
+    ) -> contextlib.AbstractContextManager[Server]:
         return Server(
             spec=self._spec,
             resolve=self._options.resolve,
             scratch=context.scratch,
             environ=self._options.environ,
             label=label or secrets.token_hex(6),
-        )
+            cancelled=context.cancelled,
+        ).watched_at_the_end()
 
 
 def _image_major(version: str) -> int:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from attrs import evolve
@@ -102,6 +102,8 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
     else:
         _record(request, config, outcome, context)
         return outcome, 0
+    for note in _notes(error):
+        events.warning(note)
     if context.cancelled.is_set():
         error = Cancelled("the job was ended before it was done")
     if not isinstance(error, BackupError):
@@ -116,6 +118,14 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
     )
     _record(request, config, outcome, context)
     return outcome, error.exit_code
+
+
+def _notes(error: BaseException) -> Iterator[str]:
+    """What was noted on an error and its causes, such as what could not be taken back."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield from getattr(cause, "__notes__", ())
+        cause = cause.__cause__
 
 
 def _load() -> runner_config.RunnerConfig:
