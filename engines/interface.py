@@ -42,11 +42,12 @@ class Progress:
     """A sign of life: any change of it resets the stall watchdog.
 
     Args:
-        stage: a word for people: "dump", "data", "index", "constraint", "analyze".
+        stage: words for people: "dump", "data", "indexes and constraints", "analyze".
         done: in `unit`, never falls within a stage.
         total: in `unit`, None if unknown.
         unit: "bytes" or "objects".
         detail: what is worked on, for example an index's name. May be empty.
+        signs: how often the server showed that it is at work, where nothing else changes.
     """
 
     stage: str
@@ -54,6 +55,7 @@ class Progress:
     total: int | None = None
     unit: str = "bytes"
     detail: str = ""
+    signs: int = 0
 
 
 @frozen(kw_only=True)

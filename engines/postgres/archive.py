@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -129,6 +129,21 @@ def _fill(file: BinaryIO, reader: StreamReader, size: int) -> bool:
             return True
         file.write(data)
     return False
+
+
+def listing(tools: Tools, path: Path) -> Iterator[str]:
+    """The lines of an archive's table of contents, one at a time: there may be a million."""
+    with subprocess.Popen(
+        [tools.path("pg_restore"), "--list", path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"LC_ALL": "C"},
+        text=True,
+        errors="replace",
+    ) as lister:
+        assert lister.stdout is not None  # noqa: S101 - Popen was asked for it
+        yield from lister.stdout
 
 
 def _lists(tools: Tools, path: Path) -> bool:

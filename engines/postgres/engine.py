@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from attrs import evolve
+
 from controller.api.errors import InvalidSpec, PreflightFailed, Problem, TargetExists
 from controller.api.v1 import PostgresSpec
 from engines.interface import (
@@ -88,8 +90,13 @@ class PostgresEngine:
                 problems = preflight.backup(session, self._options.environ)
             if problems:
                 raise PreflightFailed(problems)
-            dump = Dump(server, tools.for_dump(self._options.environ, major), context)
-            with progress.watched(server, self._spec.database, context.report):
+            teller = progress.Teller(context.report)
+            dump = Dump(
+                server,
+                tools.for_dump(self._options.environ, major),
+                evolve(context, report=teller.report),
+            )
+            with progress.watched(server, self._spec.database, teller):
                 return dump.write(sink, parallel=parallel)
 
     def restore_backup(

@@ -1,4 +1,4 @@
-"""Signs of life from the server, while no bytes move.
+"""What a job tells while it works, and signs of life while no bytes move.
 
 pg_restore is silent for as long as an index takes; the server's progress
 views are not. A change in what they show is a Progress, and so resets the
@@ -8,11 +8,11 @@ stall watchdog; a server that hangs shows no change.
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
-from attrs import field, frozen
+from attrs import evolve
 
 from controller.api.errors import BackupError
 from engines.interface import Progress
@@ -45,46 +45,59 @@ WITH a AS (
 )
 """
 
-#: What pg_restore says with --verbose about its work, as opposed to what is wrong.
-_CHATTER = re.compile(
-    r"pg_restore: (?P<verb>creating|processing|launching item \d+|finished item \d+|connecting|"
-    r"executing|implied|entering|finishing|skipping|restoring|restored|disabling|enabling|"
-    r"setting|started|wait|processed|dropping)\b(?P<rest>.*)"
-)
-_STAGES = {"INDEX": "index", "CONSTRAINT": "constraint", "FK": "constraint", "CHECK": "constraint"}
+
+class Signs(Protocol):
+    """Takes what the server shows of our sessions, each time that it changed."""
+
+    def sign(self, *, at_work: str, waits: bool) -> None:
+        """Tell that the server is at work.
+
+        Args:
+            at_work: what it says of indexes that it builds; may be empty.
+            waits: whether a statement of ours waits for a lock.
+        """
+        ...
 
 
-@frozen(kw_only=True)
-class Chatter:
-    """Turns pg_restore's verbose lines into progress and keeps them out of its error text."""
+class Teller:
+    """Tells one stage at a time; the server's signs go into what was told last.
 
-    report: Callable[[Progress], None]
-    _done: dict[str, int] = field(factory=dict, init=False)
-    # Guards _done; report is called under it, so that a stage's number never falls.
-    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+    Threads: `_lock` guards all of it; `report` is called under it, so that a
+    stage's number never falls.
+    """
 
-    def __call__(self, line: str) -> bool:
-        match = _CHATTER.match(line)
-        if match is None:
-            return False
-        verb, rest = match["verb"], match["rest"].strip()
-        if verb == "creating" or verb.startswith("finished"):
-            stage = _STAGES.get(rest.split(" ", 1)[0], "definitions")
-        elif verb == "processing":
-            stage = "tables"
-        else:
-            return True
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+        self._last = Progress(stage="connect", done=0)
+        self._signs = 0
+        self._at_work = ""
+        self._waits = False
+
+    def report(self, progress: Progress) -> None:
         with self._lock:
-            self._done[stage] = self._done.get(stage, 0) + 1
-            self.report(
-                Progress(stage=stage, done=self._done[stage], unit="objects", detail=rest[:200])
-            )
-        return True
+            self._last = progress
+            self._tell()
+
+    def sign(self, *, at_work: str, waits: bool) -> None:
+        with self._lock:
+            self._signs += 1
+            self._at_work, self._waits = at_work, waits
+            self._tell()
+
+    def _tell(self) -> None:
+        progress = evolve(self._last, signs=self._signs)
+        if self._at_work:
+            detail = "; ".join(filter(None, (progress.detail, self._at_work)))
+            progress = evolve(progress, detail=detail)
+        if self._waits:  # a stage of its own: who watches has to see it at once
+            progress = evolve(progress, stage=f"{progress.stage}, waiting for a lock")
+        self._report(progress)
 
 
 @contextlib.contextmanager
-def watched(server: Server, database: str, report: Callable[[Progress], None]) -> Iterator[None]:
-    """Report what our other sessions are doing, from a session in `database`, while in the block.
+def watched(server: Server, database: str, teller: Signs) -> Iterator[None]:
+    """Tell what our other sessions are doing, from a session in `database`, while in the block.
 
     Best effort: without it a job still runs, and the watchdog sees less.
     """
@@ -95,7 +108,7 @@ def watched(server: Server, database: str, report: Callable[[Progress], None]) -
         return
     done = threading.Event()
     watcher = threading.Thread(
-        target=_watch, args=(session, server.application_name, report, done), name="postgres-watch"
+        target=_watch, args=(session, server.application_name, teller, done), name="postgres-watch"
     )
     watcher.start()
     try:
@@ -107,14 +120,8 @@ def watched(server: Server, database: str, report: Callable[[Progress], None]) -
         session.close()
 
 
-def _watch(
-    session: Session,
-    application_name: str,
-    report: Callable[[Progress], None],
-    done: threading.Event,
-) -> None:
+def _watch(session: Session, application_name: str, teller: Signs, done: threading.Event) -> None:
     seen: object = None
-    changes = 0
     while not done.wait(PERIOD_S):
         try:
             rows = session.execute(_OURS + _VIEWS, (application_name,)).fetchall()
@@ -123,12 +130,17 @@ def _watch(
         if rows == seen:
             continue
         seen = rows
-        changes += 1
-        details = [
-            f"{kind} {phase} {number}/{total}" if total else f"{kind} {phase} {number}"
-            for kind, _pid, _relation, phase, number, total in rows
-            if kind != "statement" or phase
-        ]
-        report(
-            Progress(stage="server", done=changes, unit="objects", detail="; ".join(details)[:400])
+        teller.sign(
+            at_work=_at_work(rows),
+            waits=any(kind == "statement" and phase for kind, _, _, phase, _, _ in rows),
         )
+
+
+def _at_work(rows: list[tuple[Any, ...]]) -> str:
+    """What index builds say: ``scanning table 45 %``."""
+    said = [
+        f"{phase.removeprefix('building index: ')} {100 * done // total} %"
+        for kind, _, _, phase, done, total in rows
+        if kind == "index" and total
+    ]
+    return ", ".join(said)[:200]

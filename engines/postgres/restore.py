@@ -49,6 +49,7 @@ from engines.postgres.connection import (
     sql,
 )
 from engines.postgres.globals import DatabaseProperties, Globals
+from engines.postgres.restore_progress import Contents, RestoreTeller
 from engines.postgres.target import TargetState
 from engines.postgres.tools import Tools
 
@@ -81,9 +82,6 @@ class Restore:
         self._context = context
         self._target = target
         self._state = state
-        self._chatter = progress.Chatter(report=context.report)
-        self._lock = threading.Lock()  # guards _moved; report is called under it
-        self._moved = 0
         self._warnings = list(warnings)
 
     def run(self) -> Restored:
@@ -140,39 +138,58 @@ class Restore:
 
     def _load(self, name: str, around: Globals) -> None:
         contents = archive.save_contents(self._source, self._facts, self._tools, self._context)
+        teller = self._teller(Contents.of(archive.listing(self._tools, contents)))
         if not around.public_schema:
             with self._server.session(name) as session, driver_errors("while preparing"):
                 session.execute("DROP SCHEMA IF EXISTS public")
-        with progress.watched(self._server, name, self._context.report):
-            self._from_file(name, contents, "--section=pre-data")
+        with progress.watched(self._server, name, teller):
+            self._from_file(name, contents, teller, "--section=pre-data")
             streams = archive.data_streams(self._facts)
             process.run_together(
-                [self._data_job(name, stream) for stream in streams],
+                [self._data_job(name, stream, teller) for stream in streams],
                 self._context.cancelled,
                 at_once=self._target.parallel,
             )
             jobs = f"--jobs={self._target.parallel}"
-            self._from_file(name, contents, "--section=post-data", jobs)
-            self._analyze(name)
+            teller.build()
+            self._from_file(name, contents, teller, "--section=post-data", jobs)
+            self._analyze(name, teller)
 
-    def _from_file(self, name: str, contents: Path, *options: str) -> None:
+    def _teller(self, contents: Contents) -> RestoreTeller:
+        tables = contents.tables
+        if not tables and not contents.has_partitions:
+            tables = self._facts.counts.get("tables", 0)
+        return RestoreTeller(
+            self._context.report,
+            total_bytes=sum(map(self._source.size, archive.data_streams(self._facts))),
+            tables=tables,
+            contents=contents,
+            parallel=self._target.parallel,
+        )
+
+    def _from_file(self, name: str, contents: Path, teller: RestoreTeller, *options: str) -> None:
+        command = self._command(name, teller, [*options, str(contents)])
         with _explained():
-            process.run(self._command(name, [*options, str(contents)]), self._context.cancelled)
+            process.run(command, self._context.cancelled)
 
-    def _data_job(self, name: str, stream: StreamName) -> Callable[[threading.Event], None]:
-        command = self._command(name, ["--section=data"])
+    def _data_job(
+        self, name: str, stream: StreamName, teller: RestoreTeller
+    ) -> Callable[[threading.Event], None]:
+        command = self._command(name, teller, ["--section=data"])
 
         def load(stop: threading.Event) -> None:
             reader = self._source.open(stream)
             try:
                 with _explained():
-                    process.feed_from(command, reader, stop, self._count)
+                    process.feed_from(command, reader, stop, teller.moved)
             finally:
                 reader.close()
 
         return load
 
-    def _command(self, database: str, options: Sequence[str]) -> process.Command:
+    def _command(
+        self, database: str, teller: RestoreTeller, options: Sequence[str]
+    ) -> process.Command:
         argv = [
             self._tools.path("pg_restore"),
             f"--dbname={self._server.conninfo(database, receiving=False)}",
@@ -189,7 +206,7 @@ class Restore:
             argv=[*argv, *options],
             environment={**self._server.child_environment(), "PGOPTIONS": _SESSION},
             secrets=self._server.secrets(),
-            on_line=self._chatter,
+            on_line=teller,
         )
 
     def _missing_tablespaces(self) -> list[str]:
@@ -211,13 +228,7 @@ class Restore:
             self._warnings.append(warning)
         return missing
 
-    def _count(self, size: int) -> None:
-        with self._lock:
-            self._moved += size
-            total = sum(self._source.size(name) for name in archive.data_streams(self._facts))
-            self._context.report(Progress(stage="data", done=self._moved, total=total))
-
-    def _analyze(self, name: str) -> None:
+    def _analyze(self, name: str, teller: RestoreTeller) -> None:
         """Without statistics the first queries would plan blindly; a failure costs only that."""
         with self._server.session(name) as session, driver_errors("while listing tables"):
             alone, partitioned = catalogue.analyzable(session)
@@ -231,8 +242,14 @@ class Restore:
                     for table in tables:
                         with cancelling(session, stop):
                             session.execute(sql(f"ANALYZE {table}"))
-                        self._context.report(
-                            Progress(stage="analyze", done=next(done), total=total, unit="objects")
+                        teller.report(
+                            Progress(
+                                stage="analyze",
+                                done=next(done),
+                                total=total,
+                                unit="objects",
+                                detail=table,
+                            )
                         )
 
             return run
@@ -305,15 +322,16 @@ class Restore:
 
     def _in_place(self) -> Restored:
         database = self._target.database
-        command = self._command(database, ["--single-transaction"])
+        teller = self._teller(Contents())
+        command = self._command(database, teller, ["--single-transaction"])
         reader = self._source.open(archive.data_streams(self._facts)[0])
         try:
-            with progress.watched(self._server, database, self._context.report), _explained():
+            with progress.watched(self._server, database, teller), _explained():
                 # Commits when it has read the last block, which is given out verified.
-                process.feed_from(command, reader, self._context.cancelled, self._count)
+                process.feed_from(command, reader, self._context.cancelled, teller.moved)
         finally:
             reader.close()
-        self._analyze(database)
+        self._analyze(database, teller)
         counts = self._compare(database)
         return Restored(database=database, counts=counts, warnings=tuple(self._warnings))
 

@@ -152,6 +152,12 @@ class TerminalView(PlainView):
         super()._report(title, rows)
         self._status.start()
 
+    def _say(self, text: str) -> None:
+        # Else the text would go on where the line that changes ends.
+        self._status.stop()
+        super()._say(text)
+        self._status.start()
+
     def _outcome(self, outcome: Mapping[str, Any]) -> None:
         self._status.stop()
         super()._outcome(outcome)

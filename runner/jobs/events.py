@@ -70,6 +70,7 @@ class EventWriter:
                 "total": progress.total,
                 "unit": progress.unit,
                 "detail": progress.detail,
+                "signs": progress.signs,
                 "counters": self._counters(),
             }
         )

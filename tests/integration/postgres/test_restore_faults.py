@@ -231,7 +231,7 @@ def test_cancelled_in_the_middle_leaves_no_database_child_or_session(
     sink = MemorySink()
     facts = engine.create_backup(sink, a_context(tmp_path), parallel=2)
 
-    for stage in ("data", "index", "analyze"):
+    for stage in ("data", "indexes and constraints", "analyze"):
         cancelled = threading.Event()
 
         def cancel(

@@ -103,6 +103,7 @@ def test_a_tick_tells_the_latest_even_if_it_was_thinned_out() -> None:
         "total": 9,
         "unit": "objects",
         "detail": "a table",
+        "signs": 0,
         "counters": {},
     }
 
