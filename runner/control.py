@@ -269,7 +269,10 @@ class ControlClient:
             connection.connect(str(self._path))
         except OSError as error:
             connection.close()
-            raise RunnerNotRunning(f"no runner listens at {self._path}") from error
+            raise RunnerNotRunning(
+                f"no runner listens at {self._path}: `runner run` starts one; a job that another "
+                "command does by itself is ended with Ctrl-C there"
+            ) from error
         return connection
 
 

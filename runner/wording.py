@@ -26,6 +26,11 @@ def age_text(span: timedelta) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def count_text(count: int, noun: str) -> str:
+    """``1 backup``, ``2 backups``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def bytes_text(count: float) -> str:
     """``1.4 GiB``."""
     for unit in _BINARY[:-1]:

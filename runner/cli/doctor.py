@@ -115,16 +115,18 @@ def _preflight(config: RunnerConfig, **asked: Any) -> None:
 
 
 def _try(location: Location, config: RunnerConfig) -> str:
+    from runner.wording import count_text  # noqa: PLC0415 - --help needs none of it
+
     location.keyring.check()
-    backups = location.catalogue.list().backups
+    stored = count_text(len(location.catalogue.list().backups), "backup")
     if not config.cluster_id:
-        return f"readable, {len(backups)} backups (no cluster id: nothing is written)"
+        return f"readable, {stored} (no cluster id: nothing is written)"
     location.catalogue.check_owner(config.cluster_id)
     key = f"{location.layout.root}_doctor-{secrets.token_hex(4)}"
     location.storage.put(key, b"written by runner doctor, may be deleted\n")
     location.storage.delete([key])
     sealed = "encrypted" if location.keyring.encrypts else "not encrypted"
-    return f"readable and writable, {sealed}, {len(backups)} backups"
+    return f"readable and writable, {sealed}, {stored}"
 
 
 def _raise(error: BackupError) -> str:

@@ -19,7 +19,7 @@ from runner.version import version
 
 #: verb -> (module, one line of help); a module is loaded when its verb is used.
 _VERBS = {
-    "run": ("run", "Serve: schedule, control socket, metrics. The pod's main process."),
+    "run": ("run", "Serve: schedule, control socket, metrics; the pod's process."),
     "backup-now": ("backup_now", "Back up at once and wait for the result."),
     "restore": ("restore", "Bring a backup back."),
     "list": ("list", "List the stored backups."),
@@ -34,6 +34,10 @@ _VERBS = {
 }
 #: The Go original's verbs.
 _ALIASES = {"backup": "backup-now"}
+_EXIT_CODES = (
+    "Exit codes: 0 done; 64 wrong command line; 65 damaged data; 69 another job runs; "
+    "75 passing fault, try again; 78 a person has to change something; 130 ended by a person."
+)
 
 
 class _NobodyReadsError(Exception):
@@ -67,7 +71,12 @@ class _Verbs(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _VERBS.items()])
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Verbs,
+    subcommand_metavar="VERB [ARGUMENTS]",
+    epilog=_EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),

@@ -13,7 +13,7 @@ from runner.cli.context import CliContext, json_option, no_wait_option
 
 
 @click.command()
-@click.argument("backup_id", default="", metavar="[ID]")
+@click.argument("backup_id", default="", metavar="[TIME]")
 @click.option(
     "--at",
     default="",
@@ -63,7 +63,7 @@ def command(
 ) -> int:
     """Bring a backup back: `restore --at TIME` or `restore --name ID`.
 
-    ID alone is a time, as in the Go original; --mode name makes it a name.
+    TIME alone means --at TIME, as in the Go original.
 
     An existing database that holds data is never written to: name another one
     with --database, or swap it for the restored one with --replace.
@@ -73,7 +73,7 @@ def command(
     from runner.outcome import JobKind  # noqa: PLC0415 - as above
 
     if backup_id and (at or name):
-        raise UsageError("give either ID, --at TIME or --name ID")
+        raise UsageError("give either --at TIME or --name ID, not both")
     if backup_id:
         at, name = (at or backup_id, name) if mode == "point-in-time" else (at, name or backup_id)
     if bool(at) == bool(name):

@@ -91,11 +91,13 @@ def _facts(manifest: Manifest) -> list[str]:
         **{what: count for what, count in sorted(facts.counts.items()) if count},
     }
     lines = [str(manifest.id), *(f"  {what:<18} {value}" for what, value in rows.items())]
-    return [*lines, *(f"  label {one.format}  {one.name}" for one in manifest.labels or ())]
+    labels = manifest.labels or ()
+    width = max((len(one.format) for one in labels), default=0)
+    return [*lines, *(f"  label {one.format:<{width}}  {one.name}" for one in labels)]
 
 
 def _at(location: Location, manifest: Manifest) -> list[str]:
-    from runner.wording import bytes_text  # noqa: PLC0415 - --help needs none of it
+    from runner.wording import bytes_text, count_text  # noqa: PLC0415 - --help needs none of it
 
     wrap = f", for {manifest.encryption.wrap.value}" if manifest.encryption.wrap else ""
     lines = [
@@ -104,6 +106,6 @@ def _at(location: Location, manifest: Manifest) -> list[str]:
     ]
     return lines + [
         f"    {stream.name:<10} {bytes_text(stream.plain_bytes)}, stored "
-        f"{bytes_text(stream.stored_bytes)} in {len(stream.objects)} objects"
+        f"{bytes_text(stream.stored_bytes)} in {count_text(len(stream.objects), 'object')}"
         for stream in manifest.streams
     ]

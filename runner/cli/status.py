@@ -26,6 +26,7 @@ def command(context: CliContext, *, as_json: bool) -> None:
 
 def _lines(event: Mapping[str, Any], now: datetime) -> list[str]:
     from runner.cli.view import progress_text  # noqa: PLC0415 - --help needs none of it
+    from runner.wording import count_text  # noqa: PLC0415 - as above
 
     status = event["status"]
     lines = [f"{event['namespace']}/{event['name']}"]
@@ -47,12 +48,13 @@ def _lines(event: Mapping[str, Any], now: datetime) -> list[str]:
     newest = status.get("lastBackup")
     if newest:
         lines.append(f"  last backup   {newest['id']} in {', '.join(newest['locations'])}")
-    lines.append(f"  stored        {status.get('storedBackups', 0)} backups")
+    lines.append(f"  stored        {count_text(status.get('storedBackups', 0), 'backup')}")
     if status.get("recoverableFrom"):
         lines.append(f"  restorable    from {_moment(status['recoverableFrom'], now)}")
     for location in status.get("locations", ()):
         health = "ok" if location["healthy"] else f"{location['reason']}: {location['message']}"
-        lines.append(f"  {location['name']}: {health}, {location.get('storedBackups', 0)} backups")
+        stored = count_text(location.get("storedBackups", 0), "backup")
+        lines.append(f"  {location['name']}: {health}, {stored}")
     return lines
 
 

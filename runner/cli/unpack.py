@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from controller.api.errors import BackupError, NotRestorable
+from controller.api.errors import BackupError, NotRestorable, UsageError
 from runner.cli.context import CliContext, json_option, location_option, print_json
 
 
@@ -19,7 +19,7 @@ from runner.cli.context import CliContext, json_option, location_option, print_j
     "target",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Directory to write to; it is made if it is not there.",
+    help="Empty directory to write to; it is made if it is not there.",
 )
 @location_option
 @json_option
@@ -29,7 +29,8 @@ def command(
 ) -> None:
     """Write a backup's streams to files, decrypted and decompressed, every byte checked.
 
-    Needs no database. A file has its name only once it is whole.
+    Needs no database. A file has its name only once it is whole; none that is
+    there already is written over.
     """
     from engines.interface import JobContext  # noqa: PLC0415 - --help needs none of it
     from runner.jobs.environment import build_engine  # noqa: PLC0415 - as above
@@ -37,6 +38,8 @@ def command(
 
     engine = build_engine(context.load())
     target.mkdir(parents=True, exist_ok=True)
+    if any(target.iterdir()):
+        raise UsageError(f"--to {target} is not empty: name another directory, or a new one")
     last: BackupError | None = None
     with context.locations(location) as locations, tempfile.TemporaryDirectory() as scratch:
         job = JobContext(cancelled=threading.Event(), report=lambda _: None, scratch=Path(scratch))

@@ -44,6 +44,7 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert all(f"  {verb} " in text for verb in _VERBS)
     assert "CONFIG_DIR" in text
+    assert "Exit codes: 0 done; 64" in text
 
 
 @pytest.mark.parametrize("verb", [*_VERBS, *_ALIASES])

@@ -154,6 +154,19 @@ def test_show_of_what_is_not_there(
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_unpack_writes_over_nothing(
+    world: Surroundings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "globals").write_text("mine")
+
+    assert _run("unpack", an_id(1), "--to", str(target)) == 64
+
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.read_text() for path in target.iterdir()] == ["mine"]
+
+
 def test_adopt_takes_over_and_says_from_whom(
     world: Surroundings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given, strategies as st
 
-from runner.wording import age_text, bytes_text, time_text
+from runner.wording import age_text, bytes_text, count_text, time_text
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,8 @@ def test_a_time_is_said_in_utc(moment: datetime, text: str) -> None:
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_a_time_that_is_said_can_be_asked_for(moment: datetime) -> None:
     assert datetime.fromisoformat(time_text(moment)) == moment
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 backups"), (1, "1 backup"), (2, "2 backups")])
+def test_one_is_no_plural(count: int, text: str) -> None:
+    assert count_text(count, "backup") == text
