@@ -29,10 +29,10 @@ from controller.api.errors import (
     RetriableError,
     TerminalError,
 )
+from controller.process.logging import kv
 from runner.jobs.events import Event, parse_event
 from runner.jobs.request import JobRequest, decode_request, encode_request
 from runner.jobs.slot import JobSlot, new_listener
-from runner.logging import kv
 from runner.outcome import JobKind
 from runner.pipeline.pipe import Pipe
 from runner.rundir import own_directory

@@ -17,8 +17,9 @@ from attrs import frozen
 
 from controller.api import codec
 from controller.api.errors import BackupError, BusyError, Cancelled
+from controller.process.clock import Clock
+from controller.process.logging import kv
 from runner import config as runner_config
-from runner.clock import Clock
 from runner.control import ControlServer
 from runner.httpd import Endpoints, HttpServer
 from runner.inspection import Inspection
@@ -26,7 +27,6 @@ from runner.jobs.events import Event
 from runner.jobs.process import JobLimits, JobResult
 from runner.jobs.request import JobRequest
 from runner.jobs.slot import JobSlot
-from runner.logging import kv
 from runner.metrics import CONTENT_TYPE, RunnerIdentity, RunnerMetrics
 from runner.outcome import JobKind, JobOutcome, Result
 from runner.ports import Fence, StatusSink

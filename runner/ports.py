@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from controller.api.status import DatabaseBackupStatus
-from runner.logging import kv
+from controller.process.logging import kv
 from runner.rundir import own_directory
 
 log = logging.getLogger(__name__)

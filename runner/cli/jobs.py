@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 
 import click
 
+from controller.process.clock import SystemClock
 from runner.cli.context import CliContext
 from runner.cli.turn import fence_for, take_turn
 from runner.cli.view import job_view
-from runner.clock import SystemClock
 from runner.control import RunnerNotRunning
 from runner.jobs.events import Event
 from runner.jobs.process import JobLimits, JobProcess

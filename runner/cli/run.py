@@ -26,7 +26,7 @@ def command(context: CliContext, *, as_json: bool) -> None:
     The log is JSON with and without --json.
     """
     del as_json  # `main` tells an error in its form
-    from runner.clock import SystemClock  # noqa: PLC0415 - --help needs none of it
+    from controller.process.clock import SystemClock  # noqa: PLC0415 - --help needs none of it
     from runner.parent import Parent, Settings  # noqa: PLC0415 - as above
     from runner.ports import FileFence, LastStatus  # noqa: PLC0415 - as above
     from runner.rundir import fence_path, socket_path  # noqa: PLC0415 - as above

@@ -18,13 +18,13 @@ from controller.api.errors import (
     PreflightFailed,
     TerminalError,
 )
+from controller.process.logging import kv
 from engines.interface import BackupFacts, JobContext, Progress, Purpose
 from runner.crypto import age
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.inspect import inspect
 from runner.jobs.prune import candidates, prune_location
 from runner.locations import Location, Locations, ask_each
-from runner.logging import kv
 from runner.outcome import JobOutcome, LocationFate, StageTiming
 from runner.pipeline.backup import BackupOptions, BackupSink, StreamResult
 from runner.pipeline.fanout import Destination, Lane, describe

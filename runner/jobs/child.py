@@ -19,9 +19,10 @@ from pathlib import Path
 from attrs import evolve
 
 from controller.api.errors import AccessDenied, BackupError, Cancelled
+from controller.process.clock import SystemClock
+from controller.process.logging import configure, kv
 from engines.interface import JobContext
 from runner import config as runner_config
-from runner.clock import SystemClock
 from runner.jobs.backup import run_backup
 from runner.jobs.environment import JobEnvironment, JobFailure, log_for
 from runner.jobs.events import EventWriter
@@ -32,7 +33,6 @@ from runner.jobs.request import JobRequest, decode_request
 from runner.jobs.restore import run_restore
 from runner.jobs.verify import run_verify
 from runner.locations import open_locations
-from runner.logging import configure, kv
 from runner.outcome import JobKind, JobOutcome
 
 log = logging.getLogger(__name__)

@@ -10,14 +10,14 @@ from datetime import datetime
 from attrs import frozen
 
 from controller.api.errors import BackupError, InvalidSpec, Problem
+from controller.process.clock import Clock
+from controller.process.logging import Redactor, configure
 from engines import registry
 from engines.interface import Engine, InitOptions, JobContext
-from runner.clock import Clock
 from runner.config import RunnerConfig
 from runner.jobs.events import EventWriter
 from runner.jobs.request import JobRequest
 from runner.locations import ANSWER_S, Locations, open_locations
-from runner.logging import Redactor, configure
 from runner.outcome import JobOutcome, LocationFate, StageTiming
 from runner.pipeline.fanout import describe
 

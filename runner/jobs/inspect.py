@@ -13,11 +13,11 @@ from datetime import datetime
 from attrs import Factory, evolve, frozen
 
 from controller.api.errors import BackupError, ForeignOwner, LocationsFailed
+from controller.process.logging import kv
 from runner.inspection import Inspection
 from runner.jobs.environment import JobEnvironment, JobFailure
 from runner.jobs.record import read_state
 from runner.locations import Location, Locations, ask_each
-from runner.logging import kv
 from runner.outcome import JobOutcome, LocationFate, LocationState
 from runner.repository.catalogue import Listing
 from runner.repository.state import RunnerState

@@ -26,10 +26,10 @@ from attrs import frozen
 
 from controller.api import codec
 from controller.api.errors import BackupError, Cancelled, JobLost, JobTimedOut
-from runner.clock import Clock, SystemClock
+from controller.process.clock import Clock, SystemClock
+from controller.process.logging import kv
 from runner.jobs.events import Event, parse_event
 from runner.jobs.request import JobRequest, encode_request
-from runner.logging import kv
 from runner.outcome import JobOutcome
 from runner.rundir import own_directory
 

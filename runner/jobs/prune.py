@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from controller.api.errors import BackupError
+from controller.process.logging import kv
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.inspect import inspect
 from runner.locations import Location
-from runner.logging import kv
 from runner.outcome import JobOutcome, LocationFate
 from runner.repository.catalogue import Listing
 from runner.repository.layout import parse_backup_id

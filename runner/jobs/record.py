@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 
 from controller.api.errors import FormatError, ObjectNotFound, StorageUnavailable
+from controller.process.logging import kv
 from runner.locations import Location, ask_each
-from runner.logging import kv
 from runner.outcome import JobOutcome
 from runner.records import from_json, to_json
 from runner.repository.state import RunnerState

@@ -11,11 +11,11 @@ from pathlib import Path
 from attrs import frozen
 
 from controller.api.errors import BackupError, BusyError
-from runner.clock import Clock
+from controller.process.clock import Clock
+from controller.process.logging import kv
 from runner.jobs.events import Event
 from runner.jobs.process import JOB_COMMAND, JobLimits, JobProcess, JobResult, lost_result
 from runner.jobs.request import JobRequest
-from runner.logging import kv
 from runner.outcome import JobKind
 from runner.pipeline.pipe import Pipe
 from runner.wording import age_text

@@ -22,7 +22,7 @@ from controller.api.errors import (
     ObjectExists,
     ObjectNotFound,
 )
-from runner.logging import kv
+from controller.process.logging import kv
 from runner.records import from_json, to_json
 from runner.repository.index import Index, IndexEntry, Summary
 from runner.repository.layout import BackupId, Layout

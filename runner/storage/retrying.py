@@ -18,7 +18,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from controller.api.errors import Cancelled, ObjectExists, StorageUnavailable
-from runner.logging import kv
+from controller.process.logging import kv
 from runner.storage.base import ObjectInfo, Properties, Storage, Upload
 
 log = logging.getLogger(__name__)

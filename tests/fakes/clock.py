@@ -9,7 +9,7 @@ START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
 class FakeClock:
-    """A `runner.clock.Clock`: `advance` moves both clocks and wakes who waits.
+    """A `controller.process.clock.Clock`: `advance` moves both clocks and wakes who waits.
 
     `wait_for_waiters` lets a test advance only when the thread under test is
     parked, so that no test depends on which thread is faster.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from runner.clock import Clock
+from controller.process.clock import Clock
 from runner.jobs.events import Event
 from runner.jobs.process import JobLimits, JobProcess, JobResult
 from runner.jobs.request import JobRequest

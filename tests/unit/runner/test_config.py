@@ -335,7 +335,7 @@ def test_files_of_one_publication_are_read_together(tmp_path: Path) -> None:
 def test_the_idle_parents_imports_are_small() -> None:
     """The whole idle runner may take 50 MiB; these are the largest share of its imports."""
     script = (
-        "import runner.config, runner.logging, sys;"
+        "import controller.process.logging, runner.config, sys;"
         "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('VmRSS')][0],"
         " *(m for m in ('cryptography', 'boto3', 'pydantic', 'difflib') if m in sys.modules))"
     )

@@ -17,8 +17,8 @@ import yaml
 
 from controller.api.errors import Cancelled
 from controller.api.status import DatabaseBackupStatus
+from controller.process.clock import Clock, SystemClock
 from runner import config as runner_config
-from runner.clock import Clock, SystemClock
 from runner.control import ControlClient, RunnerNotRunning
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.logging import Redactor, configure, kv
+from controller.process.logging import Redactor, configure, kv
 
 log = logging.getLogger("runner.test")
 KEY = "-----BEGIN KEY-----\ncanary-line-of-a-private-key\n-----END KEY-----\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
-from runner.clock import Clock, SystemClock
+from controller.process.clock import Clock, SystemClock
 from tests.fakes.clock import START, FakeClock
 
 
