@@ -7,6 +7,10 @@ BackupError                 something failed and nobody classified it    exit 70
     JobTimedOut             deadline passed, or no progress for too long
     JobLost                 the job's process died (kill -9, OOM killer)
     LocationsFailed         fewer locations hold the backup than required
+    ApiUnavailable          the Kubernetes API does not answer, or with a 5xx
+    ApiThrottled            the Kubernetes API asks for fewer requests (429)
+    ApiConflict             somebody else wrote the object (409)
+    ApiExpired              a resource version is too old to go on from (410)
   WaitingError              something this needs is not there yet        exit 75
     DependencyMissing       a Secret or its key, a storage class
   TerminalError             a person has to change something             exit 78
@@ -108,12 +112,57 @@ class LocationsFailed(RetriableError):
     reason = "LocationsFailed"
 
 
+class ApiUnavailable(RetriableError):
+    """The Kubernetes API does not answer, or answers with a server error.
+
+    Args:
+        retry_after_s: how long the server asks to wait; None if it did not say.
+    """
+
+    reason = "ApiUnavailable"
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ApiThrottled(RetriableError):
+    """The Kubernetes API asks for fewer requests.
+
+    Args:
+        retry_after_s: how long the server asks to wait.
+    """
+
+    reason = "ApiThrottled"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ApiConflict(RetriableError):
+    """Somebody else changed the object, or owns one of the fields."""
+
+    reason = "ApiConflict"
+
+
+class ApiExpired(RetriableError):
+    """The resource version is too old to go on from; a new list is needed."""
+
+    reason = "ApiExpired"
+
+
 class WaitingError(BackupError):
     """Something that this needs is not there yet."""
 
     reason = "Waiting"
     retriable = True
     exit_code = 75
+
+    def __init__(self, message: str, *, retry_after_s: float = 60.0) -> None:
+        """`retry_after_s`: look again after so many seconds, should no event come first."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class DependencyMissing(WaitingError):
