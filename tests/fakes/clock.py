@@ -20,7 +20,8 @@ class FakeClock:
         self._lock = threading.Condition()
         self._now = now
         self._monotonic = 1000.0
-        self._waiters: list[threading.Condition] = []
+        # Parked threads, each by a token of its own: several may wait on one condition.
+        self._waiters: dict[object, threading.Condition] = {}
 
     def now(self) -> datetime:
         with self._lock:
@@ -40,8 +41,10 @@ class FakeClock:
         with self._lock:
             self._now += timedelta(seconds=seconds)
             self._monotonic += seconds
-            waiters = tuple(self._waiters)
-        for condition in waiters:
+            # None of them counts as parked until it parks again.
+            woken = set(self._waiters.values())
+            self._waiters.clear()
+        for condition in woken:
             with condition:
                 condition.notify_all()
 
@@ -69,11 +72,12 @@ class FakeClock:
         with self._lock:
             if deadline is not None and self._monotonic >= deadline:
                 return False
-            self._waiters.append(condition)
+            token = object()
+            self._waiters[token] = condition
             self._lock.notify_all()
         try:
             condition.wait()
         finally:
             with self._lock:
-                self._waiters.remove(condition)
+                self._waiters.pop(token, None)
         return deadline is None or self.monotonic() < deadline
