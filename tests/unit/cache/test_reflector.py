@@ -1,0 +1,429 @@
+"""A reflector's policies, each by its single step, against an API server in memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from controller.api.errors import (
+    AccessDenied,
+    ApiExpired,
+    ApiThrottled,
+    ApiUnavailable,
+    FormatError,
+)
+from controller.api.keys import ObjectKey
+from controller.cache.backoff import Backoff
+from controller.cache.reflector import Ending, Reflector
+from controller.cache.store import Store
+from controller.kube.watch import Listing, WatchEvent
+from tests.fakes.clock import FakeClock
+from tests.fakes.listwatch import Cut, FakeKind
+
+REFUSED = ApiUnavailable("connection refused")
+SILENT = ApiUnavailable("nothing came for 40 s")
+
+
+class World:
+    """An API server in memory, a reflector of it, and the store it fills."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.kind = FakeKind(self.clock)
+        self.store = Store[dict[str, Any]](dict)
+        self.stop = threading.Event()
+        self.reflector = Reflector(
+            "things", self.kind, self.store, clock=self.clock, jitter=lambda: 0.0
+        )
+
+    def step(self, cut: Cut | None = None) -> float:
+        """One step whose watch delivers everything, lasts a minute and ends in order."""
+        self.kind.cut_watch(cut or Cut(lasts_s=60))
+        return self.reflector.list_and_watch_once(self.stop)
+
+    def fail(self, error: Exception) -> float:
+        """One step whose watch is refused."""
+        self.kind.fail_watch(error)
+        return self.reflector.list_and_watch_once(self.stop)
+
+    @property
+    def lists(self) -> int:
+        return self.reflector.counts().lists
+
+    def is_in_step(self) -> bool:
+        return {key: self.store.get(key) for key in self.store.keys()} == self.kind.objects()  # noqa: SIM118 - a store is no dict
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def names(world: World) -> set[str]:
+    return {key.name for key in world.store.keys()}  # noqa: SIM118 - a store is no dict
+
+
+def test_the_first_step_lists_and_watches_on_from_there(world: World) -> None:
+    world.kind.put("old")
+    listed_at = world.kind.version
+
+    delay_s = world.step()
+
+    assert names(world) == {"old"}
+    assert world.kind.watched_from == [listed_at]
+    assert delay_s == 0
+
+
+def test_events_reach_the_store(world: World) -> None:
+    world.kind.put("kept")
+    world.kind.put("deleted")
+    world.step()
+    world.kind.put("added")
+    world.kind.put("kept", size=2)
+    world.kind.delete("deleted")
+
+    world.step()
+
+    assert world.is_in_step()
+    assert names(world) == {"kept", "added"}
+    assert world.store.get(ObjectKey("db", "kept"))["size"] == 2
+    assert world.reflector.counts().events == {
+        "ADDED": 1,
+        "MODIFIED": 1,
+        "DELETED": 1,
+        "BOOKMARK": 0,
+    }
+
+
+def test_an_end_of_stream_watches_on_from_the_last_version_without_a_list(world: World) -> None:
+    world.step()
+    world.kind.put("a")
+    world.step()
+    seen = world.kind.version
+
+    delay_s = world.step()
+
+    assert world.kind.watched_from[-1] == seen
+    assert (world.lists, delay_s) == (1, 0)
+
+
+def test_a_bookmark_moves_the_version_on(world: World) -> None:
+    world.step()
+    world.kind.bookmark()
+    marked = world.kind.version
+    world.step()
+
+    world.step()
+
+    assert world.kind.watched_from[-1] == marked
+    assert world.lists == 1
+
+
+@pytest.mark.parametrize("error", [ApiExpired("gone"), ApiExpired("410")])
+def test_full_list_if_expired_when_opening(world: World, error: ApiExpired) -> None:
+    world.step()
+    delay_s = world.fail(error)
+    world.step()
+
+    assert (world.lists, delay_s) == (2, 0)
+
+
+def test_full_list_if_expired_in_the_stream(world: World) -> None:
+    world.step()
+    delay_s = world.step(Cut(error=ApiExpired("too old")))
+    world.step()
+
+    assert (world.lists, delay_s) == (2, 0)
+
+
+def test_full_list_after_a_compaction_finds_what_was_missed(world: World) -> None:
+    world.kind.put("deleted meanwhile")
+    world.step()
+    world.kind.delete("deleted meanwhile")
+    world.kind.put("created meanwhile")
+    world.kind.compact()
+
+    world.step()
+    world.step()
+
+    assert world.is_in_step()
+    assert names(world) == {"created meanwhile"}
+
+
+def test_a_version_that_expires_as_soon_as_it_was_listed_is_not_listed_at_once(
+    world: World,
+) -> None:
+    delays = [world.fail(ApiExpired("gone")) for _ in range(3)]
+
+    assert delays == pytest.approx([0.8, 1.6, 3.2])
+
+
+def test_no_relist_on_too_many_requests(world: World) -> None:
+    world.step()
+
+    delay_s = world.fail(ApiThrottled("slow down", retry_after_s=7))
+    in_stream_s = world.step(Cut(error=ApiThrottled("slow down", retry_after_s=3)))
+    world.step()
+
+    assert (delay_s, in_stream_s) == (7, 3)
+    assert world.lists == 1
+    assert world.reflector.counts().endings[Ending.THROTTLED] == 2
+
+
+def test_a_throttled_list_waits_as_long_as_it_is_told(world: World) -> None:
+    world.kind.fail_list(ApiThrottled("slow down", retry_after_s=11))
+
+    delay_s = world.reflector.list_and_watch_once(world.stop)
+    world.step()
+
+    assert (delay_s, world.lists) == (11, 1)
+
+
+@pytest.mark.parametrize("error", [REFUSED, SILENT])
+def test_no_relist_when_the_server_is_unavailable_but_ever_longer_waits(
+    world: World, error: ApiUnavailable
+) -> None:
+    world.step()
+
+    delays = [world.fail(error) for _ in range(8)]
+    world.step()
+
+    assert delays == pytest.approx([0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30])
+    assert world.lists == 1
+
+
+def test_a_failed_list_is_tried_again_after_a_wait(world: World) -> None:
+    world.kind.fail_list(REFUSED)
+
+    delay_s = world.reflector.list_and_watch_once(world.stop)
+    world.step()
+
+    assert delay_s == pytest.approx(0.8)
+    assert (world.lists, len(world.kind.watched_from)) == (1, 1)
+
+
+def test_an_unavailable_server_may_ask_for_more_time(world: World) -> None:
+    assert world.fail(ApiUnavailable("starting", retry_after_s=5)) == 5
+
+
+def test_a_connection_that_breaks_loses_no_event(world: World) -> None:
+    world.step()
+    for name in "abc":
+        world.kind.put(name)
+
+    delay_s = world.step(Cut(after=2, error=ApiUnavailable("connection reset")))
+    after_the_break = names(world)
+    world.step()
+
+    assert after_the_break == {"a", "b"}
+    assert delay_s == pytest.approx(0.8)
+    assert world.is_in_step()
+    assert world.lists == 1
+
+
+def test_a_malformed_line_is_counted_and_leads_to_a_list(world: World) -> None:
+    world.kind.put("a")
+    world.step()
+
+    delay_s = world.step(Cut(error=FormatError("a line is not JSON")))
+    world.step()
+
+    assert delay_s == pytest.approx(0.8)
+    assert world.lists == 2
+    assert world.reflector.counts().endings[Ending.MALFORMED] == 1
+
+
+@pytest.mark.parametrize("metadata", [{}, {"resourceVersion": ""}, {"resourceVersion": 7}])
+def test_an_object_without_a_version_is_malformed_and_not_taken(
+    world: World, metadata: dict[str, object]
+) -> None:
+    world.step()
+    world.kind.tell_raw(WatchEvent("ADDED", {"metadata": {"name": "odd", **metadata}}))
+
+    world.step()
+
+    assert names(world) == set()
+    assert world.reflector.counts().endings[Ending.MALFORMED] == 1
+
+
+def test_a_list_without_a_version_is_malformed_and_not_taken(world: World) -> None:
+    world.kind.put("a")
+    world.kind.list = lambda: Listing(({"metadata": {"name": "a"}},), "")  # type: ignore[method-assign]
+
+    delay_s = world.step()
+
+    assert (names(world), world.kind.watched_from) == (set(), [])
+    assert delay_s == pytest.approx(0.8)
+
+
+def test_a_watch_that_dies_at_once_for_nothing_backs_off_without_a_list(world: World) -> None:
+    delays = [world.step(Cut(lasts_s=0.5)) for _ in range(3)]
+
+    assert delays == pytest.approx([0.8, 1.6, 3.2])
+    assert world.lists == 1
+    assert world.reflector.counts().endings[Ending.TOO_SHORT] == 3
+
+
+def test_a_short_watch_with_an_event_is_a_good_one(world: World) -> None:
+    world.step()
+    world.kind.bookmark()
+
+    delay_s = world.step(Cut(lasts_s=0.5))
+
+    assert delay_s == 0
+
+
+def test_an_unknown_error_is_told_with_its_stack_and_leads_to_a_list(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.step()
+
+    delay_s = world.fail(ZeroDivisionError("a defect"))
+    world.step()
+
+    assert delay_s == pytest.approx(0.8)
+    assert world.lists == 2
+    (record,) = (r for r in caplog.records if r.levelno == logging.ERROR)
+    assert record.exc_info is not None
+
+
+def test_missing_rights_are_asked_for_again_and_are_no_defect(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.kind.fail_list(AccessDenied("may not list"))
+
+    delay_s = world.reflector.list_and_watch_once(world.stop)
+
+    assert delay_s == pytest.approx(0.8)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_waits_start_anew_only_after_two_quiet_minutes() -> None:
+    clock = FakeClock()
+    backoff = Backoff(clock=clock, jitter=lambda: 0.0)
+    delays = []
+    for pause_s in (0, 0, 119, 121, 0):
+        clock.advance(pause_s)
+        delays.append(backoff.next_s())
+
+    assert delays == pytest.approx([0.8, 1.6, 3.2, 0.8, 1.6])
+
+
+def test_waits_are_spread_by_up_to_their_own_length() -> None:
+    backoff = Backoff(clock=FakeClock(), jitter=lambda: 1.0)
+
+    delays = [backoff.next_s() for _ in range(8)]
+
+    assert delays[0] == pytest.approx(1.6)
+    assert max(delays) == pytest.approx(60)
+
+
+def test_counts_start_with_zeros_for_everything(world: World) -> None:
+    counts = world.reflector.counts()
+
+    assert (counts.lists, counts.watches) == (0, 0)
+    assert counts.endings == dict.fromkeys(Ending, 0)
+    assert counts.events == {"ADDED": 0, "MODIFIED": 0, "DELETED": 0, "BOOKMARK": 0}
+
+
+def running(world: World) -> threading.Thread:
+    thread = threading.Thread(
+        target=world.reflector.run, args=(world.stop,), name="reflector-things", daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def seconds_to_interrupt(world: World) -> float:
+    thread = running(world)
+    assert world.kind.reading.wait(5)
+
+    world.stop.set()
+    began = time.monotonic()
+    world.reflector.interrupt()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert sum(world.reflector.counts().endings.values()) == 0
+    return time.monotonic() - began
+
+
+def test_interrupt_ends_a_blocked_read_within_100_ms() -> None:
+    """The quickest of three: it is not the machine's load that is asked for."""
+    assert min(seconds_to_interrupt(World()) for _ in range(3)) < 0.1
+
+
+def test_a_stop_during_the_opening_of_a_watch_is_seen(world: World) -> None:
+    """`interrupt` came before there was a stream to interrupt."""
+    opened = world.kind.watch
+
+    def watch_late(version: str, /) -> Any:
+        world.stop.set()
+        world.reflector.interrupt()
+        return opened(version)
+
+    world.kind.watch = watch_late  # type: ignore[method-assign]
+    thread = running(world)
+    thread.join(5)
+
+    assert not thread.is_alive()
+
+
+def test_what_an_interrupted_read_raises_is_no_failure(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.stop.set()
+
+    delay_s = world.fail(ApiUnavailable("the socket was shut"))
+
+    assert delay_s == 0
+    assert not caplog.records
+    assert sum(world.reflector.counts().endings.values()) == 0
+
+
+def test_interrupt_without_a_stream_does_nothing(world: World) -> None:
+    world.reflector.interrupt()
+
+    assert world.step() == 0
+
+
+def test_run_waits_between_steps_and_a_stop_ends_the_wait(world: World) -> None:
+    world.kind.fail_list(REFUSED)
+    thread = running(world)
+    world.clock.wait_for_waiters(1)
+    assert world.lists == 0
+
+    world.kind.fail_watch(REFUSED)
+    world.clock.advance(0.8)
+    world.clock.wait_for_waiters(1)
+    assert world.lists == 1
+    world.stop.set()
+    thread.join(5)
+
+    assert not thread.is_alive()
+
+
+def test_run_follows_a_live_watch(world: World) -> None:
+    seen = threading.Event()
+    put = world.store.put
+
+    def put_and_tell(object_raw: Any) -> Any:
+        change = put(object_raw)
+        seen.set()
+        return change
+
+    world.store.put = put_and_tell  # type: ignore[method-assign]
+    thread = running(world)
+    assert world.kind.reading.wait(5)
+
+    world.kind.put("new")
+
+    assert seen.wait(5)
+    assert names(world) == {"new"}
+    world.stop.set()
+    world.reflector.interrupt()
+    thread.join(5)
