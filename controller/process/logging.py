@@ -8,11 +8,14 @@ a password with a quotation mark in it is found too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TextIO, TypedDict, Unpack
 
 import orjson
@@ -69,6 +72,26 @@ def kv(**keys: Unpack[Keys]) -> dict[str, object]:
     return {"kv": keys}
 
 
+_bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
+
+
+@contextlib.contextmanager
+def bound(**keys: Unpack[Keys]) -> Iterator[None]:
+    """Add keys to every record of this thread inside of the block.
+
+    A thread that is started there has none of them: bind where the work is done.
+    """
+    token = _bound.set({**_bound.get(), **keys})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def _keys(record: logging.LogRecord) -> dict[str, object]:
+    return {**_bound.get(), **getattr(record, "kv", {})}
+
+
 class Redactor:
     """Replaces secret texts; `known` is asked each time, so that a rotated one counts at once."""
 
@@ -95,7 +118,7 @@ class Redactor:
 
 
 class JsonFormatter(logging.Formatter):
-    """ts, level, logger, msg, then the record's keys, then those of the process."""
+    """ts, level, logger, msg, then the keys of the process, the bound ones, the record's own."""
 
     def __init__(self, redact: Redactor, constant: Mapping[str, object]) -> None:
         super().__init__()
@@ -109,7 +132,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "msg": record.getMessage(),
             **self._constant,
-            **getattr(record, "kv", {}),
+            **_keys(record),
         }
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
@@ -132,7 +155,7 @@ class PlainFormatter(logging.Formatter):
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
-        keys = getattr(record, "kv", {})
+        keys = _keys(record)
         words = [
             _timestamp(record.created),
             f"{record.levelname:<7}",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from controller.process.logging import Redactor, configure, kv
+from controller.process.logging import Redactor, bound, configure, kv
 
 log = logging.getLogger("runner.test")
 KEY = "-----BEGIN KEY-----\ncanary-line-of-a-private-key\n-----END KEY-----\n"
@@ -129,3 +130,55 @@ def test_an_unknown_level_is_warned_about_and_counts_as_info() -> None:
     log.info("message")
 
     assert [line["msg"] for line in lines(stream)] == ["unknown log level", "message"]
+
+
+def test_bound_keys_are_on_every_record_of_the_block_and_on_no_other() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+
+    with bound(namespace="db", name="shop"):
+        with bound(name="till", reconcile_id="r-1"):
+            log.info("inner", extra=kv(count=1))
+        log.info("outer")
+    log.info("after")
+
+    inner, outer, after = lines(stream)
+    assert (inner["namespace"], inner["name"], inner["reconcile_id"]) == ("db", "till", "r-1")
+    assert inner["count"] == 1
+    assert (outer["name"], "reconcile_id" in outer) == ("shop", False)
+    assert not {"namespace", "name"} & set(after)
+
+
+def test_bound_keys_end_with_the_block_that_fails() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+
+    with pytest.raises(ZeroDivisionError), bound(name="shop"):
+        raise ZeroDivisionError
+    log.info("after")
+
+    (after,) = lines(stream)
+    assert "name" not in after
+
+
+def test_bound_keys_are_of_one_thread() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+
+    with bound(name="shop"):
+        thread = threading.Thread(target=log.info, args=("elsewhere",))
+        thread.start()
+        thread.join()
+
+    (elsewhere,) = lines(stream)
+    assert "name" not in elsewhere
+
+
+def test_bound_keys_are_redacted_and_shown_on_a_terminal() -> None:
+    stream = Terminal()
+    configure(stream=stream, redact=Redactor(lambda: ["canary"]))
+
+    with bound(name="a canary"):
+        log.info("told")
+
+    assert "name=a <redacted>" in stream.getvalue()

@@ -1,0 +1,173 @@
+"""The worker: takes a key, has it reconciled, and decides when it comes again.
+
+This is the one place where errors become queue actions. Reconcilers raise what
+went wrong and retry nothing; what an error means is said by its kind.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import field, frozen
+from attrs.validators import gt
+
+from controller.api.errors import (
+    ApiThrottled,
+    BusyError,
+    IntegrityError,
+    RetriableError,
+    TerminalError,
+    WaitingError,
+)
+from controller.api.keys import ObjectKey
+from controller.process.logging import bound, kv
+from controller.queue.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(enum.Enum):
+    """What became of one reconcile; exactly one of these."""
+
+    DONE = "done"
+    REQUEUED = "requeued"  # at a time that the reconcile asked for
+    RETRIED = "retried"  # a passing fault: later, and later each time
+    WAITING = "waiting"  # for a dependency: its event, or some time
+    TERMINAL = "terminal"  # until a person changes the object
+    INTEGRITY = "integrity"  # the same, and somebody has to look
+    UNEXPECTED = "unexpected"  # a defect: as a passing fault, and loud
+
+
+@frozen
+class RequeueAfter:
+    """What a reconcile returns that succeeded and wants to look again at a known time."""
+
+    after_s: float = field(validator=gt(0))
+
+
+#: Makes the cluster be as the object of that key says; None: nothing left to do.
+Reconcile = Callable[[ObjectKey], RequeueAfter | None]
+
+
+class WorkerMetrics(Protocol):
+    """Counts outcomes. Thread-safe."""
+
+    def reconciled(self, outcome: Outcome) -> None: ...
+
+
+def _reconcile_id() -> str:
+    return secrets.token_hex(4)
+
+
+class Worker:
+    """Works on one key after the other; as many run beside each other as one likes.
+
+    Args:
+        kind: of the objects that the keys name, for the log.
+        new_id: names each reconcile in the log.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        queue: WorkQueue[ObjectKey],
+        reconcile: Reconcile,
+        *,
+        metrics: WorkerMetrics,
+        new_id: Callable[[], str] = _reconcile_id,
+    ) -> None:
+        self._kind = kind
+        self._queue = queue
+        self._reconcile = reconcile
+        self._metrics = metrics
+        self._new_id = new_id
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; `shut_down` of the queue then wakes who waits for a key."""
+        while not stop.is_set() and self.process_next():
+            pass
+
+    def process_next(self) -> bool:
+        """Wait for a key and work on it; False: there will be none."""
+        key = self._queue.get()
+        if key is None:
+            return False
+        try:
+            with bound(
+                kind=self._kind,
+                namespace=key.namespace,
+                name=key.name,
+                reconcile_id=self._new_id(),
+            ):
+                self._metrics.reconciled(self._process(key))
+        finally:
+            # After the requeue, and whatever came of it: else nobody ever gets it again.
+            self._queue.done(key)
+        return True
+
+    def _process(self, key: ObjectKey) -> Outcome:
+        try:
+            wish = self._reconcile(key)
+        except Exception as error:  # noqa: BLE001 - one bad object must not end the worker of all others
+            return self._failed(key, error)
+        self._queue.forget(key)
+        if wish is None:
+            log.debug("reconciled")
+            return Outcome.DONE
+        self._queue.add_after(key, wish.after_s)
+        log.debug("reconciled", extra=kv(requeue_after_s=wish.after_s))
+        return Outcome.REQUEUED
+
+    def _failed(self, key: ObjectKey, error: Exception) -> Outcome:
+        outcome = outcome_of(error)
+        if isinstance(error, WaitingError):
+            self._queue.forget(key)
+            self._queue.add_after(key, error.retry_after_s)
+        elif isinstance(error, ApiThrottled) and error.retry_after_s > 0:
+            # The server's wish: no failure of this object's, and no sooner.
+            self._queue.add_after(key, error.retry_after_s)
+        elif outcome in {Outcome.RETRIED, Outcome.UNEXPECTED}:
+            self._queue.add_rate_limited(key)
+        else:
+            self._queue.forget(key)
+        level, message = _TOLD[outcome]
+        log.log(
+            level,
+            message,
+            exc_info=error if outcome is Outcome.UNEXPECTED else None,
+            extra=kv(
+                reason=getattr(error, "reason", type(error).__name__),
+                error=str(error),
+                attempt=self._queue.num_requeues(key),
+            ),
+        )
+        return outcome
+
+
+_TOLD = {
+    Outcome.RETRIED: (logging.WARNING, "reconcile failed, trying again"),
+    Outcome.WAITING: (logging.INFO, "waiting for a dependency"),
+    Outcome.TERMINAL: (logging.ERROR, "object has to be changed"),
+    Outcome.INTEGRITY: (logging.ERROR, "stored data is not what was stored"),
+    Outcome.UNEXPECTED: (logging.ERROR, "reconcile failed unexpectedly, trying again"),
+}
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """Say what an error means to the queue."""
+    match error:
+        case RetriableError() | BusyError():
+            return Outcome.RETRIED
+        case WaitingError():
+            return Outcome.WAITING
+        case TerminalError():
+            return Outcome.TERMINAL
+        case IntegrityError():
+            return Outcome.INTEGRITY
+        case _:
+            return Outcome.UNEXPECTED
