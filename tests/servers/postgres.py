@@ -279,7 +279,7 @@ def _wait_until_ready(
     import psycopg
 
     secure = {"sslmode": "require"} if tls is not None else {}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             server.connect(**secure).close()

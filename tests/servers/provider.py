@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import pytest
 
 HOW_TO_GET = "make test-servers"
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 
 

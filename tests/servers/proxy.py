@@ -90,6 +90,8 @@ class TcpProxy:
                 continue
             try:
                 server = socket.create_connection(self._target, timeout=5)
+                # For the connection alone: a server that takes no bytes for a while is no fault.
+                server.settimeout(None)
             except OSError:
                 _reset(client)
                 continue

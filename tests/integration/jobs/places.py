@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -65,9 +66,10 @@ class Folder:
         return [key for key in self._files() if "/.upload-" in f"/{key}"]
 
     def _files(self) -> Iterator[str]:
-        for file in self.path.rglob("*"):
-            if file.is_file():
-                yield str(file.relative_to(self.path))
+        # Unlike rglob, walk does not mind a folder that goes away meanwhile.
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                yield str((Path(folder) / name).relative_to(self.path))
 
 
 @frozen

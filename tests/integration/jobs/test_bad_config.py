@@ -24,7 +24,7 @@ _MANY = {
 
 
 def _nothing_started(world: World) -> None:
-    assert not world.processes("")
+    assert not world.processes()
     assert list((world.folder / "run").iterdir()) == []
     assert all(place.all_keys() == [] for place in world.places)
 
@@ -139,7 +139,7 @@ def test_command_lines_that_make_no_sense(make_world: MakeWorld) -> None:
     world.cli("verify", "not-an-id").must(64, "not-an-id")
     world.cli("run", SHUTDOWN_GRACE="soon").must(78, "SHUTDOWN_GRACE")
     assert world.cli("run", LISTEN="nowhere:port").code in {64, 78}
-    assert not world.processes("")
+    assert not world.processes()
     # A slip of the fingers is no failed job that somebody is called for.
     with world.runner() as runner:
         world.cli("verify", "not-an-id").must(64, "not-an-id")

@@ -71,7 +71,7 @@ def test_hung_database_is_ended_by_the_stall_watchdog(
     older = world.back_up()
     stock = world.stock()
 
-    slow_database.bytes_per_s = 8e6
+    slow_database.bytes_per_s = 1e6
     with world.runner() as runner:
         with world.started("backup-now") as client:
             world.find_process("pg_dump")
@@ -83,7 +83,10 @@ def test_hung_database_is_ended_by_the_stall_watchdog(
             assert "no progress for 4 s" in said
             assert time.monotonic() - started < 25
         assert runner.metric("last_job_success", job_type="backup") == 0
-        eventually(lambda: not world.processes("pg_dump"), say=lambda: "pg_dump lives")
+        eventually(
+            lambda: not any(one.program == "pg_dump" for one in world.processes()),
+            say=lambda: "pg_dump lives",
+        )
         slow_database.is_hanging = False
         slow_database.bytes_per_s = None
         slow_database.cut()
@@ -115,7 +118,7 @@ def test_hung_restore_leaves_nothing(make_world: MakeWorld, slow_database: TcpPr
     before = fingerprint(world.server, world.database)
     new = f"{world.database}_new"
 
-    slow_database.bytes_per_s = 4e6
+    slow_database.bytes_per_s = 1e6
     with world.started("restore", "--at", "now", "--database", new) as client:
         world.find_process("pg_restore")
         time.sleep(1.5)
@@ -165,7 +168,7 @@ def test_truncate_and_alter_that_queue_up_do_not_empty_a_backup(
     world = make_world("folder", large=True)
     _behind(world, slow_database, runner={"parallelism": 2})
     before = fingerprint(world.server, world.database)
-    slow_database.bytes_per_s = 6e6
+    slow_database.bytes_per_s = 1e6
 
     with world.started("backup-now") as client:
         world.find_process("pg_dump")
@@ -173,6 +176,7 @@ def test_truncate_and_alter_that_queue_up_do_not_empty_a_backup(
             _queued(world, "TRUNCATE sale, customer") as truncated_at,
             _queued(world, "ALTER TABLE bulk ALTER id TYPE bigint"),
         ):
+            slow_database.bytes_per_s = 6e6
             said, _ = client.communicate(timeout=90)
             assert client.returncode == 0, said
     slow_database.bytes_per_s = None
@@ -193,6 +197,13 @@ def test_a_lock_that_is_held_is_waited_for_and_named(make_world: MakeWorld) -> N
     with world.server.connect(world.database, autocommit=False) as connection:
         connection.execute("LOCK TABLE sale IN ACCESS EXCLUSIVE MODE")
         with world.started("backup-now") as client:
+            with world.server.connect() as observer:
+                eventually(
+                    lambda: observer.execute(
+                        "SELECT pid FROM pg_locks WHERE NOT granted"
+                    ).fetchone(),
+                    say=lambda: "nobody waits for the lock",
+                )
             time.sleep(12)
             # Waiting for a lock is shown, and is no stall.
             assert client.poll() is None, client.communicate()

@@ -148,11 +148,12 @@ def test_location_that_hangs_is_dropped_and_the_others_go_on(
     world.configure(**settings)
     older = world.back_up()
     stock = world.stock()
-    slow_database.bytes_per_s = 8e6
+    slow_database.bytes_per_s = 1e6
     try:
         with world.started("backup-now", "--json") as client:
             world.find_process("pg_dump")
             own_minio.suspend()
+            slow_database.bytes_per_s = 8e6
             started = time.monotonic()
             out, _ = client.communicate(timeout=120)
             assert client.returncode == 0, out

@@ -240,10 +240,15 @@ def test_two_restores_of_one_target_do_not_meet(make_world: MakeWorld) -> None:
     world = make_world("folder")
     world.back_up()
     new = f"{world.database}_new"
+    gate = world.folder / "gate"
     tools = client_bin_dirs_with(
         world.folder / "tools",
         world.server,
-        {"pg_restore": 'sleep 4; exec "$REAL/pg_restore" "$@"'},
+        {
+            "pg_restore": 'case "$1" in --list) exec "$REAL/pg_restore" "$@";; esac\n'
+            f"until [ -e '{gate}' ]; do sleep 0.1; done\n"
+            'exec "$REAL/pg_restore" "$@"'
+        },
     )
 
     with world.started(
@@ -251,6 +256,7 @@ def test_two_restores_of_one_target_do_not_meet(make_world: MakeWorld) -> None:
     ) as first:
         world.find_process("pg_restore")
         world.cli("restore", "--at", "now", "--database", new).must(69, "running")
+        gate.touch()
         said, _ = first.communicate(timeout=60)
         assert first.returncode == 0, said
 

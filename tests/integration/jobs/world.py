@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from attrs import Factory, define, frozen
 
 from tests.integration.jobs.places import Place, stock
+from tests.integration.jobs.processes import Process, marked
 from tests.servers.postgres import PostgresServer
 
 BIN = Path(sys.executable).parent
@@ -276,7 +277,7 @@ class World:
         eventually(lambda: self.leftovers() == [], say=lambda: f"left behind: {self.leftovers()}")
 
     def leftovers(self) -> list[str]:
-        found = [f"process {pid}: {words}" for pid, words in self.processes("")]
+        found = [f"process {one.pid}: {one.words}" for one in self.processes()]
         found += self._leftovers_on_server()
         for place in self.places:
             found += [f"upload in {place.name}: {key}" for key in place.uploads()]
@@ -306,34 +307,26 @@ class World:
         found += [f"snapshot {path}" for path in (self.server.data_dir / "pg_snapshots").iterdir()]
         return found
 
-    def processes(self, word: str) -> list[tuple[int, str]]:
-        """Processes that this world's commands started, with `word` in their command line."""
-        found = []
-        mark = f"{_MARK}={self.folder}".encode()
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError):
-                if mark not in (entry / "environ").read_bytes().split(b"\0"):
-                    continue
-                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1")
-                if words and word in words:
-                    found.append((int(entry.name), words))
-        return found
+    def processes(self) -> list[Process]:
+        """Those that this world's commands started."""
+        return list(marked(f"{_MARK}={self.folder}"))
 
-    def find_process(self, word: str, timeout_s: float = 30) -> int:
-        """Wait for a job's process (`runner.jobs.child`) or a tool's; returns the newest id."""
+    def find_process(self, program: str, timeout_s: float = 60) -> int:
+        """Wait for a job (`runner.jobs.child`) or a tool at its work; returns the newest id."""
 
         def find() -> int:
-            pids = [
-                pid
-                for pid, words in self.processes(word)
-                if word.startswith("runner.")
-                or (words.partition(" ")[0].endswith(word) and "--version" not in words)
-            ]
-            return max(pids, default=0)
+            found = (
+                process.pid
+                for process in self.processes()
+                # A tool that is asked for its version is gone before anything can be done to it.
+                if process.program == program and "--version" not in process.argv
+            )
+            return max(found, default=0)
 
-        return eventually(find, say=lambda: f"no process of {word}", timeout_s=timeout_s)
+        def say() -> str:
+            return f"no process of {program} among {[one.words for one in self.processes()]}"
+
+        return eventually(find, say=say, timeout_s=timeout_s)
 
 
 @define(kw_only=True, eq=False)
@@ -419,9 +412,13 @@ def eventually(
     check: Callable[[], _T],
     *,
     say: Callable[[], str],
-    timeout_s: float = 15,
+    timeout_s: float = 40,
 ) -> _T:
-    """Wait until `check` gives something true; returns that."""
+    """Wait until `check` gives something true; returns that.
+
+    The time is there for a machine that is busy with other tests; only a
+    failure takes so long.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         if value := check():
