@@ -14,6 +14,7 @@ import pytest
 from attrs import frozen
 
 from tests.integration.jobs.conftest import MakeWorld
+from tests.integration.jobs.memory import NoMemoryLimit, memory_limit
 from tests.integration.jobs.world import (
     DATA,
     PASSPHRASE,
@@ -196,6 +197,27 @@ def test_job_killed_by_the_kernel_is_reported_by_the_survivor(slow: Slow) -> Non
     # What a runner learned is known to the next one.
     with slow.world.runner() as runner:
         assert runner.metric("last_job_success", job_type="backup") == 1
+
+
+def test_a_job_that_runs_out_of_memory_dies_alone_and_says_so(slow: Slow) -> None:
+    with contextlib.ExitStack() as stack:
+        try:
+            limit = stack.enter_context(memory_limit(2 * 1024**2))
+        except NoMemoryLimit as reason:
+            pytest.skip(str(reason))
+        runner = stack.enter_context(slow.world.runner())
+        with slow.backup_under_way() as client:
+            limit.take_in(slow.world.find_process(JOB))
+            slow.proxy.bytes_per_s = None  # the parts that it collects are larger than the limit
+            said = _said(client)
+
+        assert limit.oom_kill_count() == 1
+        assert client.returncode == 75, said
+        assert "raise the runner's memory limit" in said
+        assert slow.world.status()["status"]["lastAttempt"]["reason"] == "JobLost"
+        assert runner.process.poll() is None
+        assert slow.world.backups() == [slow.older]
+        slow.assert_next_backup_works()
 
 
 def test_a_restarted_runner_still_reports_a_failure(slow: Slow) -> None:
