@@ -1,3 +1,7 @@
 """Fixtures for all tests; the servers start when a test first asks for one."""
 
+from tests import profiles
+
 pytest_plugins = ["tests.servers.fixtures", "tests.servers.postgres_fixtures"]
+
+profiles.load()

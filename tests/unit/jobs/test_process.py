@@ -214,8 +214,8 @@ def test_a_listener_that_fails_does_not_block_the_job() -> None:
     def fail(_: Event) -> None:
         raise ValueError("a defect of the listener")
 
-    # More than a pipe holds: a job that nobody reads would hang here.
-    result = job("for n in range(5000): progress(n)\nend(backupId='x')", on_event=fail).run()
+    # More than the 64 KiB of a pipe: a job that nobody reads would hang here.
+    result = job("for n in range(1000): progress(n)\nend(backupId='x')", on_event=fail).run()
 
     assert result.outcome.backup_id == "x"
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import zstandard
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from controller.api.errors import (
     ChecksumMismatch,
@@ -26,6 +26,7 @@ from runner.pipeline.stages import StoredObject
 from runner.repository.layout import object_name
 from runner.storage.base import Upload
 from runner.storage.memory import MemoryStorage
+from tests.profiles import fewer
 
 PREFIX = "p/ns/name/_data/2026-11-23T00-00-00Z-abcd/"
 DUMP = StreamName("dump")
@@ -92,7 +93,7 @@ def read_back(storage: MemoryStorage, stream: StreamToRead, identity: age.Identi
     return out.getvalue()
 
 
-@settings(deadline=None, max_examples=30)
+@fewer(0.5)
 @given(
     size=st.one_of(st.integers(0, 3000), st.integers(0, 8 * PART)),
     step=st.integers(1000, 200_000),

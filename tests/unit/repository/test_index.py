@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from controller.api.errors import FormatError
 from runner.repository.index import Index, IndexEntry
@@ -121,7 +121,6 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=300)
 @given(st.data())
 def test_whatever_stands_in_an_entry_costs_that_entry_at_most(data: st.DataObject) -> None:
     document = _document()

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from controller.api.errors import FormatError
 from runner.records import to_json
@@ -146,7 +146,6 @@ def _places(node: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
     return [path, *(place for key, value in items for place in _places(value, (*path, key)))]
 
 
-@settings(max_examples=300)
 @given(st.data())
 def test_whatever_stands_anywhere_ends_in_a_manifest_or_in_a_format_error(
     data: st.DataObject,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from controller.api.v1 import DatabaseBackupSpec, PostgresSpec, Retention
 from runner.retention.policy import (
@@ -155,7 +155,6 @@ nows = st.one_of(st.just(NOW), starts)
 # -- properties -------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
 @given(history=histories, policy=policies, now=nows)
 def test_kept_are_those_of_the_slow_model(
     history: list[Candidate], policy: Policy, now: datetime
@@ -518,7 +517,6 @@ def test_where_the_original_deletes_a_fresh_backup_we_keep_it() -> None:
     assert "10-31T18" in kept(decide(history, policy, NOW))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     gaps=st.lists(st.integers(1, 60), min_size=1, max_size=60),
     later=st.integers(0, 24 * 60),

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, example, given, settings, strategies as st
+from hypothesis import assume, example, given, strategies as st
 
 from controller.api.errors import InvalidSpec
 from runner.schedule import expected_interval, jitter_of, next_tick
+from tests.profiles import fewer
 from tests.unit.runner.slow_cron import (
     DAY,
     HOUR,
@@ -40,7 +41,6 @@ crons = st.tuples(
 ).map(" ".join)
 
 
-@settings(max_examples=80, deadline=None)
 @given(cron=crons, zone=st.sampled_from(ZONES), after=moments)
 @example("30 2 * * *", "Europe/Berlin", utc("2026-10-25T01:15"))
 @example("0,30 2 * * *", "Europe/Berlin", utc("2026-03-28T12:00"))
@@ -146,7 +146,7 @@ def test_the_expected_interval_of_an_interval_or_of_nothing() -> None:
     assert expected_interval(a_schedule(suspend=True), NOON) is None
 
 
-@settings(max_examples=30, deadline=None)
+@fewer(0.5)
 @given(
     hours=st.sets(st.integers(0, 23), min_size=1, max_size=3),
     days=st.one_of(st.just("*"), _field(1, 28)),

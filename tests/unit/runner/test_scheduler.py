@@ -7,11 +7,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from controller.api.v1 import Verification
 from runner.outcome import JobKind
 from runner.scheduler import Scheduler
+from tests.profiles import fewer
 from tests.unit.runner.slow_cron import (
     DAY,
     HOUR,
@@ -202,7 +203,7 @@ def test_a_backup_goes_before_a_verification() -> None:
     assert JobKind.VERIFY is scheduler.due(NOON)
 
 
-@settings(max_examples=12, deadline=None)
+@fewer(0.2)
 @given(
     cron=st.sampled_from(["*/15 * * * *", "0 * * * *", "30 2 * * *", "5 1-4 * * *"]),
     zone=st.sampled_from(ZONES[:4]),
