@@ -192,7 +192,8 @@ def test_truncate_and_alter_that_queue_up_do_not_empty_a_backup(
 
 def test_a_lock_that_is_held_is_waited_for_and_named(make_world: MakeWorld) -> None:
     world = make_world("folder")
-    world.configure(stallTimeout="8s")
+    # A try to lock takes 10 s and the pause after it 3 s; each try is shown, and that is progress.
+    world.configure(stallTimeout="20s")
 
     with world.server.connect(world.database, autocommit=False) as connection:
         connection.execute("LOCK TABLE sale IN ACCESS EXCLUSIVE MODE")
@@ -204,7 +205,7 @@ def test_a_lock_that_is_held_is_waited_for_and_named(make_world: MakeWorld) -> N
                     ).fetchone(),
                     say=lambda: "nobody waits for the lock",
                 )
-            time.sleep(12)
+            time.sleep(25)
             # Waiting for a lock is shown, and is no stall.
             assert client.poll() is None, client.communicate()
             connection.rollback()
