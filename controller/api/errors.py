@@ -16,6 +16,7 @@ BackupError                 something failed and nobody classified it    exit 70
   TerminalError             a person has to change something             exit 78
     InvalidSpec             the configuration is wrong: lists every problem
     UnknownEngine           no engine of that name
+    ApiRefused              the Kubernetes API does not take the request (422)
     AccessDenied            credentials or rights are not enough
     ObjectNotFound          no such object, bucket or backup
     ObjectExists            a create-only write found the object there
@@ -200,6 +201,12 @@ class UnknownEngine(TerminalError):
     """The `databaseType` names an engine that this build does not have."""
 
     reason = "UnknownEngine"
+
+
+class ApiRefused(TerminalError):
+    """The Kubernetes API does not take the request as it is."""
+
+    reason = "ApiRefused"
 
 
 class AccessDenied(TerminalError):

@@ -1,0 +1,46 @@
+"""A client's own limit on its requests, so that one controller cannot starve a cluster."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from attrs import frozen
+
+
+@frozen
+class Limit:
+    """Requests a second in the long run, and how many may come at once."""
+
+    qps: float
+    burst: int
+
+
+class TokenBucket:
+    """Says how long to wait before the next request. Thread-safe.
+
+    Requests are let go in the order in which they asked: each takes its token
+    at once, even if that token is only there later.
+    """
+
+    def __init__(self, limit: Limit, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._monotonic = monotonic
+        # Guards the two below.
+        self._lock = threading.Lock()
+        #: Negative: so many tokens are promised ahead.
+        self._tokens = float(limit.burst)
+        self._filled_mono = monotonic()
+
+    def reserve(self) -> float:
+        """Take a token.
+
+        Returns: seconds to wait until it is there; 0 mostly.
+        """
+        with self._lock:
+            now_mono = self._monotonic()
+            gained = (now_mono - self._filled_mono) * self._limit.qps
+            self._tokens = min(float(self._limit.burst), self._tokens + gained) - 1
+            self._filled_mono = now_mono
+            return max(0.0, -self._tokens / self._limit.qps)
