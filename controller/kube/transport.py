@@ -56,8 +56,8 @@ class Options:
             up on a request after 60 s.
         watch_timeout_s: how long the server shall keep up a watch; random
             between the two, so that watches do not all end together.
-        watch_idle_s: without a byte of a watch. Bookmarks come once a minute,
-            so silence of two means that nobody is there any more.
+        watch_idle_s: without a byte of a watch. Where something happens,
+            bookmarks come once a minute.
         connections: kept open; more are made when needed and closed after.
         line_bytes: the longest event; etcd takes objects of 1.5 MB.
         limit: None asks as fast as it can.
@@ -67,7 +67,7 @@ class Options:
     read_timeout_s: float = 30.0
     watch_timeout_s: tuple[int, int] = (300, 600)
     watch_idle_s: float = 120.0
-    connections: int = 16
+    connections: int = 32
     line_bytes: int = 16 << 20
     limit: Limit | None = None
     user_agent: str = field(factory=_user_agent)

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, cast
 import orjson
 import urllib3
 from attrs import field, frozen
+from urllib3.exceptions import ReadTimeoutError
 
 from controller.api.errors import FormatError
 from controller.kube.errors import NETWORK_ERRORS, Call, network_error, status_error
@@ -52,11 +53,14 @@ class WatchStream:
     """An open watch: a context manager that is iterated once, by one thread.
 
     Iteration ends when the server closes the stream in order, as it does after
-    some minutes, or after `interrupt`.
+    some minutes, after `interrupt`, and when nothing came for too long: a kind
+    to which nothing happens gets no bookmarks either, so that its watch looks
+    like one whose server is gone. For both it is right to watch on from the
+    last version, which tells them apart.
 
     Raises, while iterating:
         ApiExpired: the resource version is too old; list again.
-        ApiUnavailable: the connection broke, or nothing came for too long.
+        ApiUnavailable: the connection broke, or stalled in the middle of an event.
         FormatError: a line is not an event.
     """
 
@@ -99,7 +103,7 @@ class WatchStream:
 
     def _lines(self) -> Iterator[bytes]:
         pending = bytearray()
-        while chunk := self._read():
+        while chunk := self._read(is_between_events=not pending):
             # What was there before has no end of a line.
             begin, searched = 0, len(pending)
             pending += chunk
@@ -116,14 +120,15 @@ class WatchStream:
         if length_bytes > self._line_bytes:
             raise FormatError(f"{self._call}: an event is longer than {self._line_bytes} bytes")
 
-    def _read(self) -> bytes:
+    def _read(self, *, is_between_events: bool) -> bytes:
         """The next bytes; empty at the end."""
         if self._interrupted.is_set():
             return b""
         try:
             return self._response.read1(_CHUNK_BYTES)
         except _SHUT_ERRORS as error:
-            if self._interrupted.is_set():
+            is_silent = isinstance(error, ReadTimeoutError) and is_between_events
+            if is_silent or self._interrupted.is_set():
                 return b""
             if isinstance(error, NETWORK_ERRORS):
                 raise network_error(self._call, error) from error

@@ -136,7 +136,6 @@ ENDS: dict[str, tuple[Script, type[BackupError], str]] = {
         ApiUnavailable,
         "closed",
     ),
-    "silence": (_stream(ADDED, then=Wire.stall), ApiUnavailable, "time limit"),
     "silence after half a line": (
         _stream(ADDED, ADDED[:10], then=Wire.stall),
         ApiUnavailable,
@@ -183,6 +182,16 @@ def test_a_stream_that_ends_otherwise_says_how(end: str) -> None:
     assert str(error).startswith("watch secrets: ")
     assert words in str(error)
     assert "hunter2" not in str(error)
+
+
+def test_a_stream_that_falls_silent_is_given_up_quietly() -> None:
+    begun = time.monotonic()
+
+    events, error = _watch(_stream(ADDED, then=Wire.stall))
+
+    assert [event.type for event in events] == ["ADDED"]
+    assert error is None
+    assert time.monotonic() - begun < 5
 
 
 def test_a_long_line_with_an_end_is_bounded_too() -> None:
