@@ -2,6 +2,10 @@
 
 from tests import profiles
 
-pytest_plugins = ["tests.servers.fixtures", "tests.servers.postgres_fixtures"]
+pytest_plugins = [
+    "tests.servers.fixtures",
+    "tests.servers.kubernetes_fixtures",
+    "tests.servers.postgres_fixtures",
+]
 
 profiles.load()

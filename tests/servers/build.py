@@ -6,10 +6,13 @@ where that is possible without asking (root, apt), and are named otherwise.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.servers import debian, postgres
@@ -21,33 +24,109 @@ GO_PROGRAMS = {
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
 }
+#: kube-apiserver and kubectl cannot be installed by `go install`: their module replaces others by
+#: folders that only its own repository has.
+KUBERNETES_VERSION = "1.34.4"
+KUBERNETES_PROGRAMS = {
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    "etcd": "go.etcd.io/etcd/server/v3",  # the version that this Kubernetes is tested with
+}
 DEBIAN_PACKAGES = ("age", "zstd", "postgresql", "postgresql-contrib")
 
 
 def main() -> int:
-    results = [build_go_programs(), install_debian_packages(), unpack_postgres()]
-    return 0 if all(results) else 1
+    # One that fails keeps none of the others from being there.
+    done = [
+        build_go_programs(),
+        build_kubernetes(),
+        install_debian_packages(),
+        unpack_postgres(),
+    ]
+    return 0 if all(done) else 1
 
 
 def build_go_programs() -> bool:
     """Build what is missing; the first time takes some minutes."""
     target = cache_bin_dir()
-    missing = {
-        name: module for name, module in GO_PROGRAMS.items() if not (target / name).is_file()
-    }
-    for name in GO_PROGRAMS.keys() - missing.keys():
-        print(f"{name}: is there ({target / name})")
+    missing = _missing(GO_PROGRAMS)
     if not missing:
         return True
-    if shutil.which("go") is None:
-        print(f"{', '.join(missing)}: needs Go to build (https://go.dev/dl, or apt install golang)")
+    if not _has_go(missing):
         return False
-    target.mkdir(parents=True, exist_ok=True)
     ok = True
     for name, module in missing.items():
         print(f"{name}: go install {module}", flush=True)
         ok &= _run(["go", "install", module], GOBIN=str(target), GOFLAGS="-mod=mod")
     return ok
+
+
+def build_kubernetes() -> bool:
+    """Build an API server, its etcd and kubectl: 2 GB of memory, some minutes the first time."""
+    missing = _missing(KUBERNETES_PROGRAMS)
+    if not missing:
+        return True
+    if not _has_go(missing):
+        return False
+    module = cache_bin_dir().parent / "kubernetes"
+    module.mkdir(exist_ok=True)
+    try:
+        (module / "go.mod").write_text(_kubernetes_module())
+    except subprocess.CalledProcessError as error:
+        print(f"k8s.io/kubernetes: {error.stderr}")
+        return False
+    major, minor, _ = KUBERNETES_VERSION.split(".")
+    stamp = "k8s.io/component-base/version."
+    flags = (
+        f"-s -w -X {stamp}gitVersion=v{KUBERNETES_VERSION}"
+        f" -X {stamp}gitMajor={major} -X {stamp}gitMinor={minor}"
+    )
+    ok = True
+    for name, package in missing.items():
+        print(f"{name}: go build {package} (Kubernetes {KUBERNETES_VERSION})", flush=True)
+        command = ["go", "build", "-C", str(module), "-mod=mod", "-trimpath", "-ldflags", flags]
+        if _run([*command, "-o", name, package]):
+            # A build that is interrupted leaves nothing that looks like a program.
+            (module / name).replace(cache_bin_dir() / name)
+        else:
+            ok = False
+    return ok
+
+
+def _kubernetes_module() -> str:
+    """A module that requires Kubernetes, with the published versions of its parts."""
+    download = subprocess.run(
+        ["go", "mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES_VERSION}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    upstream = Path(json.loads(download.stdout)["GoMod"]).read_text()
+    parts = re.findall(r"^\s*(k8s\.io/\S+) => \./staging/", upstream, re.MULTILINE)
+    version = "v0" + KUBERNETES_VERSION.removeprefix("1")
+    replaced = "\n".join(f"replace {part} => {part} {version}" for part in parts)
+    go = re.search(r"^go .+$", upstream, re.MULTILINE)
+    return (
+        f"module db-backup-controller/test-servers\n{go[0] if go else ''}\n"
+        f"require k8s.io/kubernetes v{KUBERNETES_VERSION}\n{replaced}\n"
+    )
+
+
+def _missing(programs: Mapping[str, str]) -> dict[str, str]:
+    """What is not in the cache yet, which is made."""
+    target = cache_bin_dir()
+    target.mkdir(parents=True, exist_ok=True)
+    missing = {name: source for name, source in programs.items() if not (target / name).is_file()}
+    for name in programs.keys() - missing.keys():
+        print(f"{name}: is there ({target / name})")
+    return missing
+
+
+def _has_go(missing: Mapping[str, str]) -> bool:
+    if shutil.which("go"):
+        return True
+    print(f"{', '.join(missing)}: needs Go to build (https://go.dev/dl, or apt install golang)")
+    return False
 
 
 def install_debian_packages() -> bool:

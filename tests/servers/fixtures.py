@@ -18,7 +18,8 @@ from tests.servers.tls import Authority
 _Server = TypeVar("_Server")
 
 
-def _given(context: contextlib.AbstractContextManager[_Server]) -> Iterator[_Server]:
+def given(context: contextlib.AbstractContextManager[_Server]) -> Iterator[_Server]:
+    """Skip or fail the test whose server is missing, visibly."""
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(context)
@@ -29,17 +30,17 @@ def _given(context: contextlib.AbstractContextManager[_Server]) -> Iterator[_Ser
 
 @pytest.fixture(scope="session")
 def minio_server() -> Iterator[MinioServer]:
-    yield from _given(minio.running())
+    yield from given(minio.running())
 
 
 @pytest.fixture(scope="session")
 def gcs_server() -> Iterator[GcsServer]:
-    yield from _given(gcs.running())
+    yield from given(gcs.running())
 
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[MotoServer]:
-    yield from _given(moto.running())
+    yield from given(moto.running())
 
 
 @pytest.fixture(scope="session")
@@ -50,4 +51,4 @@ def authority() -> Authority:
 
 @pytest.fixture(scope="session")
 def minio_tls_server(authority: Authority) -> Iterator[MinioServer]:
-    yield from _given(minio.running(authority.issue_server()))
+    yield from given(minio.running(authority.issue_server()))

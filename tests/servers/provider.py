@@ -110,8 +110,13 @@ class ServerProcess:
                 self._process.kill()
         self._process.wait()
 
-    def wait_ready(self, is_ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
+    def kill(self) -> None:
+        """End it without a chance to clean up."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
@@ -129,6 +134,7 @@ def start_process(
     log_file: Path,
     is_ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
+    timeout_s: float = _START_TIMEOUT_S,
 ) -> ServerProcess:
     """Start a server and wait until it answers."""
     with log_file.open("wb") as log:
@@ -141,7 +147,7 @@ def start_process(
             start_new_session=True,
         )
     server = ServerProcess(process, log_file)
-    server.wait_ready(is_ready)
+    server.wait_ready(is_ready, timeout_s)
     return server
 
 

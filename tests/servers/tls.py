@@ -54,22 +54,28 @@ class Authority:
     def issue_server(self, *hosts: str, is_expired: bool = False) -> Issued:
         """For names and addresses; loopback if none is given."""
         names = [_host(host) for host in hosts or ("localhost", "127.0.0.1")]
-        return self._issue("server", ExtendedKeyUsageOID.SERVER_AUTH, names, is_expired=is_expired)
+        return self._issue(
+            _named("server"), ExtendedKeyUsageOID.SERVER_AUTH, names, is_expired=is_expired
+        )
 
-    def issue_client(self, common_name: str) -> Issued:
-        """For a client that shows who it is, for example a database user."""
-        return self._issue(common_name, ExtendedKeyUsageOID.CLIENT_AUTH, [])
+    def issue_client(self, common_name: str, *, organization: str = "") -> Issued:
+        """For a client that shows who it is, for example a database user.
+
+        Args:
+            organization: a group, to Kubernetes.
+        """
+        return self._issue(_named(common_name, organization), ExtendedKeyUsageOID.CLIENT_AUTH, [])
 
     def _issue(
         self,
-        common_name: str,
+        subject: x509.Name,
         usage: x509.ObjectIdentifier,
         names: list[x509.GeneralName],
         *,
         is_expired: bool = False,
     ) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_named(common_name), self._name, key, is_expired=is_expired)
+        builder = _builder(subject, self._name, key, is_expired=is_expired)
         builder = (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -92,8 +98,11 @@ class Authority:
         )
 
 
-def _named(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _named(common_name: str, organization: str = "") -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organization:
+        parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    return x509.Name(parts)
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -1,0 +1,38 @@
+"""Small valid objects, as raw JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controller.kube.resource import DEPLOYMENTS, LEASES, SECRETS, SERVICE_ACCOUNTS, Resource
+
+
+def an_object(resource: Resource, namespace: str, name: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"namespace": namespace, "name": name},
+        **fields,
+    }
+
+
+def an_account(namespace: str, name: str) -> dict[str, Any]:
+    return an_object(SERVICE_ACCOUNTS, namespace, name)
+
+
+def a_lease(namespace: str, name: str, holder: str) -> dict[str, Any]:
+    return an_object(LEASES, namespace, name, spec={"holderIdentity": holder})
+
+
+def a_secret(namespace: str, name: str, **data: str) -> dict[str, Any]:
+    return an_object(SECRETS, namespace, name, stringData=data)
+
+
+def a_deployment(namespace: str, name: str, *, image: str = "a:1") -> dict[str, Any]:
+    labels = {"app": name}
+    pod = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
+    return an_object(DEPLOYMENTS, namespace, name, spec=spec)
