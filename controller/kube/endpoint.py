@@ -82,7 +82,7 @@ class TokenFile:
 
 @frozen(kw_only=True)
 class Endpoint:
-    """One API server and one identity.
+    """One API server and one identity. It is reached directly, never through a proxy.
 
     Args:
         server: ``https://host:port``, perhaps with a path before the API's own.

@@ -12,7 +12,6 @@ from controller.kube.client import Client
 from controller.kube.transport import Options
 from tests.servers.kubernetes import KubernetesServer
 
-Rules = list[Mapping[str, Any]]
 ClientFor = Callable[..., Client]
 
 
