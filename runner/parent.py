@@ -17,6 +17,7 @@ from attrs import frozen
 
 from controller.api import codec
 from controller.api.errors import BackupError, BusyError, Cancelled
+from controller.api.version import version
 from controller.process.clock import Clock
 from controller.process.logging import kv
 from runner import config as runner_config
@@ -33,7 +34,6 @@ from runner.ports import Fence, StatusSink
 from runner.reports import Reports
 from runner.schedule import schedule_of
 from runner.scheduler import Scheduler
-from runner.version import version
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import click
 import orjson
 
 from controller.api.errors import BackupError, Cancelled, UsageError
+from controller.api.version import version
 from runner.cli.context import CliContext, failure
-from runner.version import version
 
 #: verb -> (module, one line of help); a module is loaded when its verb is used.
 _VERBS = {

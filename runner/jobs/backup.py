@@ -18,6 +18,7 @@ from controller.api.errors import (
     PreflightFailed,
     TerminalError,
 )
+from controller.api.version import version
 from controller.process.logging import kv
 from engines.interface import BackupFacts, JobContext, Progress, Purpose
 from runner.crypto import age
@@ -38,7 +39,6 @@ from runner.repository.manifest import (
     Owner,
 )
 from runner.retention.policy import BirthLabel, Candidate, labels_at_birth, policy_of
-from runner.version import version
 
 log = logging.getLogger(__name__)
 
