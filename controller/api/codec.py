@@ -303,8 +303,6 @@ def _decode_secret(raw: Any, _: Any) -> Secret:
 def _secret_value_decoder(decode_object: _Structure) -> _Structure:
     def structure(raw: Any, kind: Any) -> SecretValue:
         value: SecretValue = decode_object(raw, kind)
-        if value.from_secret is None and value.value is None:
-            raise InvalidSpec("needs value or fromSecret")
         if value.from_secret is not None and not value.value:
             # The Go original writes an empty value beside a reference.
             return attrs.evolve(value, value=None)

@@ -1,25 +1,22 @@
 """Rules that cross fields: what no field alone can be blamed for.
 
-A rule takes the value of one type of controller.api.v1 and yields problems by
-paths below it. It may be given a stand-in that has only the fields which could
-be decoded; asking that for another one ends the rule (see codec), so a rule
-reads what it needs and one rule says one thing.
+Each is a check in Python with its twin in CEL, which the schema of the custom
+resources takes over; see controller.api.cel for what a check may rely on.
 """
 
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
 
+from controller.api.cel import Cel, Rule, only_here, rule
 from controller.api.cron import read_cron
 from controller.api.errors import InvalidSpec, Problem
 from controller.api.wire import wire_name
 
 if TYPE_CHECKING:
-    from controller.api import v1
-
-Rule = Callable[[Any], Iterator[Problem]]
+    from controller.api import secrets, v1
 
 ENGINE_BLOCKS = ("cockroach", "mysql", "postgres")
 _GRID = ("storage_endpoint", "storage_bucket")
@@ -41,68 +38,185 @@ class Checked:
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
     def __attrs_post_init__(self) -> None:
-        problems = [problem for rule in self.RULES for problem in rule(self)]
+        problems = [problem for check in self.RULES for problem in check(self)]
         if problems:
             raise InvalidSpec(problems)
 
 
+def _text(name: str, of: str = "self") -> str:
+    """CEL for a text that may be left out, as the codec has it: empty."""
+    return f"(has({of}.{name}) ? {of}.{name} : '')"
+
+
+def _flag(name: str) -> str:
+    return f"(has(self.{name}) && self.{name})"
+
+
+# -- SecretValue -------------------------------------------------------------
+
+_NO_SECRET = Problem("", "needs value or fromSecret")
+
+
+@rule(Cel("has(self.value) || has(self.fromSecret)", _NO_SECRET))
+def value_or_reference(secret: secrets.SecretValue) -> Iterator[Problem]:
+    if secret.value is None and secret.from_secret is None:
+        yield _NO_SECRET
+
+
 # -- BackupLocation ----------------------------------------------------------
 
+_NO_FOLDER = Problem("path", "is required for storageType filesystem (or claimName)")
+_NO_ENDPOINT = Problem("storageEndpoint", "is required for storageType minio")
+_HALF_A_KEY = Problem(
+    "storageSecretAccessKey",
+    "goes together with storageAccessKeyID: give both, or neither for the SDK's own search",
+)
+_RELATIVE = Problem("path", "must be absolute unless claimName is given")
+_PASS_AND_RECIPIENTS = Problem(
+    "encryptionRecipients",
+    "cannot be combined with encryptionPass: an age file with a passphrase has no other recipient",
+)
+_EMPTY_PASS = "must not be empty; leave it out for no encryption"  # noqa: S105 - a message
 
+
+def _no_bucket(kind: str) -> Problem:
+    return Problem("storageBucket", f"is required for storageType {kind}")
+
+
+@rule(
+    Cel(
+        f"self.storageType != 'filesystem' || {_text('path')} != '' || {_text('claimName')} != ''",
+        _NO_FOLDER,
+    ),
+    *[
+        Cel(f"self.storageType != '{kind}' || {_text('storageBucket')} != ''", _no_bucket(kind))
+        for kind in ("s3", "minio", "gcs")
+    ],
+    Cel(f"self.storageType != 'minio' || {_text('storageEndpoint')} != ''", _NO_ENDPOINT),
+)
 def storage_has_its_fields(location: v1.BackupLocation) -> Iterator[Problem]:
     kind = location.storage_type.value
     if kind == "filesystem":
         if not location.path and not location.claim_name:
-            yield Problem("path", "is required for storageType filesystem (or claimName)")
+            yield _NO_FOLDER
     elif not location.storage_bucket:
-        yield Problem("storageBucket", f"is required for storageType {kind}")
+        yield _no_bucket(kind)
     if kind == "minio" and not location.storage_endpoint:
-        yield Problem("storageEndpoint", "is required for storageType minio")
+        yield _NO_ENDPOINT
 
 
+def _kinds_with(name: str) -> list[str]:
+    """Which storage types have a field that not all have."""
+    return [
+        kind
+        for kind, own in _FIELDS_OF_STORAGE.items()
+        if name in own or (name in _OVER_TLS and kind != "filesystem")
+    ]
+
+
+_NOT_COMMON = sorted(set().union(*_FIELDS_OF_STORAGE.values(), _OVER_TLS))
+
+
+@rule(
+    *[
+        # Texts, flags and objects alike: absent is what the codec's default is.
+        Cel(
+            f"self.storageType in {_kinds_with(name)} || !has(self.{wire_name(name)})"
+            f" || self.{wire_name(name)} in [dyn(''), dyn(false)]",
+            Problem(wire_name(name), "does not belong to this storageType: remove it"),
+            says="'does not belong to storageType ' + self.storageType + ': remove it'",
+        )
+        for name in _NOT_COMMON
+    ]
+)
 def storage_has_no_others_fields(location: v1.BackupLocation) -> Iterator[Problem]:
     kind = location.storage_type.value
-    own = _FIELDS_OF_STORAGE[kind] | (set() if kind == "filesystem" else _OVER_TLS)
-    every = set().union(*_FIELDS_OF_STORAGE.values(), _OVER_TLS)
-    for name in sorted(every - own):
-        if getattr(location, name) not in (None, "", False):
+    for name in _NOT_COMMON:
+        if kind not in _kinds_with(name) and getattr(location, name) not in (None, "", False):
             yield Problem(wire_name(name), f"does not belong to storageType {kind}: remove it")
 
 
+@rule(Cel("has(self.storageAccessKeyID) == has(self.storageSecretAccessKey)", _HALF_A_KEY))
 def access_key_is_whole(location: v1.BackupLocation) -> Iterator[Problem]:
     if (location.storage_access_key_id is None) != (location.storage_secret_access_key is None):
-        yield Problem(
-            "storageSecretAccessKey",
-            "goes together with storageAccessKeyID: give both, or neither for the SDK's own search",
-        )
+        yield _HALF_A_KEY
 
 
+@rule(
+    Cel(
+        f"{_text('path')} == '' || self.path.startsWith('/') || {_text('claimName')} != ''",
+        _RELATIVE,
+    )
+)
 def path_is_absolute_without_claim(location: v1.BackupLocation) -> Iterator[Problem]:
     if location.path and not location.claim_name and not location.path.startswith("/"):
-        yield Problem("path", "must be absolute unless claimName is given")
+        yield _RELATIVE
 
 
+@rule(
+    Cel(
+        "!has(self.encryptionPass) || !has(self.encryptionRecipients)"
+        " || size(self.encryptionRecipients) == 0",
+        _PASS_AND_RECIPIENTS,
+    )
+)
 def passphrase_or_recipients(location: v1.BackupLocation) -> Iterator[Problem]:
     if location.encryption_pass is not None and location.encryption_recipients:
-        yield Problem(
-            "encryptionRecipients",
-            "cannot be combined with encryptionPass: an age file with a passphrase has no"
-            " other recipient",
-        )
+        yield _PASS_AND_RECIPIENTS
 
 
+def _not_empty(secret: str) -> str:
+    """CEL: with a reference beside it an empty value is the Go original's way to say none."""
+    return f"has({secret}.fromSecret) || !has({secret}.value) || size({secret}.value) > 0"
+
+
+@rule(
+    Cel(
+        f"!has(self.encryptionPass) || {_not_empty('self.encryptionPass')}",
+        Problem("encryptionPass", _EMPTY_PASS),
+    ),
+    Cel(
+        "!has(self.previousEncryptionPasses)"
+        f" || self.previousEncryptionPasses.all(old, {_not_empty('old')})",
+        Problem("previousEncryptionPasses", _EMPTY_PASS),
+    ),
+)
 def passphrases_are_not_empty(location: v1.BackupLocation) -> Iterator[Problem]:
     named = [("encryptionPass", location.encryption_pass)]
     for index, old in enumerate(location.previous_encryption_passes):
         named.append((f"previousEncryptionPasses[{index}]", old))
     for path, secret in named:
         if secret is not None and secret.value is not None and not secret.value:
-            yield Problem(path, "must not be empty; leave it out for no encryption")
+            yield Problem(path, _EMPTY_PASS)
 
 
 # -- StorageClassSpec --------------------------------------------------------
 
 
+def _same_place() -> str:
+    """CEL: slashes at the ends count as little as in `BackupLocation.place`."""
+    same = [
+        f"{_text(name, 'a')} == {_text(name, 'b')}"
+        for name in ("storageEndpoint", "storageBucket", "claimName")
+    ]
+    for name, form in (("path", "({} + '/')"), ("storagePrefix", "('/' + {} + '/')")):
+        one, other = (form.format(_text(name, of)) + ".replace('//', '/')" for of in "ab")
+        same.append(f"{one} == {other}")
+    return " && ".join(same)
+
+
+@rule(
+    # CEL has no index in a comprehension: its twins cannot say which two.
+    Cel(
+        "self.backupLocations.all(a, self.backupLocations.exists_one(b, " + _same_place() + "))",
+        Problem("backupLocations", "two locations are the same place"),
+    ),
+    Cel(
+        "self.backupLocations.all(a, !has(a.name)"
+        " || self.backupLocations.exists_one(b, has(b.name) && a.name == b.name))",
+        Problem("backupLocations", "two locations have the same name"),
+    ),
+)
 def locations_differ(spec: v1.StorageClassSpec) -> Iterator[Problem]:
     for index, location in enumerate(spec.backup_locations):
         for earlier, other in enumerate(spec.backup_locations[:index]):
@@ -114,6 +228,14 @@ def locations_differ(spec: v1.StorageClassSpec) -> Iterator[Problem]:
                 yield Problem(f"backupLocations[{index}].name", message)
 
 
+@rule(
+    Cel(
+        "!has(self.minSuccessfulLocations)"
+        " || self.minSuccessfulLocations <= size(self.backupLocations)",
+        Problem("minSuccessfulLocations", "must be at most the number of locations"),
+        says="'must be <= ' + string(size(self.backupLocations)) + ', the number of locations'",
+    )
+)
 def enough_locations_for_success(spec: v1.StorageClassSpec) -> Iterator[Problem]:
     count, least = len(spec.backup_locations), spec.min_successful_locations
     if least is not None and least > count:
@@ -122,48 +244,103 @@ def enough_locations_for_success(spec: v1.StorageClassSpec) -> Iterator[Problem]
 
 # -- engines -----------------------------------------------------------------
 
+_HALF_A_CERTIFICATE = Problem("sslKey", "goes together with sslCert: give both or neither")
+_CERTIFICATES = ("ssl_root_cert", "ssl_cert", "ssl_key")
 
+
+def _unused(name: str) -> Problem:
+    return Problem(wire_name(name), "has no effect with sslMode disable: remove it")
+
+
+@rule(Cel("has(self.sslCert) == has(self.sslKey)", _HALF_A_CERTIFICATE))
 def certificate_has_its_key(spec: v1.PostgresSpec) -> Iterator[Problem]:
     if (spec.ssl_cert is None) != (spec.ssl_key is None):
-        yield Problem("sslKey", "goes together with sslCert: give both or neither")
+        yield _HALF_A_CERTIFICATE
 
 
+@rule(
+    *[
+        Cel(
+            f"!has(self.{wire_name(name)}) || !has(self.sslMode) || self.sslMode != 'disable'",
+            _unused(name),
+        )
+        for name in _CERTIFICATES
+    ]
+)
 def certificates_are_used(spec: v1.PostgresSpec) -> Iterator[Problem]:
     if spec.ssl_mode.value == "disable":
-        for name in ("ssl_root_cert", "ssl_cert", "ssl_key"):
+        for name in _CERTIFICATES:
             if getattr(spec, name) is not None:
-                yield Problem(wire_name(name), "has no effect with sslMode disable: remove it")
+                yield _unused(name)
 
 
 # -- Retention ---------------------------------------------------------------
 
+_KEEP = [
+    f"keep_{name}" for name in ("within", "last", "hourly", "daily", "weekly", "monthly", "yearly")
+]
+_NOTHING_KEPT = Problem("", "needs at least one of keepWithin, keepLast, keepHourly ... keepYearly")
 
+
+@rule(Cel(" || ".join(f"has(self.{wire_name(name)})" for name in _KEEP), _NOTHING_KEPT))
 def something_is_kept(retention: v1.Retention) -> Iterator[Problem]:
-    fields = ("within", "last", "hourly", "daily", "weekly", "monthly", "yearly")
-    if all(getattr(retention, f"keep_{name}") is None for name in fields):
-        yield Problem("", "needs at least one of keepWithin, keepLast, keepHourly ... keepYearly")
+    if all(getattr(retention, name) is None for name in _KEEP):
+        yield _NOTHING_KEPT
 
 
 # -- DatabaseBackupSpec ------------------------------------------------------
 
+_NO_SCHEDULE = Problem("backupCron", "is required, or backupInterval, unless suspend is true")
+_TWO_RETENTIONS = Problem("retention", "cannot be combined with retentionConfig: remove one")
+_RETENTION_OF_ONE = Problem(
+    "retention", "cannot be combined with useSingleBackupTarget, which keeps the newest"
+)
 
+
+def _no_block(kind: str) -> Problem:
+    return Problem(kind, f"is required for databaseType {kind}")
+
+
+@rule(
+    *[
+        Cel(f"self.databaseType != '{kind}' || has(self.{kind})", _no_block(kind))
+        for kind in ENGINE_BLOCKS
+    ]
+)
 def engine_block_matches_type(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
     # A type that is no block here is refused by the registry of engines, as UnknownEngine.
     if spec.database_type in ENGINE_BLOCKS and getattr(spec, spec.database_type) is None:
-        yield Problem(spec.database_type, f"is required for databaseType {spec.database_type}")
+        yield _no_block(spec.database_type)
 
 
+@rule(
+    *[
+        Cel(
+            f"self.databaseType == '{kind}' || !has(self.{kind})",
+            Problem(kind, "does not belong to this databaseType: remove it"),
+            says="'does not belong to databaseType ' + self.databaseType + ': remove it'",
+        )
+        for kind in ENGINE_BLOCKS
+    ]
+)
 def no_other_engine_block(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
     for block in ENGINE_BLOCKS:
         if block != spec.database_type and getattr(spec, block) is not None:
             yield Problem(block, f"does not belong to databaseType {spec.database_type}: remove it")
 
 
+@rule(
+    Cel(
+        f"{_text('backupCron')} != '' || has(self.backupInterval) || {_flag('suspend')}",
+        _NO_SCHEDULE,
+    )
+)
 def has_a_schedule(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
     if not spec.backup_cron and spec.backup_interval_hours is None and not spec.suspend:
-        yield Problem("backupCron", "is required, or backupInterval, unless suspend is true")
+        yield _NO_SCHEDULE
 
 
+@only_here("CEL has no calendar: that a cron never fires is found by searching for a date")
 def cron_fires(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
     if spec.backup_cron:
         try:
@@ -172,6 +349,7 @@ def cron_fires(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
             yield Problem("backupCron", str(refused))
 
 
+@only_here("CEL knows no time zones: their names are data, and a release of it adds some")
 def time_zone_exists(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
     if spec.time_zone == "UTC":  # needs no zone database
         return
@@ -181,21 +359,22 @@ def time_zone_exists(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
         yield Problem("timeZone", 'must be a name of the IANA database, such as "Europe/Berlin"')
 
 
+@rule(Cel("!has(self.retention) || !has(self.retentionConfig)", _TWO_RETENTIONS))
 def one_kind_of_retention(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
     if spec.retention is not None and spec.retention_config is not None:
-        yield Problem("retention", "cannot be combined with retentionConfig: remove one")
+        yield _TWO_RETENTIONS
 
 
+@rule(Cel(f"!has(self.retention) || !{_flag('useSingleBackupTarget')}", _RETENTION_OF_ONE))
 def single_target_needs_no_retention(spec: v1.DatabaseBackupSpec) -> Iterator[Problem]:
     if spec.retention is not None and spec.use_single_backup_target:
-        yield Problem(
-            "retention", "cannot be combined with useSingleBackupTarget, which keeps the newest"
-        )
+        yield _RETENTION_OF_ONE
 
 
 # -- DatabaseBackup ----------------------------------------------------------
 
 
+@only_here("an API server takes no object of a namespaced kind without one")
 def has_a_namespace(backup: v1.DatabaseBackup) -> Iterator[Problem]:
     if not backup.metadata.namespace:
         yield Problem("metadata.namespace", "is required")

@@ -6,6 +6,7 @@ import hmac
 
 from attrs import field, frozen
 
+from controller.api import rules
 from controller.api.bounds import DNS_NAME, SECRET_KEY
 
 REDACTED = "<redacted>"
@@ -53,11 +54,14 @@ class Secret:
 
 @frozen(kw_only=True)
 class SecretRef:
-    """A key of a Secret in the namespace that the field's documentation names.
+    """One key of a Secret.
 
-    Both become parts of a file's path in the runner, so neither can be ``..``.
+    Args:
+        name: name of the Secret.
+        key: key in it.
     """
 
+    # Both become parts of a file's path in the runner: neither can be `..`.
     name: str = field(validator=DNS_NAME)
     key: str = field(validator=SECRET_KEY)
 
@@ -66,11 +70,18 @@ class SecretRef:
 
 
 @frozen(kw_only=True)
-class SecretValue:
-    """``{value: ...}`` or ``{fromSecret: {name, key}}``; the value wins.
+class SecretValue(rules.Checked):
+    """A text that is secret: given itself, or by reference.
 
-    Source: the Go original's SecretValue; the same precedence.
+    Args:
+        value: the text itself; everybody who may read this object sees it. Wins
+            over `fromSecret` unless it is empty.
+        from_secret: a key of a Secret: of a DatabaseBackup in its own
+            namespace, of a DatabaseBackupStorageClass in the controller's.
     """
 
+    RULES = (rules.value_or_reference,)
+
+    # The Go original's, with the same precedence.
     value: Secret | None = field(default=None)
     from_secret: SecretRef | None = field(default=None)
