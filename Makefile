@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 LOCK := requirements/base.txt requirements/test.txt requirements/check.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-servers check bench lock clean
+.PHONY: help demo test test-servers check bench generate-code generate lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
@@ -29,6 +29,11 @@ check: $(VENV)/.installed  ## Lint, types, layers
 
 bench: $(VENV)/.installed  ## Benchmarks against the shell pipeline; rewrites docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks
+
+generate-code: $(VENV)/.installed  ## Write what is generated from controller/api: deploy/crds
+	@$(BIN)/python -m controller.cli crds --output deploy/crds
+
+generate: generate-code  # the same
 
 lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -61,6 +61,16 @@ def a_backup_manifest(**spec: Any) -> dict[str, Any]:
     }
 
 
+def a_class_manifest(**spec: Any) -> dict[str, Any]:
+    """A storage class of one S3 bucket, as JSON; a field given as None is left out."""
+    return {
+        "apiVersion": "backup.nect.com/v1",
+        "kind": "DatabaseBackupStorageClass",
+        "metadata": {"name": "standard"},
+        "spec": _without_nones({"backupLocations": [a_location_manifest()]} | spec),
+    }
+
+
 def a_location_manifest(**fields: Any) -> dict[str, Any]:
     """An S3 bucket, as JSON; a field given as None is left out."""
     return _without_nones(

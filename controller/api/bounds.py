@@ -98,6 +98,62 @@ class Each:
             raise InvalidSpec(found)
 
 
+@frozen
+class Keys:
+    """Every key of a mapping passes `check`; None passes."""
+
+    check: Any
+
+    def __call__(
+        self, instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, Any] | None
+    ) -> None:
+        Each(self.check)(instance, attribute, {key: key for key in value or ()})
+
+
+@frozen
+class All:
+    """Every one of `checks`, in their order."""
+
+    checks: tuple[Any, ...]
+
+    def __call__(self, instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        for check in self.checks:
+            check(instance, attribute, value)
+
+
+@frozen
+class OneOf:
+    """One of some texts; only for the schema, where types have an enum."""
+
+    choices: tuple[str, ...]
+
+
+@frozen
+class OnWire:
+    """What the schema says of a field, where its type and validator do not tell.
+
+    Args:
+        bound: instead of the field's validator: the value on the wire is not
+            yet ours, or the API server should know what another part knows here.
+        writes_default: the API server writes a default into what it stores, for
+            good. False for one that a later release, or another object, may set.
+    """
+
+    bound: Any = None
+    writes_default: bool = True
+
+
+def on_wire(field: attrs.Attribute[Any]) -> OnWire:
+    """Find what `wire` put into the metadata of a field."""
+    found: OnWire = field.metadata.get(OnWire, OnWire())
+    return found
+
+
+def wire(bound: Any = None, *, writes_default: bool = True) -> dict[Any, Any]:
+    """Make the `metadata` of a field."""
+    return {OnWire: OnWire(bound, writes_default)}
+
+
 def _show(bound: object) -> str:
     return format_duration(bound) if isinstance(bound, timedelta) else str(bound)
 

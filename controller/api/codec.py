@@ -24,9 +24,10 @@ import attrs
 from cattrs import Converter
 
 from controller.api import durations
+from controller.api.durations import HoldTime
 from controller.api.errors import InvalidSpec, Problem
 from controller.api.secrets import REDACTED, Secret, SecretValue
-from controller.api.v1 import API_VERSION, HoldTime, ObjectMeta
+from controller.api.v1 import API_VERSION, ObjectMeta
 from controller.api.wire import join_path, key_path, relocated, wire_name
 
 T = TypeVar("T")

@@ -6,6 +6,7 @@ import enum
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from typing import ClassVar
 
 from attrs import evolve, frozen
 
@@ -23,20 +24,23 @@ class ConditionStatus(enum.Enum):
 
 @frozen(kw_only=True)
 class Condition:
-    """One aspect of an object's state.
-
-    The shape decodes whatever stands in a cluster (the Go original's reasons
-    are no PascalCase); `set_condition` is strict about what we write.
+    """One aspect of the object's state.
 
     Args:
         type: unique within a status: Ready, RunnerAvailable, BackupHealthy,
             LocationsHealthy, Verified.
+        status: True, False, or Unknown: nobody knows is an answer, too.
         reason: one PascalCase word for machines.
-        message: for people: what is wrong and the cure. No secret's value.
-        last_transition_time: aware UTC, when `status` last became another.
+        message: for people: what is wrong and the cure.
+        last_transition_time: when `status` last became another.
         observed_generation: metadata.generation that this was found out about.
     """
 
+    #: What tells entries of a list apart, so that each writer owns its own.
+    LIST_KEY: ClassVar[str] = "type"
+
+    # The shape decodes whatever stands in a cluster (the Go original's reasons
+    # are no PascalCase); `set_condition` is strict about what we write.
     type: str
     status: ConditionStatus
     reason: str = ""

@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from fractions import Fraction
+from typing import Annotated
 
 from controller.api.errors import InvalidSpec
 
-_NANOSECONDS = {
+#: Units and what one of each is.
+NANOSECONDS = {
     "ns": 1,
     "us": 10**3,
     "µs": 10**3,
@@ -26,11 +28,18 @@ _NANOSECONDS = {
     "d": 24 * 3600 * 10**9,
     "w": 7 * 24 * 3600 * 10**9,
 }
-_TERM = re.compile(r"([0-9]{1,19}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})(ns|us|µs|μs|ms|s|m|h|d|w)")
-_MAX_TEXT = 64
-_MAX_NS = 2**63 - 1  # an int64, about 292 years
+_NUMBER = r"[0-9]{1,19}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}"
+_TERM = re.compile(rf"({_NUMBER})({'|'.join(NANOSECONDS)})")
+#: What `parse_duration` takes, but for its range.
+PATTERN = rf"0|(?:(?:{_NUMBER})(?:{'|'.join(NANOSECONDS)}))+"
+MAX_LENGTH = 64
+MAX_NANOSECONDS = 2**63 - 1  # an int64, about 292 years
+
+#: A duration that manifests also give as an integer of nanoseconds.
+HoldTime = Annotated[timedelta, "nanoseconds"]
 
 EXPECTED = 'must be a duration such as "7d", "36h" or "1h30m"'
+OUT_OF_RANGE = "must lie between 0 and 292 years"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -38,10 +47,10 @@ def parse_duration(text: str) -> timedelta:
     if text == "0":
         return timedelta(0)
     total, position = Fraction(0), 0
-    if len(text) > _MAX_TEXT:
+    if len(text) > MAX_LENGTH:
         raise InvalidSpec(EXPECTED)
     while term := _TERM.match(text, position):
-        total += Fraction(term[1]) * _NANOSECONDS[term[2]]
+        total += Fraction(term[1]) * NANOSECONDS[term[2]]
         position = term.end()
     if not text or position != len(text):
         raise InvalidSpec(EXPECTED)
@@ -50,8 +59,8 @@ def parse_duration(text: str) -> timedelta:
 
 def from_nanoseconds(count: int) -> timedelta:
     """Read Go's integer form; raises InvalidSpec beyond 64 bits or below zero."""
-    if not 0 <= count <= _MAX_NS:
-        raise InvalidSpec("must lie between 0 and 292 years")
+    if not 0 <= count <= MAX_NANOSECONDS:
+        raise InvalidSpec(OUT_OF_RANGE)
     return timedelta(microseconds=count // 1000)
 
 
@@ -60,7 +69,7 @@ def format_duration(duration: timedelta) -> str:
     microseconds = duration // timedelta(microseconds=1)
     parts = []
     for unit in ("h", "m", "s", "ms", "us"):
-        count, microseconds = divmod(microseconds, _NANOSECONDS[unit] // 1000)
+        count, microseconds = divmod(microseconds, NANOSECONDS[unit] // 1000)
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"

@@ -7,10 +7,9 @@ import hashlib
 import re
 
 from attrs import evolve, field, frozen
-from attrs.validators import and_
 
 from controller.api import rules
-from controller.api.bounds import DNS_LABEL, DNS_NAME, Between, Each, Length, Matches
+from controller.api.bounds import DNS_LABEL, DNS_NAME, All, Between, Each, Length, Matches, wire
 from controller.api.secrets import SecretValue
 
 _MAX_LOCATIONS = 16
@@ -37,29 +36,38 @@ class StorageType(enum.Enum):
 class BackupLocation(rules.Checked):
     """One place where backups are stored.
 
-    Secret values are looked up in the controller's namespace. Fields that do
-    not belong to the storage type are refused.
+    Secrets are looked up in the controller's namespace. A field that does not
+    belong to the `storageType` is refused.
 
     Args:
-        storage_type: which adapter serves it.
-        storage_endpoint: host[:port] without scheme; empty means the
-            service's own (not for minio).
-        storage_access_key_id, storage_secret_access_key: both or neither;
-            neither means the SDK's own search (workload identity).
-        storage_location: region.
-        storage_use_ssl: https to `storage_endpoint`. False is the Go original's.
-        storage_prefix: put before every key; slashes at its ends are dropped.
-        force_path_style: bucket in the path, not in the host name; None lets
-            the SDK decide.
-        gcs_credentials: a service account's JSON; None means workload identity.
-        ca_bundle: PEM certificates that are trusted instead of the system's.
-        claim_name: a PersistentVolumeClaim; `path` is then a folder on it.
-        path: an absolute folder without `claim_name`.
-        encryption_pass: None, and no recipients, means not encrypted. Never empty.
-        previous_encryption_passes: tried for reading only.
-        encryption_recipients: age public keys; excludes `encryption_pass`.
-        name: how people and the status call it. Defaults to a hash of the
-            place, so that moving an entry in the list changes nothing.
+        storage_type: kind of the store.
+        storage_endpoint: for s3, minio, gcs: host[:port] without a scheme. Left
+            out: the provider's own, always over TLS. Required for minio.
+        storage_access_key_id: for s3, minio: goes together with
+            `storageSecretAccessKey`. Both left out: the SDK's own search, such
+            as a workload identity.
+        storage_secret_access_key: for s3, minio: the key's secret half.
+        storage_bucket: for s3, minio, gcs: required. It is never created.
+        storage_location: for s3, minio: region.
+        storage_use_ssl: for s3, minio, gcs: TLS to `storageEndpoint`.
+        storage_insecure_skip_verify: for s3, minio, gcs: TLS without looking at the
+            certificate. Anybody in between reads along.
+        storage_prefix: put before every key; a slash at its ends is dropped.
+        force_path_style: for s3, minio: bucket in the path instead of the host
+            name. Left out: for every endpoint that is not Amazon's (s3), the
+            SDK's choice (minio).
+        gcs_credentials: for gcs: a service account's JSON key; without it the workload identity.
+        ca_bundle: for s3, minio, gcs: PEM certificates to trust instead of the system's.
+        claim_name: for filesystem: a PersistentVolumeClaim with `path` as a folder on it.
+        path: for filesystem: a folder; absolute without `claimName`. It has to exist.
+        encryption_pass: passphrase; without one, and without
+            `encryptionRecipients`, backups are NOT encrypted. Never empty.
+        previous_encryption_passes: tried when reading.
+        encryption_recipients: age public keys instead of a passphrase: the
+            runner can then not read its own backups.
+        name: how people, metrics and the status call it. Left out: a readable
+            part and a hash of the place, so that moving the entry in the list
+            changes nothing.
     """
 
     RULES = (
@@ -104,6 +112,15 @@ class BackupLocation(rules.Checked):
             optional=True,
             longest=512,
         ),
+        # The converter has not taken the slashes away yet.
+        metadata=wire(
+            Matches(
+                rf"/?{_STEP}(/{_STEP})*/?",
+                "names separated by single slashes, none of them . or ..",
+                optional=True,
+                longest=512,
+            )
+        ),
     )
     force_path_style: bool | None = None
     gcs_credentials: SecretValue | None = None
@@ -125,14 +142,16 @@ class BackupLocation(rules.Checked):
     encryption_recipients: tuple[str, ...] = field(
         default=(),
         converter=tuple,
-        validator=and_(
-            Length(0, 16),
-            Each(
-                Matches(
-                    r"age1[02-9ac-hj-np-z]{58}",
-                    "an age public key: age1 and 58 characters",
-                )
-            ),
+        validator=All(
+            (
+                Length(0, 16),
+                Each(
+                    Matches(
+                        r"age1[02-9ac-hj-np-z]{58}",
+                        "an age public key: age1 and 58 characters",
+                    )
+                ),
+            )
         ),
     )
     name: str = field(validator=DNS_LABEL)
@@ -158,11 +177,13 @@ class BackupLocation(rules.Checked):
 
 @frozen(kw_only=True)
 class StorageClassSpec(rules.Checked):
-    """DatabaseBackupStorageClass.spec.
+    """The places, and how many of them a backup needs.
 
     Args:
+        backup_locations: every backup is written to each of these, from one dump.
         min_successful_locations: a backup job succeeds when so many locations
-            hold it; None means all.
+            hold the backup; left out: all of them. Those that did take it keep
+            it either way.
     """
 
     RULES = (rules.locations_differ, rules.enough_locations_for_success)

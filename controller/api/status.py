@@ -7,6 +7,7 @@ and by the runner (the rest). Times are aware UTC.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -15,12 +16,14 @@ from controller.api.conditions import Condition
 
 @frozen(kw_only=True)
 class BackupSummary:
-    """status.lastBackup: the newest backup that can be restored.
+    """The newest backup that can be restored.
 
     Args:
-        id: as `restore --name` takes it. started_at: start of its job.
-        size_bytes: stored bytes in one location.
-        locations: names of those that hold it.
+        id: as `restore --name` takes it.
+        started_at: start of its job.
+        finished_at: end of its job.
+        size_bytes: stored bytes, in one location.
+        locations: names of the locations that hold it.
     """
 
     id: str
@@ -32,10 +35,15 @@ class BackupSummary:
 
 @frozen(kw_only=True)
 class AttemptSummary:
-    """status.lastAttempt: the last backup job, whatever became of it.
+    """The last backup job, whatever became of it.
 
-    `finished_at` and `succeeded` are absent while it runs. `config_digest`
-    says with which configuration.
+    Args:
+        started_at: start of the job.
+        finished_at: end of the job; absent while it runs.
+        succeeded: absent while it runs.
+        reason: one word for machines.
+        message: for people: what went wrong and the cure.
+        config_digest: digest of the configuration that it ran with.
     """
 
     started_at: datetime
@@ -48,7 +56,16 @@ class AttemptSummary:
 
 @frozen(kw_only=True)
 class RestoreSummary:
-    """status.lastRestore: when, what, into what."""
+    """The last restore: when, what, into what.
+
+    Args:
+        backup_id: what was restored.
+        database: into which database.
+        started_at: start of the job.
+        finished_at: end of the job; absent while it runs.
+        succeeded: absent while it runs.
+        message: for people: what went wrong and the cure.
+    """
 
     backup_id: str
     database: str
@@ -60,7 +77,14 @@ class RestoreSummary:
 
 @frozen(kw_only=True)
 class VerificationSummary:
-    """status.lastVerification: the last time that every byte of a backup was read again."""
+    """The last time that every byte of a backup was read again.
+
+    Args:
+        backup_id: which backup.
+        finished_at: when.
+        succeeded: every byte was as it was stored.
+        message: for people: what went wrong and the cure.
+    """
 
     backup_id: str
     finished_at: datetime
@@ -70,7 +94,20 @@ class VerificationSummary:
 
 @frozen(kw_only=True)
 class LocationStatus:
-    """status.locations[]: what one location holds of this object, by its name."""
+    """What one location holds of this object.
+
+    Args:
+        name: name of the location.
+        healthy: it could be listed, and nothing forbids to write there.
+        reason: one word for machines, if it is not.
+        message: for people: what is wrong and the cure.
+        stored_backups: how many backups it holds.
+        oldest_backup_at: state of the database that the oldest of them shows.
+        newest_backup_at: state of the database that the newest of them shows.
+        last_verified_at: when a backup in it was last read again, byte by byte.
+    """
+
+    LIST_KEY: ClassVar[str] = "name"
 
     name: str
     healthy: bool
@@ -84,12 +121,19 @@ class LocationStatus:
 
 @frozen(kw_only=True)
 class DatabaseBackupStatus:
-    """DatabaseBackup.status.
+    """Is it protected now, and where to look.
 
     Args:
-        hash: the Go original's; kept so that a status write does not erase it.
+        conditions: `Ready` sums up; `BackupHealthy` is the one to alert on.
+        observed_generation: metadata.generation that the status is about.
+        hash: of an earlier controller of this API; kept, not used.
         runner: name of the Deployment whose pod takes `kubectl exec`.
-        recoverable_from, recoverable_until: the span that `restore --at` accepts.
+        next_backup_at: next tick of the schedule.
+        stored_backups: how many backups at least one location holds.
+        oldest_backup_at: state of the database that the oldest of them shows.
+        recoverable_from: earliest time that `restore --at` accepts.
+        recoverable_until: state of the database that the newest backup shows.
+        locations: what each location holds.
     """
 
     conditions: tuple[Condition, ...] = ()
@@ -110,7 +154,16 @@ class DatabaseBackupStatus:
 
 @frozen(kw_only=True)
 class ClassLocationStatus:
-    """status.locations[] of a class: how many of its runners reach a location."""
+    """How many of the class's runners reach a location.
+
+    Args:
+        name: name of the location.
+        healthy: how many runners reach it.
+        failing: how many runners do not.
+        message: for people: what is wrong, by one of those.
+    """
+
+    LIST_KEY: ClassVar[str] = "name"
 
     name: str
     healthy: int = 0
@@ -120,7 +173,14 @@ class ClassLocationStatus:
 
 @frozen(kw_only=True)
 class StorageClassStatus:
-    """DatabaseBackupStorageClass.status; `used_by` counts DatabaseBackups."""
+    """Can it be used, and is it.
+
+    Args:
+        conditions: `Ready` sums up.
+        observed_generation: metadata.generation that the status is about.
+        used_by: how many DatabaseBackups name this class.
+        locations: how each location is doing, gathered from all runners.
+    """
 
     conditions: tuple[Condition, ...] = ()
     observed_generation: int = 0

@@ -3,6 +3,9 @@
 Field names here are Python's; controller.api.wire knows the manifest's. A field
 exists only when it works. Bounds stand at the field, rules that cross fields in
 controller.api.rules; a value that exists keeps both, whoever made it.
+
+The schema of the custom resources is generated from these types, and docstrings
+are what `kubectl explain` prints: they speak to who writes a manifest.
 """
 
 from __future__ import annotations
@@ -11,13 +14,24 @@ import enum
 from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Annotated, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from attrs import Factory, evolve, field, frozen
-from attrs.validators import and_, optional
 
 from controller.api import rules
-from controller.api.bounds import DNS_LABEL, DNS_NAME, TEXT, Between, Each, Length, Matches
+from controller.api.bounds import (
+    DNS_LABEL,
+    DNS_NAME,
+    TEXT,
+    All,
+    Between,
+    Keys,
+    Length,
+    Matches,
+    OneOf,
+    wire,
+)
+from controller.api.durations import HoldTime
 from controller.api.locations import BackupLocation, StorageClassSpec, StorageType
 from controller.api.secrets import SecretValue
 from controller.api.status import DatabaseBackupStatus, StorageClassStatus
@@ -50,9 +64,6 @@ __all__ = [
     "Verification",
 ]
 
-#: A duration that manifests also give as an integer of nanoseconds.
-HoldTime = Annotated[timedelta, "nanoseconds"]
-
 _V = TypeVar("_V")
 _YEAR = timedelta(days=366)
 _PORT = Between(1, 65535)
@@ -76,11 +87,17 @@ class SslMode(enum.Enum):
 
 @frozen(kw_only=True)
 class CockroachSpec:
-    """DatabaseBackup.spec.cockroach.
+    """A CockroachDB database. There is no such engine yet: objects keep the fields, and wait.
 
     Args:
-        cert, cert_key, cert_ca: PEM texts of the client's certificate, its key and the CA.
-        cert_ca_from_cluster: the CA is the Kubernetes cluster's own.
+        database: what to back up, one database.
+        host: name or address.
+        port: TCP port.
+        user: user of the database.
+        cert: PEM of the client's certificate.
+        cert_key: PEM of its key.
+        cert_ca: PEM of the authority that signed the server's certificate.
+        cert_ca_from_cluster: that authority is the Kubernetes cluster's own.
     """
 
     database: str = field(validator=TEXT)
@@ -95,26 +112,38 @@ class CockroachSpec:
 
 @frozen(kw_only=True)
 class MysqlSpec:
-    """DatabaseBackup.spec.mysql; here the user is a secret value, too."""
+    """A MySQL database. There is no such engine yet: objects keep the fields, and wait.
+
+    Args:
+        database: what to back up, one database.
+        host: name or address.
+        port: TCP port.
+        user: user of the database; a secret value, too.
+        password: password of the user.
+    """
 
     database: str = field(validator=TEXT)
     host: str = field(validator=TEXT)
     port: int = field(default=3306, validator=_PORT)
     user: SecretValue
-    password: SecretValue | None = None  # `pass` on the wire
+    password: SecretValue | None = None
 
 
 @frozen(kw_only=True)
 class PostgresSpec(rules.Checked):
-    """DatabaseBackup.spec.postgres.
+    """A PostgreSQL database and how to log in.
 
     Args:
         database: what to back up, one database.
         host: name, address, or the folder of a Unix socket.
-        password: `pass` on the wire; None if the server asks for none.
-        ssl_mode: libpq's. verify-ca and verify-full without `ssl_root_cert`
-            look where libpq looks by default.
-        ssl_root_cert, ssl_cert, ssl_key: PEM texts; the last two go together.
+        port: TCP port.
+        user: role; the rights that it needs are in docs/postgres.md.
+        password: password of the role; leave it out if the server asks for none.
+        ssl_mode: libpq's sslmode. Only verify-ca and verify-full prove who the
+            server is; without `sslRootCert` they look where libpq looks by default.
+        ssl_root_cert: PEM of the authority that signed the server's certificate.
+        ssl_cert: PEM of the client's certificate; goes together with `sslKey`.
+        ssl_key: PEM of its key.
     """
 
     RULES = (rules.certificate_has_its_key, rules.certificates_are_used)
@@ -139,15 +168,20 @@ _KEEP = Between(1, 100_000)
 
 @frozen(kw_only=True)
 class Retention(rules.Checked):
-    """DatabaseBackup.spec.retention: plain and grandfather-father-son rules.
+    """How long backups are kept: plain and grandfather-father-son rules.
 
-    A backup stays while any rule wants it.
+    A backup stays while any rule wants it; at least one of the keep rules is
+    required. Excludes `retentionConfig`.
 
     Args:
-        keep_within: everything younger than this.
-        keep_last: the newest n.
-        keep_hourly ... keep_yearly: the last one of each of the newest n periods.
-        minimum_keep: never fewer than this, whatever the rules say.
+        keep_within: keep everything younger than this, such as 48h or 7d.
+        keep_last: keep the newest n backups.
+        keep_hourly: keep the last backup of each of the newest n hours that have one.
+        keep_daily: keep the last backup of each of the newest n days that have one.
+        keep_weekly: keep the last backup of each of the newest n ISO weeks that have one.
+        keep_monthly: keep the last backup of each of the newest n months that have one.
+        keep_yearly: keep the last backup of each of the newest n years that have one.
+        minimum_keep: never keep fewer than this, whatever the rules say.
     """
 
     RULES = (rules.something_is_kept,)
@@ -166,61 +200,82 @@ class Retention(rules.Checked):
 
 @frozen(kw_only=True)
 class Compression:
-    """DatabaseBackup.spec.compression: zstd; above 19 its memory is not bounded as ours is."""
+    """How backups are compressed: zstd.
 
-    level: int = field(default=1, validator=Between(1, 19))
+    Args:
+        level: level of zstd. 1 costs next to nothing; above it time grows
+            faster than size falls.
+    """
+
+    # Above 19 its memory is not bounded as ours is.
+    level: int = field(default=1, validator=Between(1, 19), metadata=wire(writes_default=False))
 
 
 @frozen(kw_only=True)
 class Verification:
-    """DatabaseBackup.spec.verification: a scheduled `verify` of the newest backup."""
+    """A scheduled verification; without it nothing is verified but by hand.
+
+    Args:
+        every: how often the newest backup is read again in every location and
+            checked byte by byte, such as 7d.
+    """
 
     every: timedelta = field(validator=Between(timedelta(minutes=1), _YEAR))
 
 
 @frozen(kw_only=True)
 class RunnerOptions:
-    """DatabaseBackup.spec.runner. Grows with the controller.
+    """The process that does the work.
 
     Args:
         parallelism: ceiling for simultaneous streams of one backup or restore.
+            Pays with 4 cores and more.
     """
 
-    parallelism: int = field(default=1, validator=Between(1, 32))
+    # The storage class may have a default for all its runners: none to be stored here.
+    parallelism: int = field(
+        default=1, validator=Between(1, 32), metadata=wire(writes_default=False)
+    )
 
 
 # Python's strftime on every libc that matters, and the Go original's.
 _FORMAT = Matches(
     r"([^%\x00-\x1f\x7f]|%[AaBbCcDdeFGgHIjklMmnpRrSTtUuVvWwXxYyZz%]){1,64}",
     "a strftime format of 1 to 64 characters",
+    longest=128,
 )
-
-
-def _formats_are_known(instance: object, attribute: object, value: Mapping[str, timedelta]) -> None:
-    keys = {key: key for key in value}
-    Each(_FORMAT)(instance, attribute, keys)  # type: ignore[arg-type]
 
 
 @frozen(kw_only=True)
 class DatabaseBackupSpec(rules.Checked):
-    """DatabaseBackup.spec.
+    """What is backed up, when, to where, and how long it is kept.
+
+    Durations are numbers with units, such as 90m, 36h, 7d or 1h30m.
 
     Args:
-        database_type: name of an engine, and of the section with its settings.
-        backup_storage_class: name of a DatabaseBackupStorageClass.
-        database_version: picks the runner's image; empty means the newest.
-        backup_cron: 5 fields; wins over the interval.
-        backup_interval_hours: `backupInterval` on the wire, aligned to the
-            epoch: 2 means 00:00, 02:00, ... UTC.
-        time_zone: of `backup_cron` and of the retention's periods.
-        jitter_seconds: each tick is late by a stable part of this.
-        suspend: no scheduled jobs; jobs by hand run.
-        starting_deadline_seconds: a tick missed by less than this is caught up.
-        timeout, stall_timeout: a job ends after this long, and after this long without progress.
-        retention: excludes `retention_config`; neither means the Go original's default.
-        retention_config: strftime format -> how long a backup keeps the label.
-        use_single_backup_target: keep only the newest.
-        compression, verification, runner: see their types.
+        database_type: kind of the database, and name of the section with its settings.
+        backup_storage_class: name of the DatabaseBackupStorageClass that says where backups go.
+        database_version: major version of the database, for the choice of the
+            runner's image; left out: the newest known.
+        backup_cron: when: five fields, @daily and its like, "@every 1h30m", or
+            "CRON_TZ=Asia/Tokyo 0 9 * * *". Wins over `backupInterval`.
+        backup_interval_hours: when: every so many hours, aligned to the epoch:
+            2 means 00:00, 02:00, ... UTC. This or `backupCron` is required,
+            unless `suspend` is true.
+        time_zone: IANA name such as Europe/Berlin; of `backupCron` and of the
+            days, weeks and months of retention.
+        jitter_seconds: every tick is late by a part of this: stable for one
+            object, different between objects.
+        suspend: no scheduled job of any kind; jobs by hand run.
+        starting_deadline_seconds: a tick that was missed by no more than this runs once, late.
+        timeout: a job that takes longer is ended and taken back.
+        stall_timeout: a job without any progress for so long is ended.
+        retention_config: the other way to say how long backups are kept:
+            strftime format -> how long a backup keeps the label, as a duration
+            or in whole nanoseconds. Excludes `retention`; without both, backups
+            are kept by hour, day, week and month for up to a year.
+        use_single_backup_target: keep only the newest backup. It is still
+            written beside the old one, never over it. Excludes `retention`.
     """
 
     RULES = (
@@ -233,7 +288,8 @@ class DatabaseBackupSpec(rules.Checked):
         rules.single_target_needs_no_retention,
     )
 
-    database_type: str = field(validator=DNS_LABEL)
+    # Which engines this build has is the registry's to say; which the API has is said here.
+    database_type: str = field(validator=DNS_LABEL, metadata=wire(OneOf(rules.ENGINE_BLOCKS)))
     backup_storage_class: str = field(validator=DNS_NAME)
     database_version: str = field(
         default="",
@@ -248,21 +304,34 @@ class DatabaseBackupSpec(rules.Checked):
         default="", validator=Matches(TEXT.pattern, TEXT.meaning, optional=True)
     )
     backup_interval_hours: int | None = field(default=None, validator=Between(1, 87_600))
-    time_zone: str = "UTC"
+    time_zone: str = field(
+        default="UTC",
+        metadata=wire(
+            Matches(
+                r"[A-Za-z][-+A-Za-z0-9_]*(/[-+A-Za-z0-9_]+)*",
+                'a name of the IANA database, such as "Europe/Berlin"',
+                longest=64,
+            )
+        ),
+    )
     jitter_seconds: int = field(default=0, validator=Between(0, 86_400))
     suspend: bool = False
     starting_deadline_seconds: int = field(default=86_400, validator=Between(0, 31_622_400))
     timeout: timedelta = field(
-        default=timedelta(hours=24), validator=Between(timedelta(seconds=1), _YEAR)
+        default=timedelta(hours=24),
+        validator=Between(timedelta(seconds=1), _YEAR),
+        metadata=wire(writes_default=False),
     )
     stall_timeout: timedelta = field(
-        default=timedelta(minutes=10), validator=Between(timedelta(seconds=1), _YEAR)
+        default=timedelta(minutes=10),
+        validator=Between(timedelta(seconds=1), _YEAR),
+        metadata=wire(writes_default=False),
     )
     retention: Retention | None = None
     retention_config: Mapping[str, HoldTime] | None = field(
         default=None,
         converter=_read_only,
-        validator=optional(and_(Length(1, _MAX_RULES), _formats_are_known)),
+        validator=All((Length(1, _MAX_RULES), Keys(_FORMAT))),
     )
     use_single_backup_target: bool = False
     compression: Compression = Factory(Compression)
@@ -284,7 +353,10 @@ class ObjectMeta:
 
 @frozen(kw_only=True)
 class DatabaseBackup(rules.Checked):
-    """One database, how often it is backed up and how long backups are kept."""
+    """One database: how often it is backed up, to where, and how long backups are kept.
+
+    Its status says whether it is protected now and which pod takes `kubectl exec`.
+    """
 
     KIND: ClassVar[str] = "DatabaseBackup"
     RULES = (rules.has_a_namespace,)
@@ -296,7 +368,7 @@ class DatabaseBackup(rules.Checked):
 
 @frozen(kw_only=True)
 class DatabaseBackupStorageClass:
-    """Where backups are stored and how."""
+    """Where backups are stored: one or more places that all get every backup."""
 
     KIND: ClassVar[str] = "DatabaseBackupStorageClass"
 

@@ -153,6 +153,11 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
         'retentionConfig["%Y"]',
         "must lie between 0 and 292 years",
     ),
+    (
+        {"retentionConfig": {"%Y": "15251w"}},
+        'retentionConfig["%Y"]',
+        "must lie between 0 and 292 years",
+    ),
     ({"retentionConfig": {"%Q": 1}}, 'retentionConfig["%Q"]', FORMAT),
     ({"retentionConfig": {"50%": 1}}, 'retentionConfig["50%"]', FORMAT),
     ({"retentionConfig": {"": 1}}, 'retentionConfig[""]', FORMAT),

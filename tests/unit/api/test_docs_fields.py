@@ -10,10 +10,9 @@ from typing import Any
 
 import attrs
 import pytest
-from attrs.validators import and_
 
 from controller.api import conditions, secrets, status, v1
-from controller.api.bounds import Between
+from controller.api.bounds import All, Between
 from controller.api.durations import format_duration
 from controller.api.wire import wire_name
 
@@ -93,8 +92,8 @@ def bounds_text(field: attrs.Attribute[Any]) -> str:
 
 
 def _checks(validator: Any) -> Iterator[Any]:
-    if isinstance(validator, type(and_())):
-        for one in validator._validators:
+    if isinstance(validator, All):
+        for one in validator.checks:
             yield from _checks(one)
     elif validator is not None:
         yield validator
