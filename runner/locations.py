@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,9 @@ from attrs import frozen
 
 from controller.api.errors import (
     BackupError,
+    ChecksumMismatch,
     FormatError,
+    IntegrityError,
     ObjectNotFound,
     StorageUnavailable,
     TruncatedBackup,
@@ -27,7 +30,7 @@ from runner.pipeline.restore import BackupSource, ObjectToRead, StreamToRead, ch
 from runner.repository.catalogue import Catalogue
 from runner.repository.keys import MAX_KEY_FILE_BYTES, Keyring
 from runner.repository.layout import BackupId, Layout, parse_backup_id
-from runner.repository.manifest import EncryptionKind, Manifest, ManifestStream
+from runner.repository.manifest import EncryptionKind, Manifest, ManifestStream, WrapKind
 from runner.storage.base import Storage
 from runner.storage.registry import open_storage
 from runner.storage.usage import UsageMeter
@@ -60,6 +63,27 @@ class Location:
         """
         return kind is not EncryptionKind.NONE or not self.keyring.encrypts
 
+    def check_trusted(self, manifest: Manifest, *, accept_unencrypted: bool) -> None:
+        """Refuse a backup that is not trusted, unless a person says that it is theirs.
+
+        Raises: IntegrityError.
+        """
+        if not accept_unencrypted and not self.is_trusted(manifest.encryption.kind):
+            raise IntegrityError(
+                f"backup {manifest.id} in {self.name} is not encrypted and this location's "
+                "backups are: anybody who can write there may have made it. If it is yours, from "
+                "before encryption was switched on, add --accept-unencrypted"
+            )
+
+    def is_for_others(self, manifest: Manifest) -> bool:
+        """Whether only holders of a key that the runner has not can read it, as configured.
+
+        The manifest says so, and is not signed: it counts only where this
+        location's backups are made for recipients.
+        """
+        ours = self.keyring.encryption().wrap
+        return ours is manifest.encryption.wrap is WrapKind.RECIPIENTS
+
     def identity(self, manifest: Manifest) -> age.Identity | None:
         """The key of a backup's streams; None of one that is not encrypted.
 
@@ -67,12 +91,14 @@ class Location:
         """
         if manifest.encryption.kind is EncryptionKind.NONE:
             return None
+        return self.keyring.unwrap(self._key_file(manifest), manifest.encryption)
+
+    def _key_file(self, manifest: Manifest) -> bytes:
         key = self.layout.key_file(manifest.id)
         try:
-            key_file = self.catalogue.read_small(key, limit_bytes=MAX_KEY_FILE_BYTES)
+            return self.catalogue.read_small(key, limit_bytes=MAX_KEY_FILE_BYTES)
         except ObjectNotFound as error:
             raise TruncatedBackup(f"{key} is missing: {error}") from error
-        return self.keyring.unwrap(key_file, manifest.encryption)
 
     def source(
         self, manifest: Manifest, *, on_bytes: Callable[[int], None] = lambda _: None
@@ -88,10 +114,23 @@ class Location:
     ) -> None:
         """Read every stored byte and compare it with the manifest; needs no key.
 
-        Raises: TruncatedBackup, ChecksumMismatch, ObjectNotFound, StorageUnavailable.
+        Raises: TruncatedBackup, ChecksumMismatch, FormatError, ObjectNotFound,
+            StorageUnavailable.
         """
+        if manifest.encryption.kind is EncryptionKind.AGE:
+            self._check_key_file(manifest)
         for stream in manifest.streams:
             check_objects(self.storage, self._stream_to_read(manifest, stream).objects, on_bytes)
+
+    def _check_key_file(self, manifest: Manifest) -> None:
+        key, encryption = self.layout.key_file(manifest.id), manifest.encryption
+        key_file = self._key_file(manifest)
+        if encryption.key_sha256 not in ("", hashlib.sha256(key_file).hexdigest()):
+            raise ChecksumMismatch(f"{key} differs from what was stored")
+        try:
+            age.check_for_recipients(key_file, max(1, len(encryption.recipients)))
+        except IntegrityError as error:
+            raise type(error)(f"{key}: {error}") from error
 
     def _stream_to_read(self, manifest: Manifest, stream: ManifestStream) -> StreamToRead:
         return StreamToRead(

@@ -137,7 +137,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge(
         "location_last_verification_success",
-        "1 if the last verification found everything whole; absent before the first one.",
+        "1 if the last verification found everything whole; absent before the first one, and "
+        "where the runner has no key to tell.",
         "location",
     ),
     _counter(
@@ -293,7 +294,7 @@ class RunnerMetrics:
             self._show_backup(outcome)
         elif outcome.kind is JobKind.VERIFY:
             for fate in outcome.fates:
-                self._set("location_last_verification_success", fate.ok, fate.name)
+                self._set_or_drop("location_last_verification_success", fate.ok, fate.name)
                 self._set(
                     "location_last_verified_timestamp_seconds",
                     _unix(outcome.started_at),
@@ -302,7 +303,7 @@ class RunnerMetrics:
 
     def _show_backup(self, outcome: JobOutcome) -> None:
         for fate in outcome.fates:
-            self._set("location_last_backup_success", fate.ok, fate.name)
+            self._set("location_last_backup_success", bool(fate.ok), fate.name)
             if fate.ok:
                 self._set("location_last_backup_stored_bytes", fate.stored_bytes, fate.name)
         if not outcome.success:

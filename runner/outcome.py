@@ -58,14 +58,16 @@ class LocationFate:
 
     Args:
         name: of the location.
-        ok: it holds what the job was to put there, or was verified whole.
-        reason: PascalCase, of the error; empty if ok.
+        ok: it holds what the job was to put there, or was verified whole; None
+            if nobody here can say, as of a backup whose key the runner has not;
+            then its JSON has no such field.
+        reason: PascalCase, of the error or of the doubt; empty if ok.
         message: for people; what to do about it.
         stored_bytes: what the job wrote there and kept.
     """
 
     name: str
-    ok: bool
+    ok: bool | None = None
     reason: str = ""
     message: str = ""
     stored_bytes: int = field(default=0, validator=_not_negative)
@@ -148,7 +150,8 @@ class LocationState:
             unreachable location, the last known ones.
         last_backup_at: start of the newest backup there.
         oldest_restorable_at, newest_restorable_at: the span of `--at`, by coverage.
-        last_verified_at, last_verification_ok: None before the first one.
+        last_verified_at, last_verification_ok: None before the first one; the
+            second also if the last one could not tell.
     """
 
     name: str

@@ -94,4 +94,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 no_wait_option = click.option(
     "--no-wait", is_flag=True, help="Fail (69) instead of waiting for a running job."
 )
+accept_unencrypted_option = click.option(
+    "--accept-unencrypted",
+    is_flag=True,
+    help="Also a backup that is not encrypted, in a location whose backups are.",
+)
 location_option = click.option("--location", default="", metavar="NAME", help="Only this location.")

@@ -9,7 +9,12 @@ import attrs
 import click
 
 from controller.api.errors import UsageError
-from runner.cli.context import CliContext, json_option, no_wait_option
+from runner.cli.context import (
+    CliContext,
+    accept_unencrypted_option,
+    json_option,
+    no_wait_option,
+)
 
 
 @click.command()
@@ -25,11 +30,7 @@ from runner.cli.context import CliContext, json_option, no_wait_option
 @click.option("--database", default="", metavar="NEW", help="Into a database of another name.")
 @click.option("--replace", is_flag=True, help="Swap an existing database for the restored one.")
 @click.option("--no-owner", is_flag=True, help="Leave out owners and privileges.")
-@click.option(
-    "--accept-unencrypted",
-    is_flag=True,
-    help="Also a backup that is not encrypted, in a location whose backups are.",
-)
+@accept_unencrypted_option
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")

@@ -215,7 +215,9 @@ def outcome_text(outcome: Mapping[str, Any], *, dry_run: bool = False) -> str:
     else:
         lines = [f"{kind}{name} failed after {took}: {outcome.get('message', '')}"]
     for fate in outcome.get("fates", ()):
-        if fate["ok"]:
+        if fate.get("ok") is None:
+            lines.append(f"  {fate['name']}: unknown: {fate.get('reason')}: {fate.get('message')}")
+        elif fate["ok"]:
             stored = f": {bytes_text(fate['storedBytes'])}" if fate.get("storedBytes") else ""
             lines.append(f"  {fate['name']}: ok{stored}")
         else:

@@ -254,6 +254,19 @@ def decrypt_with_identity(data: bytes, identity: Identity) -> bytes:
     return b"".join(decrypt([data], identity))
 
 
+def check_for_recipients(data: bytes, count: int) -> None:
+    """Whether a whole small file has the form of one for `count` recipients, without their keys.
+
+    Raises: FormatError, TruncatedBackup.
+    """
+    header, rest = _read_header(iter([data]))
+    # Some writers add a stanza for nobody, so that readers get used to unknown ones.
+    if len(header.stanzas) < count or any(one.kind == b"scrypt" for one in header.stanzas):
+        raise FormatError(f"the key file is not for {count} recipients")
+    if len(rest) <= _NONCE_BYTES + _TAG_BYTES:
+        raise TruncatedBackup("the key file ends early")
+
+
 @frozen
 class _Stanza:
     arguments: tuple[bytes, ...]

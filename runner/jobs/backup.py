@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -10,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+
+from attrs import evolve
 
 from controller.api.errors import (
     BackupError,
@@ -236,13 +239,15 @@ class _Backup:
         streams: Sequence[StreamResult],
     ) -> int:
         """Make the backup exist in one location; returns its stored bytes."""
+        encryption = location.keyring.encryption()
         if key_file is not None:
             location.storage.put_new(location.layout.key_file(self._id), key_file)
+            encryption = evolve(encryption, key_sha256=hashlib.sha256(key_file).hexdigest())
         manifest = record(
             streams=tuple(
                 _manifest_stream(stream, sealed=key_file is not None) for stream in streams
             ),
-            encryption=location.keyring.encryption(),
+            encryption=encryption,
         )
         manifest.check()
         location.catalogue.commit(manifest)

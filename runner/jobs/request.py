@@ -44,6 +44,7 @@ class JobRequest:
         restore: of a RESTORE.
         name: backup id of a VERIFY; empty means the newest.
         everything: a VERIFY of all backups.
+        accept_unencrypted: of a VERIFY, as of a restore.
         location: of a VERIFY or PRUNE; empty means all.
         dry_run: of a PRUNE.
         abort_orphans: of an INSPECT: also abort unfinished uploads.
@@ -55,6 +56,7 @@ class JobRequest:
     restore: RestoreOptions | None = None
     name: str = ""
     everything: bool = False
+    accept_unencrypted: bool = False
     location: str = ""
     dry_run: bool = False
     abort_orphans: bool = False

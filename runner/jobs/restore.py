@@ -227,9 +227,7 @@ class _Restore:
 
         try:
             manifest = location.catalogue.manifest(self._choice.backup.id)
-            kind = manifest.encryption.kind
-            if not self._accept_unencrypted and not location.is_trusted(kind):
-                raise IntegrityError(f"backup {manifest.id} in {location.name} is not encrypted")
+            location.check_trusted(manifest, accept_unencrypted=self._accept_unencrypted)
             source = location.source(manifest, on_bytes=count)
         except (RetriableError, IntegrityError, TerminalError) as error:
             raise _SourceFailed(error) from error

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from controller.api.errors import BackupError, IntegrityError, NotRestorable
+from controller.api.errors import BackupError, IntegrityError, NoKey, NotRestorable
 from engines.interface import Engine
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.locations import Location, asked_id
 from runner.outcome import JobOutcome, LocationFate
 from runner.repository.catalogue import Unreadable
 from runner.repository.layout import BackupId
-from runner.repository.manifest import WrapKind
+from runner.repository.manifest import Manifest
 
 
 def run_verify(job: JobEnvironment) -> JobOutcome:
     """Verify the newest backup, a named one or all, in every location or one.
+
+    What a restore would refuse is not verified. A backup that is for others
+    to read is neither whole nor damaged: its location's fate says NoKey.
 
     Raises: JobFailure when any location is not whole; what kept a location
         from being read counts too - it is not proven.
@@ -31,14 +34,15 @@ def run_verify(job: JobEnvironment) -> JobOutcome:
             errors.append(error)
         for location in locations.opened:
             try:
-                checked.update(_verify_location(job, engine, location))
+                ids, fate = _verify_location(job, engine, location)
             except BackupError as error:
                 if job.context.cancelled.is_set():
                     raise
                 fates.append(failed_fate(location.name, error))
                 errors.append(error)
             else:
-                fates.append(LocationFate(name=location.name, ok=True))
+                checked.update(ids)
+                fates.append(fate)
         outcome = job.outcome(
             started_at,
             backup_id=max(checked, default=""),
@@ -50,41 +54,59 @@ def run_verify(job: JobEnvironment) -> JobOutcome:
     return outcome
 
 
-def _verify_location(job: JobEnvironment, engine: Engine, location: Location) -> Sequence[BackupId]:
+def _verify_location(
+    job: JobEnvironment, engine: Engine, location: Location
+) -> tuple[Sequence[BackupId], LocationFate]:
     wanted, unreadable = _wanted(job, location)
+    unknown = []
     for number, backup_id in enumerate(wanted):
         job.events.stage(f"verify {location.name}", done=number, total=len(wanted))
         try:
             manifest = location.catalogue.manifest(backup_id)
         except IntegrityError as error:
             raise type(error)(f"backup {backup_id}: {error}") from error
-        read = 0
-
-        def count(size: int) -> None:
-            nonlocal read
-            read += size
-
-        job.events.count(lambda: {location.name: read})  # noqa: B023 - asked while this one runs
-        if manifest.encryption.wrap is WrapKind.RECIPIENTS:
-            # Whole, but is it readable? Only who holds the identity can say.
-            location.check_stored(manifest, on_bytes=count)
-            job.events.warning(
-                f"location {location.name}: every stored byte of {backup_id} is as it was written; "
-                "its contents were not looked at, the runner has no key (NoKey)"
-            )
-            continue
-        source = location.source(manifest, on_bytes=count)
-        problems = engine.verify_streams(source, manifest.facts, job.context)
-        if source.error is not None:
-            raise source.error
-        if problems:
-            raise IntegrityError(
-                f"backup {backup_id} in {location.name}: " + "; ".join(map(str, problems))
-            )
+        location.check_trusted(manifest, accept_unencrypted=job.request.accept_unencrypted)
+        if location.is_for_others(manifest):
+            location.check_stored(manifest, on_bytes=_counter(job, location))
+            unknown.append(backup_id)
+        else:
+            _check_contents(job, engine, location, manifest)
     if unreadable:
         details = "; ".join(f"{one.id}: {one.problem}" for one in unreadable)
         raise IntegrityError(f"not readable in {location.name}: {details}")
-    return wanted
+    if not unknown:
+        return wanted, LocationFate(name=location.name, ok=True)
+    message = (
+        f"every stored byte of {', '.join(unknown)} is as it was written; whether it can be "
+        "restored only a holder of one of the recipients' keys can say"
+    )
+    fate = LocationFate(name=location.name, ok=None, reason=NoKey.reason, message=message)
+    return wanted, fate
+
+
+def _check_contents(
+    job: JobEnvironment, engine: Engine, location: Location, manifest: Manifest
+) -> None:
+    source = location.source(manifest, on_bytes=_counter(job, location))
+    problems = engine.verify_streams(source, manifest.facts, job.context)
+    if source.error is not None:
+        raise source.error
+    if problems:
+        raise IntegrityError(
+            f"backup {manifest.id} in {location.name}: " + "; ".join(map(str, problems))
+        )
+
+
+def _counter(job: JobEnvironment, location: Location) -> Callable[[int], None]:
+    """Counts what is read of one backup, as its progress."""
+    read = 0
+
+    def count(size: int) -> None:
+        nonlocal read
+        read += size
+
+    job.events.count(lambda: {location.name: read})
+    return count
 
 
 def _wanted(

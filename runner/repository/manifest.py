@@ -80,11 +80,17 @@ class ManifestStream:
 
 @frozen(kw_only=True)
 class Encryption:
-    """How this location's copy is encrypted."""
+    """How this location's copy is encrypted.
+
+    Args:
+        key_sha256: of `key.age`: who cannot open it can still tell whether it
+            is the one that was written. Empty in manifests that are older than the field.
+    """
 
     kind: EncryptionKind
     wrap: WrapKind | None = None
     recipients: tuple[str, ...] = ()
+    key_sha256: str = ""
 
 
 @frozen(kw_only=True)
@@ -127,6 +133,9 @@ class Manifest:
             raise FormatError(f"backup {self.id}: its times cannot be")
         if (self.encryption.kind is EncryptionKind.AGE) != (self.encryption.wrap is not None):
             raise FormatError(f"backup {self.id}: its encryption contradicts itself")
+        key_sha256 = self.encryption.key_sha256
+        if key_sha256 and not _SHA256.match(key_sha256):
+            raise FormatError(f"backup {self.id}: the hash of its key file is none")
         if self.compression != "zstd":
             raise FormatError(f"backup {self.id}: unknown compression {self.compression[:40]!r}")
         names = [stream.name for stream in self.streams]

@@ -16,10 +16,10 @@ from runner.outcome import JobKind, JobOutcome, Result
 
 @frozen(kw_only=True)
 class Verified:
-    """The last verification of this location."""
+    """The last verification of this location; `ok` is None if it could not tell."""
 
     at: datetime
-    ok: bool
+    ok: bool | None = None
     backup_id: str = ""
 
 

@@ -122,7 +122,12 @@ def _streams(draw: st.DrawFn, name: str) -> ManifestStream:
 
 _encryptions = st.one_of(
     st.just(Encryption(kind=EncryptionKind.NONE)),
-    st.just(Encryption(kind=EncryptionKind.AGE, wrap=WrapKind.PASSPHRASE)),
+    st.builds(
+        Encryption,
+        kind=st.just(EncryptionKind.AGE),
+        wrap=st.just(WrapKind.PASSPHRASE),
+        key_sha256=st.just("") | _hashes,
+    ),
     st.builds(
         Encryption,
         kind=st.just(EncryptionKind.AGE),

@@ -88,6 +88,7 @@ def test_what_is_written_fits_the_schema(manifest: Manifest) -> None:
         (("facts", "counts"), {"tables": "12"}),
         (("encryption",), {"kind": "age"}),
         (("encryption",), {"kind": "none", "wrap": "passphrase"}),
+        (("encryption",), {"kind": "age", "wrap": "passphrase", "keySha256": "abc"}),
     ],
 )
 def test_what_the_program_refuses_the_schema_refuses(place: tuple[Any, ...], value: object) -> None:

@@ -111,7 +111,7 @@ def test_fields_of_a_newer_version_are_ignored() -> None:
         {"message": 7},
         {"fates": "ab"},
         {"fates": {"name": "a"}},
-        {"fates": [{"name": "a"}]},
+        {"fates": [{"ok": True}]},
         {"stages": [{"stage": "x", "seconds": "1"}]},
         {"storage": [{"location": "a", "operation": "put", "direction": "up"}]},
     ],
