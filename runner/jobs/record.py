@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from controller.api.errors import FormatError, ObjectNotFound, StorageUnavailable
 from controller.process.logging import kv
 from runner.locations import Location, ask_each
@@ -16,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: A location that hangs must not hold up the outcome that it is told.
 _WRITE_S = 10.0
+#: Of a message that lists problems, what a person still reads; the log has all of it.
+_MESSAGE_CHARS = 2000
 
 
 def read_state(location: Location) -> RunnerState:
@@ -39,14 +43,27 @@ def record_outcome(locations: Sequence[Location], outcome: JobOutcome, cluster_i
 
     Those that did not answer this job are left out: they would only hold it up.
     """
+    shortened = _shortened(outcome)
     silent = {fate.name for fate in outcome.fates if fate.reason == StorageUnavailable.reason}
 
     def write(location: Location) -> None:
         if location.catalogue.check_owner(cluster_id):
-            state = read_state(location).after(outcome, location.name)
+            state = read_state(location).after(shortened, location.name)
             location.catalogue.write_small(location.layout.state, to_json(state))
 
     chosen = [location for location in locations if location.name not in silent]
     for name, answer in ask_each(chosen, write, limit_s=_WRITE_S).items():
         if answer is not None:
             log.warning("state not written", extra=kv(location=name, error=str(answer)))
+
+
+def _shortened(outcome: JobOutcome) -> JobOutcome:
+    """What is remembered of it: the state has to stay small enough to be read again."""
+    return evolve(
+        outcome,
+        message=outcome.message[:_MESSAGE_CHARS],
+        fates=tuple(
+            evolve(fate, message=fate.message[: _MESSAGE_CHARS // 4]) for fate in outcome.fates
+        ),
+        storage=(),
+    )

@@ -8,6 +8,7 @@ the listing shows the same object. Deleting it costs time, nothing else.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -39,8 +40,13 @@ log = logging.getLogger(__name__)
 
 #: Manifests fetched at once when the index does not have them.
 _FETCHES = 16
-#: Index, owner and state are small; a larger one is not ours.
-_MAX_RECORD_BYTES = 64 * 1024**2
+#: Owner and state are small; a larger one is not ours, and parsed it takes thirty times as much.
+MAX_RECORD_BYTES = 64 * 1024
+#: An entry of the index has 500 bytes, 2 KiB with the 32 labels that there may be.
+MAX_INDEX_ENTRY_BYTES = 2 * 1024
+#: Manifests are fetched many at a time and taken apart one by one: what a hostile one costs is
+#: spent once, and threads would not make it faster.
+_decoding = threading.Lock()
 
 
 @frozen(kw_only=True)
@@ -81,7 +87,7 @@ class Catalogue:
         Raises: StorageUnavailable, AccessDenied. One bad manifest fails nothing.
         """
         present = self._committed()
-        known = self._read_index()
+        known = self._read_index(len(present))
         entries = {
             backup_id: entry
             for backup_id, entry in known.items()
@@ -110,7 +116,8 @@ class Catalogue:
             # A missing bucket is told the same way; only a listing tells them apart.
             self._committed()
             raise ObjectNotFound(f"there is no backup {backup_id} here") from error
-        manifest = decode_manifest(raw)
+        with _decoding:
+            manifest = decode_manifest(raw)
         if manifest.id != backup_id:
             raise FormatError(f"the manifest of {backup_id} says that it is {manifest.id}")
         owner = manifest.owner
@@ -172,7 +179,7 @@ class Catalogue:
     def owner(self) -> OwnerRecord | None:
         """Which cluster writes here; None where nobody did yet."""
         try:
-            raw = self._read(self._layout.owner, _MAX_RECORD_BYTES)
+            raw = self._read(self._layout.owner, MAX_RECORD_BYTES)
         except ObjectNotFound:
             return None
         return from_json(OwnerRecord, raw, "_owner.json")
@@ -213,7 +220,7 @@ class Catalogue:
         self._storage.put(self._layout.owner, to_json(OwnerRecord(cluster_id=cluster_id)))
         return before
 
-    def read_small(self, key: str, *, limit_bytes: int = _MAX_RECORD_BYTES) -> bytes:
+    def read_small(self, key: str, *, limit_bytes: int = MAX_RECORD_BYTES) -> bytes:
         """A whole small object.
 
         Raises: ObjectNotFound; FormatError if it is larger than ours ever are.
@@ -272,9 +279,11 @@ class Catalogue:
                 close()
         return b"".join(chunks)
 
-    def _read_index(self) -> dict[BackupId, IndexEntry]:
+    def _read_index(self, count: int) -> dict[BackupId, IndexEntry]:
+        """The index, if it is no larger than one of `count` backups can be."""
+        limit_bytes = MAX_RECORD_BYTES + count * MAX_INDEX_ENTRY_BYTES
         try:
-            return Index.decode(self.read_small(self._layout.index))
+            return Index.decode(self.read_small(self._layout.index, limit_bytes=limit_bytes))
         except ObjectNotFound:
             return {}
         except BackupError as error:

@@ -24,8 +24,9 @@ from runner.retention.policy import BirthLabel
 #: What we write. A reader takes every version up to its own, and of a newer one
 #: says so: it never prunes or rewrites what it does not understand.
 FORMAT_VERSION = 1
-#: Far above any real one (a backup of 5 TB has 80 objects); below what hurts.
-MAX_MANIFEST_BYTES = 16 * 1024**2
+#: Far above any real one (a backup of 5 TB has 80 objects, 16 KiB); parsed, it takes ten times
+#: as much, which a runner must have to spare.
+MAX_MANIFEST_BYTES = 1024**2
 #: All bytes of a backup together, 1 PiB: sums over thousands of them still fit into 64 bits.
 MAX_BACKUP_BYTES = 2**50
 #: Every time zone can write a time of these years.
@@ -164,8 +165,14 @@ class Manifest:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The manifest's file: JSON, indented, for a person may have to read it one day."""
-    return to_json(manifest, indent=True) + b"\n"
+    """The manifest's file: JSON, indented, for a person may have to read it one day.
+
+    Raises: FormatError for one that no reader would take.
+    """
+    raw = to_json(manifest, indent=True) + b"\n"
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise FormatError(f"the manifest would be larger than {MAX_MANIFEST_BYTES} bytes")
+    return raw
 
 
 def decode_manifest(raw: bytes) -> Manifest:

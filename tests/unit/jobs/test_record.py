@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from controller.api.errors import FormatError
 from runner.jobs.record import read_state, record_outcome
 from runner.jobs.request import JobRequest
-from runner.outcome import JobKind, JobOutcome, LocationFate
+from runner.outcome import JobKind, JobOutcome, LocationFate, StorageUse
 from runner.records import from_json, to_json
 from runner.repository.state import RunnerState
 from tests.unit.jobs.environment import CLUSTER, Surroundings
@@ -121,6 +121,24 @@ def test_a_damaged_state_is_begun_anew(world: Surroundings) -> None:
     _record(world, FAILED)
 
     assert _states(world)["one"] == RunnerState().after(FAILED, "one")
+
+
+def test_what_is_remembered_stays_small_enough_to_be_read_again(world: Surroundings) -> None:
+    fates = tuple(
+        LocationFate(name=f"location-{number}", ok=False, message="it is down; " * 1000)
+        for number in range(32)
+    )
+    use = StorageUse(location="one", operation="put_part", ok=10**9)
+    talkative = evolve(
+        FAILED, message="grant the role; " * 10_000, fates=fates, storage=(use,) * 1000
+    )
+
+    _record(world, talkative)
+    _record(world, evolve(talkative, kind=JobKind.RESTORE))
+    _record(world, evolve(talkative, kind=JobKind.VERIFY))
+
+    assert set(_states(world)["one"].last) == {"backup", "restore", "verify"}
+    assert _states(world)["one"].last["backup"].message.startswith("grant the role")
 
 
 def test_a_location_that_is_down_keeps_no_other_from_remembering(world: Surroundings) -> None:

@@ -14,10 +14,11 @@ from controller.api.errors import (
     StorageUnavailable,
 )
 from runner.records import to_json
-from runner.repository.catalogue import Catalogue
+from runner.repository.catalogue import MAX_INDEX_ENTRY_BYTES, MAX_RECORD_BYTES, Catalogue
 from runner.repository.index import Index, IndexEntry
 from runner.repository.layout import BackupId, Layout
 from runner.repository.manifest import Manifest, Owner, encode_manifest
+from runner.retention.policy import BirthLabel
 from runner.storage.base import Storage
 from tests.unit.repository.samples import (
     LAYOUT,
@@ -26,6 +27,7 @@ from tests.unit.repository.samples import (
     a_manifest,
     an_id,
     commit,
+    facts_of,
     keys,
     put_data,
 )
@@ -256,9 +258,49 @@ def test_one_unreadable_manifest_hides_no_other_and_stays_reported(
 def test_a_manifest_that_does_not_end_is_not_read_to_its_end(
     catalogue: Catalogue, storage: RecordingStorage
 ) -> None:
-    storage.put(LAYOUT.manifest(an_id(1)), b" " * (17 * 1024**2))
+    storage.put(LAYOUT.manifest(an_id(1)), b" " * (1024**2 + 1))
 
     assert "larger than" in catalogue.list().unreadable[0].problem
+
+
+def test_an_index_larger_than_its_backups_need_is_not_read(
+    catalogue: Catalogue, storage: RecordingStorage
+) -> None:
+    """Taken apart, JSON needs up to thirty times its size."""
+    commit(catalogue, storage, 1, 2)
+    assert len(_ids(catalogue, update_index=True)) == 2
+    index = catalogue.read_small(LAYOUT.index)
+    padded = index + b" " * (MAX_RECORD_BYTES + 2 * MAX_INDEX_ENTRY_BYTES - len(index))
+
+    for raw, fetched in ((padded, 0), (padded + b" ", 2)):
+        storage.put(LAYOUT.index, raw)
+        storage.calls.clear()
+        assert len(_ids(catalogue)) == 2
+        assert len([key for key in storage.keys("open_stream") if "_manifests" in key]) == fetched
+
+
+def test_the_largest_index_of_ours_is_within_what_is_read(
+    catalogue: Catalogue, storage: RecordingStorage
+) -> None:
+    labels = tuple(
+        BirthLabel(f"%Y-%m-%d-{number:02d}", f"2026-11-23-{number:02d}", timedelta(days=36500))
+        for number in range(32)
+    )
+    for number in range(100):
+        catalogue.commit(a_manifest(number, labels=labels))
+    _ids(catalogue, update_index=True)
+    storage.calls.clear()
+
+    assert len(_ids(catalogue)) == 100
+    assert [key for key in storage.keys("open_stream") if "_manifests" in key] == []
+
+
+def test_a_manifest_that_no_reader_would_take_is_not_written(catalogue: Catalogue) -> None:
+    needs = {f"role:{number:08d}": "x" * 100 for number in range(10_000)}
+
+    with pytest.raises(FormatError, match="would be larger"):
+        catalogue.commit(a_manifest(1, facts=facts_of("dump", needs=needs)))
+    assert _ids(catalogue) == []
 
 
 # -- small records ------------------------------------------------------------------

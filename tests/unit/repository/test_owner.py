@@ -107,3 +107,14 @@ def test_of_many_that_claim_at_once_one_wins(storage: RecordingStorage) -> None:
     owner = Catalogue(storage, LAYOUT).owner()
     assert owner is not None
     assert won == [owner.cluster_id]
+
+
+def test_an_owner_record_that_is_none_of_ours_is_not_read_to_its_end(
+    catalogue: Catalogue, storage: RecordingStorage
+) -> None:
+    storage.put(LAYOUT.owner, b'{"clusterId": "one"}' + b" " * 64 * 1024)
+
+    with pytest.raises(FormatError, match="larger than 65536 bytes"):
+        catalogue.claim("one")
+    assert catalogue.adopt("one") is None
+    catalogue.claim("one")
