@@ -107,8 +107,8 @@ class JobOutcome:
         reason: PascalCase; empty on success, "Cancelled" if a person or
             SIGTERM ended it.
         message: for people; empty on success.
-        backup_id: of the backup that was made, restored or verified; empty if
-            the job did not get that far.
+        backup_id: of the backup that was made, restored or verified, or that a
+            job began that was killed; empty if it did not get that far.
         fates: one per location that took part, in the order of the class.
         plain_bytes: what the engine wrote or was given.
     """

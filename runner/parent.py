@@ -24,9 +24,10 @@ from runner import config as runner_config
 from runner.control import ControlServer
 from runner.httpd import Endpoints, HttpServer
 from runner.inspection import Inspection
+from runner.jobs.begun import read_begun
 from runner.jobs.events import Event
 from runner.jobs.process import JobLimits, JobResult
-from runner.jobs.request import JobRequest
+from runner.jobs.request import JobRequest, look_after
 from runner.jobs.slot import JobSlot
 from runner.metrics import CONTENT_TYPE, RunnerIdentity, RunnerMetrics
 from runner.outcome import JobKind, JobOutcome, Result
@@ -99,6 +100,7 @@ class Parent:
         self._inspected_mono = float("-inf")
         self._problem = ""
         self._scratch = settings.control_socket.with_name("jobs")
+        self._abandoned: tuple[str, ...] = ()
         self._slot = JobSlot(
             settings.config,
             clock,
@@ -140,7 +142,9 @@ class Parent:
         try:
             # Probes are answered while another runner still holds the fence; commands are not.
             if self._fence.acquire(stop):
-                # What a runner that was killed with its job left: certificates, passwords.
+                # What a runner that was killed with its job left: certificates, passwords, uploads.
+                begun = map(read_begun, self._scratch.glob("*/"))
+                self._abandoned = tuple(filter(None, begun))
                 shutil.rmtree(self._scratch, ignore_errors=True)
                 self._control.bind()
                 self._try_step()  # the first look at the locations comes before any client's job
@@ -234,8 +238,12 @@ class Parent:
             scheduler = self._scheduler
             looked_s_ago = self._clock.monotonic() - self._inspected_mono
             if scheduler is None or looked_s_ago > _INSPECT_EVERY_S:
-                first = scheduler is None
-                return JobRequest(kind=JobKind.INSPECT, scheduled=True, abort_orphans=first)
+                return JobRequest(
+                    kind=JobKind.INSPECT,
+                    scheduled=True,
+                    abort_orphans=True,
+                    abandoned=self._abandoned if scheduler is None else (),
+                )
             kind = scheduler.due(self._clock.now())
         return None if kind is None else JobRequest(kind=kind, scheduled=True)
 
@@ -313,9 +321,8 @@ class Parent:
 
     def _clean_up_after(self, lost: JobOutcome) -> None:
         """Take back what a killed job left, and record what it could not."""
-        request = JobRequest(kind=JobKind.INSPECT, scheduled=True, abort_orphans=True, lost=lost)
         try:
-            self._slot.start(request)
+            self._slot.start(look_after(lost, scheduled=True))
         except BusyError:
             log.info("clean-up after a lost job left to the next look")
 

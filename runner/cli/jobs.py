@@ -14,8 +14,8 @@ from runner.cli.view import job_view
 from runner.control import RunnerNotRunning
 from runner.jobs.events import Event
 from runner.jobs.process import JobLimits, JobProcess
-from runner.jobs.request import JobRequest
-from runner.outcome import JobKind, JobOutcome
+from runner.jobs.request import JobRequest, look_after
+from runner.outcome import JobOutcome
 from runner.pipeline.pipe import Pipe
 
 
@@ -115,5 +115,4 @@ def _clean_up(
     context: CliContext, limits: JobLimits, lost: JobOutcome, environ: Mapping[str, str]
 ) -> None:
     """Take back what a job that was killed left at the locations, as the runner would."""
-    request = JobRequest(kind=JobKind.INSPECT, abort_orphans=True, lost=lost)
-    JobProcess(request, context.config, limits, clock=SystemClock(), environ=environ).run()
+    JobProcess(look_after(lost), context.config, limits, clock=SystemClock(), environ=environ).run()

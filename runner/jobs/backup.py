@@ -25,6 +25,7 @@ from controller.api.version import version
 from controller.process.logging import kv
 from engines.interface import BackupFacts, JobContext, Progress, Purpose
 from runner.crypto import age
+from runner.jobs.begun import note_begun
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.inspect import inspect
 from runner.jobs.prune import candidates, prune_location
@@ -86,6 +87,7 @@ class _Backup:
         ready = self._check()
         if not ready:
             raise self._incomplete(())
+        note_begun(self._job.context.scratch, self._id)
         self._job.events.started("backup", backupId=self._id)
         encrypts = any(location.keyring.encrypts for location in ready)
         identity = age.Identity.generate() if encrypts else None

@@ -20,6 +20,7 @@ from runner.jobs.record import read_state
 from runner.locations import Location, Locations, ask_each
 from runner.outcome import JobOutcome, LocationFate, LocationState
 from runner.repository.catalogue import Listing
+from runner.repository.layout import parse_backup_id
 from runner.repository.state import RunnerState
 
 log = logging.getLogger(__name__)
@@ -37,13 +38,17 @@ class _Look:
 def run_inspect(job: JobEnvironment) -> JobOutcome:
     """Look at every location; one that is down fails nothing.
 
-    With `abort_orphans`, unfinished uploads below our own prefix are aborted:
-    when this runs, no other job of this runner is under way.
+    Unfinished uploads are aborted as the request says, where this cluster
+    writes: another runner, or a person's command, may be at work on the rest.
     """
     started_at = job.clock.now()
     with job.locations() as locations:
-        if job.config.cluster_id and job.request.abort_orphans:
-            ask_each(locations.opened, _abort_orphans, limit_s=job.answer_s)
+        if job.config.cluster_id and (job.request.abort_orphans or job.request.abandoned):
+            ask_each(
+                locations.opened,
+                lambda location: _abort_uploads(job, location),
+                limit_s=job.answer_s,
+            )
         inspection = inspect(job, locations)
         outcome = job.outcome(
             started_at,
@@ -77,8 +82,16 @@ def inspect(job: JobEnvironment, locations: Locations) -> Inspection:
     return inspection
 
 
-def _abort_orphans(location: Location) -> None:
-    aborted = location.storage.abort_stale_uploads(location.layout.data)
+def _abort_uploads(job: JobEnvironment, location: Location) -> None:
+    if not location.catalogue.check_owner(job.cluster_id()):
+        return  # nobody wrote here yet
+    aborted = sum(
+        location.storage.abort_stale_uploads(location.layout.backup_data(parse_backup_id(text)))
+        for text in job.request.abandoned
+    )
+    if job.request.abort_orphans:
+        oldest = job.clock.now() - job.config.backup.spec.timeout
+        aborted += location.storage.abort_stale_uploads(location.layout.data, begun_before=oldest)
     if aborted:
         log.info("orphaned uploads aborted", extra=kv(location=location.name, count=aborted))
 

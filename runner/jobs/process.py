@@ -28,9 +28,11 @@ from controller.api import codec
 from controller.api.errors import BackupError, Cancelled, JobLost, JobTimedOut
 from controller.process.clock import Clock, SystemClock
 from controller.process.logging import kv
+from runner.jobs.begun import read_begun
 from runner.jobs.events import Event, parse_event
 from runner.jobs.request import JobRequest, encode_request
 from runner.outcome import JobOutcome
+from runner.repository.layout import BackupId
 from runner.rundir import own_directory
 
 log = logging.getLogger(__name__)
@@ -125,9 +127,10 @@ class JobProcess:
         scratch = Path(tempfile.mkdtemp(prefix="job-", dir=self._scratch))
         try:
             status = self._run_child(scratch)
+            begun = read_begun(scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        return self._result(status, started_at)
+        return self._result(status, started_at, begun)
 
     def _run_child(self, scratch: Path) -> int:
         reading, writing = os.pipe()
@@ -235,7 +238,7 @@ class JobProcess:
                 self._activity = event
                 self._alive_mono = self._clock.monotonic()
 
-    def _result(self, status: int, started_at: datetime) -> JobResult:
+    def _result(self, status: int, started_at: datetime, begun: BackupId | None) -> JobResult:
         with self._lock:
             cause = self._cause
         if self._outcome is not None:
@@ -247,7 +250,8 @@ class JobProcess:
                 exit_code = cause.exit_code
             return JobResult(outcome=outcome, exit_code=exit_code)
         error = cause or JobLost(_last_words(status))
-        return lost_result(self.request, started_at, self._clock.now(), error)
+        lost = lost_result(self.request, started_at, self._clock.now(), error)
+        return attrs.evolve(lost, outcome=attrs.evolve(lost.outcome, backup_id=begun or ""))
 
 
 def lost_result(

@@ -47,7 +47,10 @@ class JobRequest:
         accept_unencrypted: of a VERIFY, as of a restore.
         location: of a VERIFY or PRUNE; empty means all.
         dry_run: of a PRUNE.
-        abort_orphans: of an INSPECT: also abort unfinished uploads.
+        abort_orphans: of an INSPECT: also abort unfinished uploads that are older
+            than any job may be.
+        abandoned: of an INSPECT: backups whose job is known to be dead; their
+            uploads are aborted whatever their age.
         lost: of an INSPECT: the outcome of a job that died without one.
     """
 
@@ -60,12 +63,24 @@ class JobRequest:
     location: str = ""
     dry_run: bool = False
     abort_orphans: bool = False
+    abandoned: tuple[str, ...] = ()
     lost: JobOutcome | None = None
 
     @property
     def is_dry_run(self) -> bool:
         """Whether it only says what it would do."""
         return self.dry_run or bool(self.restore and self.restore.dry_run)
+
+
+def look_after(lost: JobOutcome, *, scheduled: bool = False) -> JobRequest:
+    """The look at the locations that takes back what a killed job left, and only that."""
+    begun = lost.kind is JobKind.BACKUP and lost.backup_id
+    return JobRequest(
+        kind=JobKind.INSPECT,
+        scheduled=scheduled,
+        abandoned=(lost.backup_id,) if begun else (),
+        lost=lost,
+    )
 
 
 def encode_request(request: JobRequest) -> bytes:

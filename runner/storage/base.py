@@ -126,8 +126,13 @@ class Storage(Protocol):
         """Delete objects; an absent one is fine. All are tried before an error is raised."""
         ...
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
-        """Abort unfinished uploads of keys below `prefix`; returns how many there were."""
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
+        """Abort unfinished uploads of keys below `prefix`; returns how many there were.
+
+        Args:
+            begun_before: younger ones stay, for somebody may be at work on them.
+                By the store's clock; a store that knows the last write only takes that.
+        """
         ...
 
     def close(self) -> None:

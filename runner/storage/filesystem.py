@@ -132,13 +132,15 @@ class FilesystemStorage:
         if first:
             raise first
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
         with self.mapped("abort_stale_uploads", prefix) as call:
             count = 0
             for key in list(self._walk(self._folder_of(call), "")):
                 if not _is_temporary(key) or not _target_key(key).startswith(prefix):
                     continue
                 with contextlib.suppress(FileNotFoundError):
+                    if begun_before and _modified_at(self._root / key) >= begun_before:
+                        continue
                     (self._root / key).unlink()
                     count += 1
                 self.remove_empty_folders((self._root / key).parent)
@@ -342,6 +344,10 @@ class FilesystemUpload:
     def mapped(self, operation: str) -> Iterator[Call]:
         with self._storage.mapped(operation, self._call.key) as call:
             yield call
+
+
+def _modified_at(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
 
 
 def _sync_folder(folder: Path) -> None:

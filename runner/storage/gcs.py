@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 from collections.abc import Generator, Iterable, Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from controller.api.errors import BackupError, InvalidSpec, ObjectExists, ObjectNotFound
@@ -183,7 +183,13 @@ class GcsStorage:
         if first:
             raise first
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:  # noqa: ARG002 - the protocol's
+    def abort_stale_uploads(
+        self,
+        prefix: str,  # noqa: ARG002 - the protocol's
+        /,
+        *,
+        begun_before: datetime | None = None,  # noqa: ARG002 - as above
+    ) -> int:
         """None to find: unfinished uploads cannot be listed, cost nothing and end in a week."""
         return 0
 

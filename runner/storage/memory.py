@@ -48,7 +48,7 @@ class MemoryStorage:
         return self._properties
 
     def create_upload(self, key: str, /) -> MemoryUpload:
-        upload = MemoryUpload(self, key)
+        upload = MemoryUpload(self, key, self._now())
         with self._lock:
             self._pending.add(upload)
         return upload
@@ -81,9 +81,14 @@ class MemoryStorage:
             with self._lock:
                 self._objects.pop(key, None)
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
         with self._lock:
-            stale = {upload for upload in self._pending if upload.key.startswith(prefix)}
+            stale = {
+                upload
+                for upload in self._pending
+                if upload.key.startswith(prefix)
+                and (begun_before is None or upload.begun_at < begun_before)
+            }
             self._pending -= stale
         return len(stale)
 
@@ -124,8 +129,9 @@ class MemoryStorage:
 class MemoryUpload:
     """Parts in a dict until `complete`."""
 
-    def __init__(self, storage: MemoryStorage, key: str) -> None:
+    def __init__(self, storage: MemoryStorage, key: str, begun_at: datetime) -> None:
         self.key = key
+        self.begun_at = begun_at
         self._storage = storage
         self._parts: dict[int, bytes] = {}
         self._done: ObjectInfo | None = None

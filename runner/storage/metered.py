@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from datetime import datetime
 from typing import Protocol
 
 from controller.api.errors import BackupError
@@ -88,9 +89,9 @@ class Metered:
         with self.metered("delete"):
             self._inner.delete(keys)
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
         with self.metered("abort_stale_uploads"):
-            return self._inner.abort_stale_uploads(prefix)
+            return self._inner.abort_stale_uploads(prefix, begun_before=begun_before)
 
     def close(self) -> None:
         self._inner.close()

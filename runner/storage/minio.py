@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import ssl
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -150,7 +150,7 @@ class MinioStorage:
         if first:
             raise first
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
         # The server takes the prefix of this call for a whole key, so all are listed.
         stale = []
         key_marker = upload_id_marker = None
@@ -164,6 +164,7 @@ class MinioStorage:
                 (upload.object_name, upload.upload_id)
                 for upload in page.uploads
                 if upload.object_name.startswith(prefix)
+                and (begun_before is None or upload.initiated_time < begun_before)
             ]
             key_marker, upload_id_marker = page.next_key_marker, page.next_upload_id_marker
             is_truncated = page.is_truncated

@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from datetime import datetime
 from typing import TypeVar
 
 from attrs import frozen
@@ -173,8 +174,11 @@ class Retrying:
         todo = tuple(keys)
         self.call("delete", lambda: self._inner.delete(todo))
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
-        return self.call("abort_stale_uploads", lambda: self._inner.abort_stale_uploads(prefix))
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
+        return self.call(
+            "abort_stale_uploads",
+            lambda: self._inner.abort_stale_uploads(prefix, begun_before=begun_before),
+        )
 
     def close(self) -> None:
         self._inner.close()

@@ -9,6 +9,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -155,7 +156,7 @@ class S3Storage:
         if first:
             raise first
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
         # MinIO takes the prefix of this call for a whole key, so all are listed.
         with self.mapped("abort_stale_uploads", prefix):
             pages = self._client.get_paginator("list_multipart_uploads")
@@ -164,6 +165,7 @@ class S3Storage:
                 for page in pages.paginate(Bucket=self._bucket)
                 for upload in page.get("Uploads", ())
                 if upload["Key"].startswith(prefix)
+                and (begun_before is None or upload["Initiated"] < begun_before)
             ]
         for key, upload_id in stale:
             self.abort_upload(key, upload_id)

@@ -14,7 +14,7 @@ import pytest
 from controller.api.errors import Cancelled, JobTimedOut
 from runner.jobs.events import Event
 from runner.jobs.process import TERMINATION_S, JobLimits, JobProcess, JobResult
-from runner.jobs.request import JobRequest
+from runner.jobs.request import JobRequest, look_after
 from runner.outcome import JobKind, Result
 from tests.fakes.clock import FakeClock
 from tests.unit.jobs.stand_in import job
@@ -170,6 +170,20 @@ def test_a_job_that_dies_before_it_read_its_request_is_lost() -> None:
     )
 
     assert process.run().outcome.reason == "JobLost"
+
+
+def test_a_killed_backup_is_named() -> None:
+    """Its uploads can be told from those of others."""
+    body = (
+        "open(os.environ['RUNNER_JOB_SCRATCH'] + '/backup-id', 'w').write("
+        "'2026-11-23T02-00-00Z-7f3a')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+
+    lost = job(body).run().outcome
+
+    assert lost.backup_id == "2026-11-23T02-00-00Z-7f3a"
+    assert look_after(lost).abandoned == (lost.backup_id,)
 
 
 def test_the_scratch_of_a_killed_job_is_removed() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -236,16 +237,49 @@ def test_the_latest_memory_of_any_location_counts(world: Surroundings) -> None:
     assert [(last["kind"], last["success"]) for last in inspection["last"]] == [("backup", False)]
 
 
-def test_unfinished_uploads_are_taken_back_only_when_that_is_asked_for(
-    world: Surroundings,
-) -> None:
-    storage = world.storage("one")
-    upload = storage.create_upload(OWNER.data_object(an_id(8), "dump.0000"))
+def _uploads(world: Surroundings) -> int:
+    return len(list(world.folders["one"].rglob(".upload-*")))
+
+
+@pytest.fixture
+def half_a_backup(world: Surroundings) -> Iterator[Path]:
+    """An upload that was begun and goes on, perhaps, in `one`; our cluster writes there."""
+    world.catalogue("one").claim(CLUSTER)
+    upload = world.storage("one").create_upload(OWNER.data_object(an_id(8), "dump.0000"))
     upload.put_part(1, b"half")
-
-    _inspect(world)
-    assert list(world.folders["one"].rglob(".upload-*"))
-
-    _inspect(world, abort_orphans=True)
-    assert list(world.folders["one"].rglob(".upload-*")) == []
+    (file,) = world.folders["one"].rglob(".upload-*")
+    yield file
     upload.abort()
+
+
+def test_an_upload_that_may_be_under_way_is_left_alone(
+    world: Surroundings, half_a_backup: Path
+) -> None:
+    _inspect(world)
+    _inspect(world, abort_orphans=True)
+    _inspect(world, abandoned=(an_id(7),))
+    assert _uploads(world) == 1
+
+    too_old = NOW.timestamp() - timedelta(hours=24, minutes=1).total_seconds()
+    os.utime(half_a_backup, (too_old, too_old))
+    _inspect(world)
+    assert _uploads(world) == 1
+    _inspect(world, abort_orphans=True)
+    assert _uploads(world) == 0
+
+
+@pytest.mark.usefixtures("half_a_backup")
+def test_the_uploads_of_a_dead_job_are_taken_back_at_once(world: Surroundings) -> None:
+    _inspect(world, abandoned=(an_id(8),))
+
+    assert _uploads(world) == 0
+
+
+@pytest.mark.usefixtures("half_a_backup")
+def test_another_clusters_uploads_are_left_alone(world: Surroundings) -> None:
+    world.catalogue("one").adopt("another-cluster")
+    world.clock.advance(3 * DAY.total_seconds())
+
+    _inspect(world, abort_orphans=True, abandoned=(an_id(8),))
+
+    assert _uploads(world) == 1

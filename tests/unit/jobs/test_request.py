@@ -42,6 +42,7 @@ requests = st.builds(
     location=_text,
     dry_run=st.booleans(),
     abort_orphans=st.booleans(),
+    abandoned=st.lists(st.text(), max_size=2).map(tuple),
     lost=st.none() | _outcomes,
 )
 

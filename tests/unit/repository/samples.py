@@ -213,9 +213,9 @@ class RecordingStorage:
             self._note("delete", key)
             self._inner.delete([key])
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
         self._note("abort_stale_uploads", prefix)
-        return self._inner.abort_stale_uploads(prefix)
+        return self._inner.abort_stale_uploads(prefix, begun_before=begun_before)
 
     def close(self) -> None:
         self._inner.close()

@@ -183,7 +183,7 @@ def test_a_first_look_that_fails_does_not_keep_the_runner_from_starting(
     assert runner.kinds == [JobKind.INSPECT, JobKind.BACKUP]
 
 
-def test_a_look_is_repeated_every_hour_and_aborts_nothing_then(tmp_path: Path) -> None:
+def test_a_look_is_repeated_every_hour(tmp_path: Path) -> None:
     runner = Runner(tmp_path, _job(_stored(1)))
     runner.step()
     runner.clock.advance(3599)
@@ -193,7 +193,7 @@ def test_a_look_is_repeated_every_hour_and_aborts_nothing_then(tmp_path: Path) -
     runner.clock.advance(2)
     runner.step()
 
-    assert runner.started[1] == JobRequest(kind=JobKind.INSPECT, scheduled=True)
+    assert runner.started[1] == JobRequest(kind=JobKind.INSPECT, scheduled=True, abort_orphans=True)
 
 
 # -- jobs ---------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_after_a_killed_job_the_locations_are_cleaned_and_told(tmp_path: Path) -
 
     look = runner.started[-1]
     assert runner.kinds == [JobKind.INSPECT, JobKind.BACKUP, JobKind.INSPECT]
-    assert look.abort_orphans
+    assert not look.abort_orphans
     assert look.lost is not None
     assert (look.lost.kind, look.lost.reason) == (JobKind.BACKUP, "JobLost")
 

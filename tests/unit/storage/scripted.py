@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from datetime import datetime
 
 from runner.storage.base import ObjectInfo, Properties, Storage, Upload
 
@@ -78,9 +79,9 @@ class ScriptedStorage:
         self.step("delete")
         self.inner.delete(keys)
 
-    def abort_stale_uploads(self, prefix: str, /) -> int:
+    def abort_stale_uploads(self, prefix: str, /, *, begun_before: datetime | None = None) -> int:
         self.step("abort_stale_uploads")
-        return self.inner.abort_stale_uploads(prefix)
+        return self.inner.abort_stale_uploads(prefix, begun_before=begun_before)
 
     def close(self) -> None:
         self.inner.close()
