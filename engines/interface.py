@@ -305,7 +305,9 @@ class Engine(Protocol):
     ) -> Sequence[Path]:
         """Write the streams as files below `dest`, for a person with standard tools.
 
-        No server, no network. A file has its final name only when it is whole.
+        No server, no network. All streams get their names when all are whole, or none does;
+        nothing that is there is written over, and the files are for our user alone.
+        Raises: TargetExists.
         """
         ...
 

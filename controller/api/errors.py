@@ -246,7 +246,7 @@ class PreflightFailed(TerminalError):
 
 
 class TargetExists(TerminalError):
-    """The target of a restore exists and holds data."""
+    """The target of a restore exists and holds data, or a file of `unpack` is there."""
 
     reason = "TargetExists"
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from controller.api.errors import FormatError, IntegrityError, Problem, TruncatedBackup
+from controller.api.errors import FormatError, Problem, TargetExists, TruncatedBackup
 from engines import process
 from engines.interface import (
     BackupFacts,
@@ -206,29 +207,47 @@ def _drain(reader: StreamReader, context: JobContext) -> None:
 
 
 def unpack(source: StreamSource, facts: BackupFacts, dest: Path, context: JobContext) -> list[Path]:
-    """Write each stream as a file of its name, which it has only when it is whole."""
-    written = []
+    """Write each stream as a file of its name, for our user alone: all of them, or none.
+
+    Raises: TargetExists, before anything is read.
+    """
+    _refuse_taken(dest, facts.streams)
+    partials = {name: dest / f".{name}.partial" for name in facts.streams}
     done = 0
-    for name in facts.streams:
-        partial = dest / f".{name}.partial"
-        reader = source.open(name)
-        try:
-            with partial.open("xb") as file:
-                while data := reader.read(process.BLOCK_BYTES):
-                    file.write(data)
-                    done += len(data)
-                    context.report(Progress(stage="unpack", done=done))
-                    process.raise_if(context.cancelled)
+    try:
+        for name, partial in partials.items():
+            partial.unlink(missing_ok=True)  # of a run that was killed
+            reader = source.open(name)
+            try:
+                with open(partial, "xb", opener=_private) as file:
+                    while data := reader.read(process.BLOCK_BYTES):
+                        file.write(data)
+                        done += len(data)
+                        context.report(Progress(stage="unpack", done=done))
+                        process.raise_if(context.cancelled)
+            finally:
+                reader.close()
+        _refuse_taken(dest, facts.streams)
+        for name, partial in partials.items():
             partial.rename(dest / name)
-        except FileExistsError as error:
-            raise IntegrityError(f"{error.filename} is in the way") from error
-        except BaseException:
+    except BaseException:
+        for partial in partials.values():
             partial.unlink(missing_ok=True)
-            raise
-        finally:
-            reader.close()
-        written.append(dest / name)
-    return written
+        raise
+    return [dest / name for name in facts.streams]
+
+
+def _refuse_taken(dest: Path, names: Sequence[StreamName]) -> None:
+    taken = [str(dest / name) for name in names if os.path.lexists(dest / name)]
+    if taken:
+        raise TargetExists(
+            f"{', '.join(taken)} would be written over: move it away, or name another directory"
+        )
+
+
+def _private(path: str, flags: int) -> int:
+    """The data of a database, decrypted: for nobody else, whatever the umask."""
+    return os.open(path, flags, 0o600)
 
 
 def by_hand(facts: BackupFacts) -> list[str]:

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import click
 
-from controller.api.errors import BackupError, NotRestorable, UsageError
-from runner.cli.context import CliContext, json_option, location_option, print_json
+from controller.api.errors import BackupError, NotRestorable, TargetExists, UsageError
+from runner.cli.context import (
+    CliContext,
+    accept_unencrypted_option,
+    json_option,
+    location_option,
+    print_json,
+)
 
 
 @click.command()
@@ -22,23 +28,31 @@ from runner.cli.context import CliContext, json_option, location_option, print_j
     help="Empty directory to write to; it is made if it is not there.",
 )
 @location_option
+@accept_unencrypted_option
 @json_option
 @click.pass_obj
 def command(
-    context: CliContext, *, backup_id: str, target: Path, location: str, as_json: bool
+    context: CliContext,
+    *,
+    backup_id: str,
+    target: Path,
+    location: str,
+    accept_unencrypted: bool,
+    as_json: bool,
 ) -> None:
     """Write a backup's streams to files, decrypted and decompressed, every byte checked.
 
-    Needs no database. A file has its name only once it is whole; none that is
-    there already is written over.
+    Needs no database. Files have their names only once all are whole; none that
+    is there is written over.
     """
     from engines.interface import JobContext  # noqa: PLC0415 - --help needs none of it
     from runner.jobs.environment import build_engine  # noqa: PLC0415 - as above
     from runner.locations import find_manifest  # noqa: PLC0415 - as above
 
     engine = build_engine(context.load())
-    target.mkdir(parents=True, exist_ok=True)
-    if any(target.iterdir()):
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A partial file is what a run that was killed left; it is replaced.
+    if any(not one.name.endswith(".partial") for one in target.iterdir()):
         raise UsageError(f"--to {target} is not empty: name another directory, or a new one")
     last: BackupError | None = None
     with context.locations(location) as locations, tempfile.TemporaryDirectory() as scratch:
@@ -47,7 +61,10 @@ def command(
             try:
                 if isinstance(manifest, BackupError):
                     raise manifest
+                one.check_trusted(manifest, accept_unencrypted=accept_unencrypted)
                 written = engine.unpack(one.source(manifest), manifest.facts, target, job)
+            except TargetExists:
+                raise  # of no location's making
             except BackupError as error:
                 last = error
                 click.echo(f"warning: {one.name}: {error}", err=True)

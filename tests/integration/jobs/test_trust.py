@@ -82,3 +82,11 @@ def test_a_manifest_cannot_talk_its_way_around_the_passphrase(make_world: MakeWo
     world.cli("verify", before).must(65, "is not encrypted", "--accept-unencrypted")
     world.cli("verify", before, "--accept-unencrypted").must(0, "folder: ok")
     world.cli("verify", "--all").must(65, before)
+    to = world.folder / "unpacked"
+    world.cli("unpack", before, "--to", str(to)).must(65, "--accept-unencrypted")
+    assert list(to.iterdir()) == []
+    (to / ".dump.partial").write_text("of a run that was killed")
+    world.cli("unpack", before, "--to", str(to), "--accept-unencrypted").must(0)
+    assert to.stat().st_mode & 0o777 == 0o700
+    world.cli("unpack", before, "--to", str(to), "--accept-unencrypted").must(64, "is not empty")
+    assert {path.name for path in to.iterdir()} == {"globals", "dump"}

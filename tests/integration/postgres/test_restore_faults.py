@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,39 @@ def test_an_archive_that_ended_early_is_found_by_verify_and_by_restore(
                 target=Target(database=f"{backup.database}_n"),
             )
     assert databases(backup.server, backup.database) == [backup.database]
+
+
+def test_unpacked_data_is_private_and_written_over_nothing(backup: Backup, tmp_path: Path) -> None:
+    streams = backup.facts.streams
+    last = streams[-1]
+    (tmp_path / f".{last}.partial").write_text("of a run that was killed")
+    (tmp_path / "notes").write_text("mine")
+    context = a_context(tmp_path)
+
+    damaged = dict(backup.sink.streams)
+    damaged.pop(last)
+    with pytest.raises(IntegrityError):
+        backup.engine.unpack(MemorySource(damaged), backup.facts, tmp_path, context)
+    with _umask(0):
+        backup.engine.unpack(backup.source(), backup.facts, tmp_path, context)
+
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {*streams, "notes"}
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in streams} == {0o600}
+    (tmp_path / streams[0]).unlink()
+    (tmp_path / last).write_text("edited since")
+    with pytest.raises(TargetExists, match=last):
+        backup.engine.unpack(backup.source(), backup.facts, tmp_path, context)
+    assert (tmp_path / last).read_text() == "edited since"
+    assert not (tmp_path / streams[0]).exists()
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def test_streams_that_make_no_backup_are_refused(backup: Backup, tmp_path: Path) -> None:
