@@ -20,7 +20,7 @@ from attrs import evolve
 
 from controller.api.errors import AccessDenied, BackupError, Cancelled
 from controller.process.clock import SystemClock
-from controller.process.logging import configure, kv
+from controller.process.logging import Redactor, configure, kv
 from engines.interface import JobContext
 from runner import config as runner_config
 from runner.jobs.backup import run_backup
@@ -82,12 +82,12 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
     config = None
     error: BaseException
     try:
-        config = _load()
+        config = _load(events)
         try:
             outcome = _RUN[request.kind](_job(request, config, context, events))
         except AccessDenied as denied:
             # A password that was rotated meanwhile: look once more before giving up.
-            again = _load()
+            again = _load(events)
             if again.fingerprint == config.fingerprint:
                 raise
             log.warning(
@@ -100,7 +100,7 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
     except Exception as caught:  # noqa: BLE001 - process top: whatever it is becomes the outcome
         error = caught
     else:
-        _record(request, config, outcome, context)
+        _record(request, config, events.redacted(outcome), context)
         return outcome, 0
     for note in _notes(error):
         events.warning(note)
@@ -116,7 +116,7 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
         message=str(error),
         finished_at=clock.now(),
     )
-    _record(request, config, outcome, context)
+    _record(request, config, events.redacted(outcome), context)
     return outcome, error.exit_code
 
 
@@ -128,9 +128,10 @@ def _notes(error: BaseException) -> Iterator[str]:
         cause = cause.__cause__
 
 
-def _load() -> runner_config.RunnerConfig:
+def _load(events: EventWriter) -> runner_config.RunnerConfig:
     config = runner_config.load(Path(os.environ["CONFIG_DIR"]))
     log_for(config)
+    events.redact_with(Redactor(config.redactions))
     return config
 
 

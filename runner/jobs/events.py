@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import orjson
+from attrs import evolve
 
 from controller.api import codec
 from engines.interface import Progress
@@ -39,6 +40,16 @@ class EventWriter:
         self._progress = Progress(stage="starting", done=0)
         self._counters: Callable[[], Mapping[str, int]] = dict
         self._due_mono = 0.0
+        self._redact: Callable[[str], str] = str
+
+    def redact_with(self, redact: Callable[[str], str]) -> None:
+        """Take secrets out of every message from now on: an error may quote anything."""
+        self._redact = redact
+
+    def redacted(self, outcome: JobOutcome) -> JobOutcome:
+        """An outcome as others may read it."""
+        fates = (evolve(fate, message=self._redact(fate.message)) for fate in outcome.fates)
+        return evolve(outcome, message=self._redact(outcome.message), fates=tuple(fates))
 
     def count(self, counters: Callable[[], Mapping[str, int]]) -> None:
         """Take `counters` from now on."""
@@ -84,7 +95,7 @@ class EventWriter:
         self._send({"event": "started", "kind": kind, **facts})
 
     def warning(self, message: str) -> None:
-        self._send({"event": "warning", "message": message})
+        self._send({"event": "warning", "message": self._redact(message)})
 
     def report(self, title: str, rows: Sequence[Mapping[str, object]]) -> None:
         """A table for people, for example what a prune would delete and why."""
@@ -92,14 +103,16 @@ class EventWriter:
 
     def inspection(self, inspection: Inspection) -> None:
         """What the locations hold now; for the parent, not for people."""
-        self._send({"event": "inspection", "inspection": codec.encode(inspection)})
+        states = (evolve(one, message=self._redact(one.message)) for one in inspection.states)
+        clean = evolve(inspection, states=tuple(states))
+        self._send({"event": "inspection", "inspection": codec.encode(clean)})
 
     def outcome(self, outcome: JobOutcome, exit_code: int) -> None:
         self._send(
             {
                 "event": "outcome",
                 "exitCode": exit_code,
-                "outcome": codec.encode(outcome),
+                "outcome": codec.encode(self.redacted(outcome)),
             }
         )
 

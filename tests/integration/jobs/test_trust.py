@@ -9,7 +9,7 @@ import pyrage
 
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.places import Place
-from tests.integration.jobs.world import DATA, MANIFESTS, PASSPHRASE
+from tests.integration.jobs.world import DATA, MANIFESTS, PASSPHRASE, ROOT
 
 SEALED = {"encryptionPass": {"value": PASSPHRASE}}
 
@@ -63,6 +63,19 @@ def test_verify_finds_a_key_file_that_is_gone_or_another_ones(make_world: MakeWo
         world.cli("verify").must(65, "key.age")
     folder.write(_key(backup_id), key_file)
     world.cli("verify").must(0, "unknown: NoKey")
+
+
+def test_an_error_that_quotes_a_secret_is_told_without_it(make_world: MakeWorld) -> None:
+    """The server names the database that it does not have: here it is called like the password."""
+    world = make_world("folder")
+    world.back_up()
+    world.configure(database={"database": world.server.password})
+
+    done = world.cli("backup-now", "--json")
+
+    assert "<redacted>" in done.outcome()["message"]
+    assert world.server.password not in done.said
+    assert world.server.password.encode() not in world.place("folder").read(f"{ROOT}_state.json")
 
 
 def test_a_manifest_cannot_talk_its_way_around_the_passphrase(make_world: MakeWorld) -> None:

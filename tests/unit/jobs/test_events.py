@@ -13,6 +13,7 @@ from controller.api import codec
 from engines.interface import Progress
 from runner.inspection import Inspection
 from runner.jobs.events import Event, EventWriter, parse_event
+from runner.logging import Redactor
 from runner.outcome import JobKind, JobOutcome, LocationFate, LocationState
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -40,6 +41,29 @@ def test_every_event_is_one_line_that_is_read_again() -> None:
     assert lines.events[0]["backupId"] == "x"
     assert lines.events[1]["message"] == "two\nlines"
     assert lines.events[2]["rows"] == [{"what": "a", "value": 1}]
+
+
+def test_no_message_tells_a_secret() -> None:
+    lines = _Lines()
+    lines.writer.redact_with(Redactor(lambda: ["hunter-two"]))
+    fate = LocationFate(name="a", ok=False, message="refused: hunter-two")
+    outcome = JobOutcome(
+        kind=JobKind.BACKUP,
+        started_at=NOW,
+        finished_at=NOW,
+        success=False,
+        message="unexpected ValueError: hunter-two",
+        fates=(fate,),
+    )
+    state = LocationState(name="a", healthy=False, message="hunter-two?", checked_at=NOW)
+
+    lines.writer.warning("location a: hunter-two")
+    lines.writer.inspection(Inspection(at=NOW, states=(state,)))
+    lines.writer.outcome(outcome, 70)
+
+    assert [event["event"] for event in lines.events] == ["warning", "inspection", "outcome"]
+    assert "hunter" not in str(lines.events)
+    assert str(lines.events).count("<redacted>") == 4
 
 
 def test_an_outcome_arrives_as_it_was() -> None:
