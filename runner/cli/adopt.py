@@ -14,7 +14,9 @@ from runner.cli.context import (
     location_option,
     no_wait_option,
     print_json,
+    say,
 )
+from runner.wording import printable
 
 if TYPE_CHECKING:
     from runner.locations import Location
@@ -54,7 +56,7 @@ def command(context: CliContext, *, location: str, yes: bool, no_wait: bool, as_
             rows.append({"location": one.name, "formerCluster": former, "takenOver": is_taken})
             if not as_json:
                 done = f"taken over from {former or 'nobody'}" if is_taken else _OURS
-                click.echo(f"{one.name}: {done}")
+                say(f"{one.name}: {done}")
     if as_json:
         print_json(rows)
 
@@ -70,4 +72,4 @@ def _owner(location: Location) -> str | None:
 def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise UsageError("adopt without a terminal to ask on needs --yes")
-    click.confirm(question, abort=True, err=True)
+    click.confirm(printable(question), abort=True, err=True)

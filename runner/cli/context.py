@@ -13,6 +13,7 @@ import orjson
 from attrs import frozen
 
 from controller.api.errors import BackupError, InvalidSpec, UsageError
+from runner.wording import printable
 
 if TYPE_CHECKING:
     from runner.config import RunnerConfig
@@ -63,7 +64,7 @@ class CliContext:
         with open_locations(self.load()) as locations:
             chosen = locations.chosen(name)
             for failed_name, error in chosen.failed:
-                click.echo(f"warning: location {failed_name}: {error}", err=True)
+                say(f"warning: location {failed_name}: {error}", err=True)
             if chosen.failed and not chosen.opened:
                 raise chosen.failed[0][1]
             yield chosen
@@ -80,6 +81,11 @@ def print_json(value: object) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines for people; what they quote from a bucket or a server commands no terminal."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=err)
+
+
 def failure(error: BackupError) -> dict[str, object]:
     """What --json says of an error, in each verb the same."""
     return {"reason": error.reason, "message": str(error), "exitCode": error.exit_code}
@@ -87,7 +93,7 @@ def failure(error: BackupError) -> dict[str, object]:
 
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")

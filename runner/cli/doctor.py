@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.api.errors import BackupError
-from runner.cli.context import CliContext, json_option, print_json
+from runner.cli.context import CliContext, json_option, print_json, say
 
 if TYPE_CHECKING:
     from runner.config import RunnerConfig
@@ -44,9 +44,9 @@ def command(context: CliContext, *, as_json: bool) -> int:
         results.append(result | {"message": message})
         if not as_json:
             first, *others = message.splitlines() or [""]
-            click.echo(f"{'ok  ' if ok else 'FAIL'}  {name}: {first}")
+            say(f"{'ok  ' if ok else 'FAIL'}  {name}: {first}")
             for line in others:
-                click.echo(f"      {line}")
+                say(f"      {line}")
     if as_json:
         print_json(results)
     return worst

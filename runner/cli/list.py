@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from controller.api.errors import BackupError
-from runner.cli.context import CliContext, json_option, location_option, print_json
+from runner.cli.context import CliContext, json_option, location_option, print_json, say
 
 if TYPE_CHECKING:
     from runner.repository.index import Summary
@@ -31,10 +31,10 @@ def command(context: CliContext, *, location: str, as_json: bool) -> None:
         for name, listing in answers.items():
             if isinstance(listing, BackupError):
                 problems.append(listing)
-                click.echo(f"warning: {listing}", err=True)
+                say(f"warning: {listing}", err=True)
                 continue
             for unreadable in listing.unreadable:
-                click.echo(
+                say(
                     f"warning: {name}: {unreadable.id} is not readable: {unreadable.problem}",
                     err=True,
                 )
@@ -73,7 +73,7 @@ def _print(ordered: list[Summary], holders: dict[str, list[str]]) -> None:
     from runner.wording import age_text, bytes_text, time_text  # noqa: PLC0415 - as above
 
     if not ordered:
-        click.echo("there is no backup yet")
+        say("there is no backup yet")
         return
     now = datetime.now(UTC)
     rows = [
@@ -87,4 +87,4 @@ def _print(ordered: list[Summary], holders: dict[str, list[str]]) -> None:
         ]
         for backup in ordered
     ]
-    click.echo(table_text(["ID", "STATE OF", "AGE", "DATA", "STORED", "LOCATIONS"], rows))
+    say(table_text(["ID", "STATE OF", "AGE", "DATA", "STORED", "LOCATIONS"], rows))

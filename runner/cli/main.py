@@ -15,7 +15,7 @@ import orjson
 
 from controller.api.errors import BackupError, Cancelled, UsageError
 from controller.api.version import version
-from runner.cli.context import CliContext, failure
+from runner.cli.context import CliContext, failure, say
 
 #: verb -> (module, one line of help); a module is loaded when its verb is used.
 _VERBS = {
@@ -122,7 +122,7 @@ def _run(arguments: list[str]) -> int:
         if as_json:
             _tell(Cancelled("aborted"), as_json=True)
         else:
-            click.echo("aborted", err=True)
+            say("aborted", err=True)
         return Cancelled.exit_code
     except BackupError as error:
         _tell(error, as_json=as_json)
@@ -145,7 +145,7 @@ def _tell(error: BackupError, *, as_json: bool) -> None:
         click.echo(orjson.dumps(event).decode())
         return
     for number, line in enumerate(str(error).splitlines() or [error.reason]):
-        click.echo(f"error: {line}" if number == 0 else f"       {line}", err=True)
+        say(f"error: {line}" if number == 0 else f"       {line}", err=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from controller.api.errors import BackupError, NotRestorable
-from runner.cli.context import CliContext, json_option, location_option, print_json
+from runner.cli.context import CliContext, json_option, location_option, print_json, say
 
 if TYPE_CHECKING:
     from engines.interface import Engine
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 def command(context: CliContext, *, backup_id: str, location: str, as_json: bool) -> None:
     """Show one backup, and how to restore it by hand with standard tools."""
     from controller.api import codec  # noqa: PLC0415 - --help needs none of it
-    from runner.cli.view import printable  # noqa: PLC0415 - as above
     from runner.locations import find_manifest  # noqa: PLC0415 - as above
 
     with context.locations(location) as locations:
@@ -33,7 +32,7 @@ def command(context: CliContext, *, backup_id: str, location: str, as_json: bool
         for one, manifest in find_manifest(locations.opened, backup_id):
             if isinstance(manifest, BackupError):
                 last = manifest
-                click.echo(f"warning: {manifest}", err=True)
+                say(f"warning: {manifest}", err=True)
             else:
                 found.append((one, manifest))
         if not found:
@@ -45,12 +44,12 @@ def command(context: CliContext, *, backup_id: str, location: str, as_json: bool
         engine = _engine(context)
         for number, (one, manifest) in enumerate(found):
             if number == 0:
-                click.echo("\n".join(map(printable, _facts(manifest))))
-            click.echo("\n".join(map(printable, _at(one, manifest))))
+                say("\n".join(_facts(manifest)))
+            say("\n".join(_at(one, manifest)))
         one, manifest = found[0]
-        click.echo("\nby hand, with age, zstd and the database's own tools:")
+        say("\nby hand, with age, zstd and the database's own tools:")
         for line in by_hand(one, manifest, engine.by_hand(manifest.facts)):
-            click.echo(f"  {printable(line)}")
+            say(f"  {line}")
 
 
 def by_hand(location: Location, manifest: Manifest, engine_lines: Sequence[str]) -> list[str]:

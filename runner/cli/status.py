@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from runner.cli.context import CliContext, json_option, print_json
+from runner.cli.context import CliContext, json_option, print_json, say
 
 
 @click.command()
@@ -21,7 +21,7 @@ def command(context: CliContext, *, as_json: bool) -> None:
         print_json(event)
         return
     for line in _lines(event, datetime.now(UTC)):
-        click.echo(line)
+        say(line)
 
 
 def _lines(event: Mapping[str, Any], now: datetime) -> list[str]:

@@ -7,10 +7,8 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
-import click
-
 from controller.api.errors import BusyError
-from runner.cli.context import CliContext
+from runner.cli.context import CliContext, say
 from runner.control import ControlClient
 from runner.jobs.events import Event
 from runner.ports import FileFence
@@ -61,7 +59,7 @@ def acting(context: CliContext, holder: str, *, wait: bool) -> Iterator[None]:
     fence, control = fence_for(context, holder), context.control()
     if not control.is_answered():
         for event in take_turn(fence, control, wait=wait):
-            click.echo(f"waiting: {event['message']}", err=True)
+            say(f"waiting: {event['message']}", err=True)
     try:
         yield
     finally:

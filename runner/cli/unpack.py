@@ -15,6 +15,7 @@ from runner.cli.context import (
     json_option,
     location_option,
     print_json,
+    say,
 )
 
 
@@ -67,12 +68,12 @@ def command(
                 raise  # of no location's making
             except BackupError as error:
                 last = error
-                click.echo(f"warning: {one.name}: {error}", err=True)
+                say(f"warning: {one.name}: {error}", err=True)
                 continue
             if as_json:
                 files = [str(path) for path in written]
                 print_json({"id": manifest.id, "location": one.name, "files": files})
             else:
-                click.echo("\n".join(map(str, written)))
+                say("\n".join(map(str, written)))
             return
     raise last or NotRestorable(f"there is no backup {backup_id}: see `runner list`")

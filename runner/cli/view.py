@@ -14,9 +14,9 @@ import click
 import orjson
 
 from controller.api.errors import Cancelled
-from runner.cli.context import failure
+from runner.cli.context import failure, say
 from runner.jobs.events import Event
-from runner.wording import age_text, bytes_text
+from runner.wording import age_text, bytes_text, printable
 
 #: Between two plain progress lines: an idle `kubectl exec` is cut by some proxies.
 _PLAIN_EVERY_S = 15.0
@@ -119,13 +119,13 @@ class PlainView:
         self._say(progress_text(event))
 
     def _report(self, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        click.echo(report_text(title, rows))
+        say(report_text(title, rows))
 
     def _outcome(self, outcome: Mapping[str, Any]) -> None:
-        click.echo(outcome_text(outcome, dry_run=self._dry_run), err=not outcome.get("success"))
+        say(outcome_text(outcome, dry_run=self._dry_run), err=not outcome.get("success"))
 
     def _say(self, text: str) -> None:
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 class TerminalView(PlainView):
@@ -134,7 +134,9 @@ class TerminalView(PlainView):
     def __init__(self, *, dry_run: bool, detach: bool) -> None:
         super().__init__(dry_run=dry_run, detach=detach)
         from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
+        from rich.text import Text  # noqa: PLC0415 - as above
 
+        self._text = Text  # what is told is no markup: a table may be named [red]
         self._status = Console(stderr=True).status("starting")
 
     def __enter__(self) -> Self:
@@ -145,7 +147,7 @@ class TerminalView(PlainView):
         self._status.stop()
 
     def _progress(self, event: Event) -> None:
-        self._status.update(progress_text(event))
+        self._status.update(self._text(printable(progress_text(event))))
 
     def _report(self, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._status.stop()
@@ -223,11 +225,6 @@ def outcome_text(outcome: Mapping[str, Any], *, dry_run: bool = False) -> str:
         else:
             lines.append(f"  {fate['name']}: {fate.get('reason')}: {fate.get('message')}")
     return "\n".join(lines)
-
-
-def printable(text: str) -> str:
-    """Text from a bucket, without what a terminal would obey."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _cell(value: object) -> str:

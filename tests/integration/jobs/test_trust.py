@@ -78,6 +78,31 @@ def test_an_error_that_quotes_a_secret_is_told_without_it(make_world: MakeWorld)
     assert world.server.password.encode() not in world.place("folder").read(f"{ROOT}_state.json")
 
 
+def test_no_text_of_a_bucket_commands_a_terminal(make_world: MakeWorld) -> None:
+    world = make_world("folder")
+    backup_id = world.back_up()
+    folder = world.place("folder")
+    escape = "\x1b]0;owned\x07\x1b[2J"
+    _rewrite(folder, backup_id, owner={"namespace": "db", "name": escape})
+    folder.delete(f"{ROOT}_index.json")
+    folder.write(f"{ROOT}_owner.json", json.dumps({"clusterId": escape}).encode())
+
+    for argv in (
+        ("list",),
+        ("show", backup_id),
+        ("unpack", backup_id, "--to", str(world.folder / "out")),
+        ("doctor",),
+        ("verify",),
+        ("backup-now",),
+        ("restore", "--at", "now", "--dry-run"),
+        ("adopt", "--yes"),
+    ):
+        said = world.cli(*argv).said
+        assert "owned" in said, argv
+        assert "\x1b" not in said, argv
+        assert "\x07" not in said, argv
+
+
 def test_a_manifest_cannot_talk_its_way_around_the_passphrase(make_world: MakeWorld) -> None:
     world = make_world("folder")
     before = world.back_up()

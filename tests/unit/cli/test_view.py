@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -10,11 +15,53 @@ import pytest
 from runner.cli.view import (
     JsonView,
     PlainView,
+    TerminalView,
+    job_view,
     outcome_text,
     progress_text,
     report_text,
     table_text,
 )
+
+
+@contextmanager
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Standard error on a terminal, and what was written to it."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+
+    def said() -> str:
+        sys.stderr.flush()
+        data = b""
+        with suppress(BlockingIOError):
+            while part := os.read(ours, 65536):
+                data += part
+        return data.decode()
+
+    with os.fdopen(theirs, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        yield said
+    os.close(ours)
+
+
+def test_on_a_terminal_progress_is_text_and_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "[red]orders[/nope] \x1b]0;owned\x07"
+
+    with _terminal(monkeypatch) as said:
+        view = job_view(as_json=False, dry_run=False, detach=False)
+        assert isinstance(view, TerminalView)
+        with view:
+            view.show(_progress(stage="data", unit="objects", done=3, total=12, detail=name))
+            view.show({"event": "warning", "message": f"{name}\nsecond line"})
+        text = said()
+
+    assert "data: 3 of 12, [red]orders[/nope] \N{REPLACEMENT CHARACTER}]0;owned" in text
+    assert "\x1b]0" not in text
+    assert "\x07" not in text
+    assert "second line" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
 
 
 def _progress(**fields: Any) -> dict[str, Any]:
