@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -46,6 +48,10 @@ _CLIENT_TIMEOUT_S = 30.0
 _CLIENTS = 16
 #: Between two lines to a client that waits for its turn.
 _WAIT_LINE_S = 5.0
+
+
+#: What SO_PEERCRED gives: process, user and group.
+_UCRED = struct.Struct("iII")
 
 
 class RunnerNotRunning(RetriableError):
@@ -273,6 +279,15 @@ class ControlClient:
                 f"no runner listens at {self._path}: `runner run` starts one; a job that another "
                 "command does by itself is ended with Ctrl-C there"
             ) from error
+        # The default folder is below /tmp, where anybody could have made it before the runner.
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        _, uid, _ = _UCRED.unpack(credentials)
+        if uid != os.getuid():
+            connection.close()
+            raise TerminalError(
+                f"user {uid} listens at {self._path} and this is user {os.getuid()}: run this as "
+                "the runner's user, or set CONTROL_DIR, to the same for both, to another directory"
+            )
         return connection
 
 

@@ -407,3 +407,27 @@ def test_a_path_that_is_too_long_for_a_socket_says_what_to_do(tmp_path: Path) ->
 
     with pytest.raises(TerminalError, match="CONTROL_DIR"):
         Served(folder, "end()").server.bind()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_client_says_nothing_to_another_users_socket(tmp_path: Path) -> None:
+    """Whoever makes the folder below /tmp first could pose as the runner."""
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            server.listen()  # the kernel notes who listens
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+        server.settimeout(20)
+        client = ControlClient(path)
+
+        for ask in (client.status, client.cancel, client.is_answered):
+            with pytest.raises(TerminalError, match="user 65534 listens"):
+                ask()
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(1) == b""
