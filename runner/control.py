@@ -45,13 +45,18 @@ log = logging.getLogger(__name__)
 _MAX_REQUEST_BYTES = 64 * 1024
 #: A client that connects and says nothing, or that stops reading, is cut off.
 _CLIENT_TIMEOUT_S = 30.0
-_CLIENTS = 16
+_CLIENTS = 24
+#: Of those that start a job or wait for their turn: the rest is for `cancel` and `status`.
+_STARTING = 16
 #: Between two lines to a client that waits for its turn.
 _WAIT_LINE_S = 5.0
 
 
 #: What SO_PEERCRED gives: process, user and group.
 _UCRED = struct.Struct("iII")
+
+
+_TOO_MANY = "too many clients talk to the runner: see `runner status`, `runner cancel`"
 
 
 class RunnerNotRunning(RetriableError):
@@ -71,6 +76,7 @@ class ControlServer:
         self._status = status
         self._socket: socket.socket | None = None
         self._clients = threading.BoundedSemaphore(_CLIENTS)
+        self._starting = threading.BoundedSemaphore(_STARTING)
         self._threads: set[threading.Thread] = set()
 
     def bind(self) -> None:
@@ -109,7 +115,7 @@ class ControlServer:
                     continue
                 if not self._clients.acquire(blocking=False):
                     with client, contextlib.suppress(OSError):
-                        _send(client, _refusal(BusyError("too many clients talk to the runner")))
+                        _send(client, _refusal(BusyError(_TOO_MANY)))
                     continue
                 thread = threading.Thread(target=self._serve, args=(client,), name="control")
                 self._threads.add(thread)
@@ -147,7 +153,13 @@ class ControlServer:
         elif verb == "cancel":
             _send(client, {"event": "cancelled", "was_running": self._slot.cancel()})
         elif verb == "start":
-            self._start(client, message)
+            if not self._starting.acquire(blocking=False):
+                _send(client, _refusal(BusyError(_TOO_MANY)))
+                return
+            try:
+                self._start(client, message)
+            finally:
+                self._starting.release()
         else:
             _send(client, _refusal(FormatError(f"unknown verb {str(verb)[:40]!r}")))
 

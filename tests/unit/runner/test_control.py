@@ -9,7 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -343,10 +343,30 @@ def test_a_runner_that_hangs_up_unheard_is_not_running(tmp_path: Path) -> None:
     runner.join()
 
 
+def test_those_who_wait_keep_nobody_from_a_look_or_from_ending_the_job(tmp_path: Path) -> None:
+    with serving(tmp_path, _LONG) as served, ExitStack() as crowd:
+        served.start(detach=True)
+        _until_running(served)
+        # More than may start anything: some wait for their turn, the others were refused.
+        waiting = 0
+        for _ in range(20):
+            client = ControlClient(served.path)
+            events = crowd.enter_context(closing(client.start(JobRequest(kind=JobKind.VERIFY))))
+            with suppress(Refused):
+                waiting += next(events)["event"] == "waiting"
+
+        assert waiting == 16
+        assert served.client.status()["running"] == "a test"
+        with pytest.raises(Refused, match="too many clients"):
+            served.start()
+        assert served.client.cancel()
+        served.told.slot.close()
+
+
 def test_a_client_too_many_is_told_so(tmp_path: Path) -> None:
     with serving(tmp_path, _LONG) as served:
         served.start(detach=True)
-        crowd = [socket.socket(socket.AF_UNIX) for _ in range(16)]
+        crowd = [socket.socket(socket.AF_UNIX) for _ in range(24)]
         try:
             for one in crowd:
                 one.connect(str(served.path))
