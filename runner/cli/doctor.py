@@ -6,6 +6,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,10 @@ def _try(location: Location, config: RunnerConfig) -> str:
     key = f"{location.layout.root}_doctor-{secrets.token_hex(4)}"
     location.storage.put(key, b"written by runner doctor, may be deleted\n")
     location.storage.delete([key])
+    # Older than any: this asks for the right to list them, and ends none.
+    location.storage.abort_stale_uploads(
+        location.layout.data, begun_before=datetime.fromtimestamp(0, UTC)
+    )
     sealed = "encrypted" if location.keyring.encrypts else "not encrypted"
     return f"readable and writable, {sealed}, {stored}"
 

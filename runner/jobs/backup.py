@@ -283,14 +283,22 @@ class _Backup:
             thread.join(max(0.0, deadline_mono - time.monotonic()))
 
     def _discard_one(self, location: Location) -> None:
-        try:
-            location.storage.abort_stale_uploads(location.layout.backup_data(self._id))
-            location.catalogue.discard(self._id)
-        except BackupError as error:
-            log.warning(
-                "partial backup not deleted",
-                extra=kv(location=location.name, backup_id=self._id, error=str(error)),
-            )
+        """Each step for itself: without the right to list uploads, data can still be deleted."""
+        folder = location.layout.backup_data(self._id)
+        for step in (
+            lambda: location.storage.abort_stale_uploads(folder),
+            lambda: location.catalogue.discard(self._id),
+        ):
+            try:
+                step()
+            except BackupError as error:
+                log.warning(
+                    "partial backup not deleted",
+                    extra=kv(location=location.name, backup_id=self._id, error=str(error)),
+                )
+                self._job.events.warning(
+                    f"location {location.name}: not all of {self._id} could be taken back: {error}"
+                )
 
     # -- fates ----------------------------------------------------------------
 

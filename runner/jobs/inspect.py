@@ -44,11 +44,17 @@ def run_inspect(job: JobEnvironment) -> JobOutcome:
     started_at = job.clock.now()
     with job.locations() as locations:
         if job.config.cluster_id and (job.request.abort_orphans or job.request.abandoned):
-            ask_each(
+            answers = ask_each(
                 locations.opened,
                 lambda location: _abort_uploads(job, location),
                 limit_s=job.answer_s,
             )
+            for name, answer in answers.items():
+                if isinstance(answer, BackupError):
+                    log.warning(
+                        "unfinished uploads not aborted",
+                        extra=kv(location=name, error=str(answer)),
+                    )
         inspection = inspect(job, locations)
         outcome = job.outcome(
             started_at,

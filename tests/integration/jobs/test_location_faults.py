@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.places import Folder, minio_bucket, moto_bucket
-from tests.integration.jobs.world import World
+from tests.integration.jobs.world import World, eventually
 from tests.servers import minio
 from tests.servers.minio import MinioServer
 from tests.servers.moto import MotoServer
@@ -40,6 +40,26 @@ def _assert_partial(world: World, done: object, bad: str, good: list[str], *word
         assert fates[name]["ok"], fates[name]
         assert outcome["backupId"] in world.backups(world.place(name))
         world.cli("verify", outcome["backupId"], "--location", name).must(0)
+
+
+def test_without_the_right_to_list_uploads_the_rest_is_taken_back(
+    make_world: MakeWorld, s3_behind: HttpProxy, moto_server: MotoServer
+) -> None:
+    bucket = moto_bucket(moto_server, endpoint=s3_behind.endpoint)
+    world = make_world(bucket)
+    denied = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+    world.cli("doctor").must(0, "ok    location s3")
+
+    s3_behind.add(Fault(method="GET", path_part="uploads", status=403, body=denied, times=ALWAYS))
+    world.cli("doctor").must(78, "FAIL  location s3", "s3:ListBucketMultipartUploads")
+    # One stream is stored before the other one is refused.
+    s3_behind.add(Fault(method="PUT", path_part="dump.0000", status=403, body=denied, times=ALWAYS))
+    world.cli("backup-now").must(78, "could be taken back", "s3:ListBucketMultipartUploads")
+
+    assert any("globals.0000" in path for method, path in s3_behind.requests if method == "PUT")
+    world.assert_no_half_backup()
+    with world.runner() as runner:
+        eventually(lambda: "uploads not aborted" in runner.log, say=lambda: runner.log)
 
 
 @pytest.mark.parametrize(
