@@ -43,8 +43,9 @@ _FILE_KEY_BYTES = 16
 _NONCE_BYTES = 16
 #: log2 of scrypt's N for what we write: 32 MiB and a tenth of a second.
 SCRYPT_LOG_N = 15
-#: What we agree to compute for a file that somebody else may have written: 1 GiB.
-MAX_SCRYPT_LOG_N = 20
+#: What we agree to compute for a file that somebody else may have written: 256 MiB, for a moment.
+#: It is what `age -p` chooses, so a key file that a person made with it is read.
+MAX_SCRYPT_LOG_N = 18
 #: A header is a few lines; more than this is an attack or not an age file.
 MAX_HEADER_BYTES = 64 * 1024
 _X25519_INFO = b"age-encryption.org/v1/X25519"
