@@ -9,6 +9,7 @@ unfinished multipart upload.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
@@ -33,6 +34,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK})
+#: Of renameat2, which Python has no name for.
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+_NO_SUCH_RENAME = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR, errno.EMFILE})
 
 
@@ -214,9 +218,11 @@ class FilesystemStorage:
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            # No hard links here: reserve the name, then fill it in one step.
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640))
-            temporary.replace(path)
+            # No hard links here, and for most such file systems the kernel has another way.
+            if not _rename_new(temporary, path):
+                # A crash between these two lines leaves an empty file under the name.
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640))
+                temporary.replace(path)
         else:
             temporary.unlink()
 
@@ -344,6 +350,22 @@ class FilesystemUpload:
     def mapped(self, operation: str) -> Iterator[Call]:
         with self._storage.mapped(operation, self._call.key) as call:
             yield call
+
+
+def _rename_new(source: Path, target: Path) -> bool:
+    """Rename in one step, replacing nothing; False where libc, kernel or file system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    if not rename(
+        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
+    ):
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_SUCH_RENAME:
+        return False
+    raise OSError(number, os.strerror(number), str(source), None, str(target))
 
 
 def _modified_at(path: Path) -> datetime:

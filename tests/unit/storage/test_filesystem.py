@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import pwd
@@ -151,12 +152,39 @@ def test_put_new_without_hard_links(
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(Path, "hardlink_to", no_links)
+    # A name that is made first and filled in a second step stays empty after a crash.
+    monkeypatch.setattr(Path, "replace", no_links)
 
     assert storage.put_new("a/k", b"first").size_bytes == 5
     with pytest.raises(ObjectExists):
         storage.put_new("a/k", b"second")
     assert (root / "a/k").read_bytes() == b"first"
     assert [path.name for path in (root / "a").iterdir()] == ["k"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
+def test_put_new_without_hard_links_and_without_such_a_rename(
+    storage: FilesystemStorage, root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """An old kernel, or a network file system that knows neither."""
+
+    class OldLibrary:
+        @staticmethod
+        def renameat2(*_args: object) -> int:
+            ctypes.set_errno(number)
+            return -1
+
+    def no_links(*_args: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: OldLibrary())
+
+    storage.put_new("k", b"first")
+    with pytest.raises(ObjectExists):
+        storage.put_new("k", b"second")
+    assert (root / "k").read_bytes() == b"first"
+    assert [path.name for path in root.iterdir()] == ["k"]
 
 
 def test_a_failed_flush_is_never_taken_back(
