@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import psycopg
 
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import World, eventually, fingerprint
+from tests.integration.jobs.world import Done, World, eventually, fingerprint
 from tests.servers.proxy import TcpProxy
 
 
@@ -61,6 +63,41 @@ def test_database_that_is_not_there(make_world: MakeWorld, slow_database: TcpPro
     world.cli("backup-now").must(78, "no_such_database", "does not exist")
 
     _assert_as_before(world, older, stock)
+
+
+def test_a_password_that_is_rotated_while_a_job_logs_in(
+    make_world: MakeWorld, slow_database: TcpProxy
+) -> None:
+    """A failed login reads the configuration again, and tries once more if it changed."""
+    world = make_world("folder")
+    role = f"rotated_{secrets.token_hex(3)}"
+    password = world.config / "secrets" / "shop-db" / "password"
+    world.configure(database={"host": "127.0.0.1", "port": slow_database.port, "user": role})
+
+    def log_in(*, rotated_to: str, mounted: str) -> Done:
+        """Run a backup whose first login is under way when the password changes."""
+        slow_database.is_hanging = True
+        before = slow_database.accepted_count
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(world.cli, "backup-now")
+            eventually(lambda: slow_database.accepted_count > before, say=lambda: "nobody logs in")
+            with world.server.connect() as connection:
+                connection.execute(f"ALTER ROLE {role} PASSWORD '{rotated_to}'")
+            password.write_text(mounted)
+            slow_database.is_hanging = False
+            return done.result()
+
+    try:
+        with world.server.connect() as connection:
+            connection.execute(f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'the-first-one'")
+        password.write_text("the-first-one")
+        log_in(rotated_to="the-second-one", mounted="the-second-one").must(0, "succeeded")
+        # Changed, and wrong again: that was the one more try.
+        log_in(rotated_to="the-third-one", mounted="another-one").must(78, "spec.postgres.pass")
+        assert len(world.backups()) == 1
+    finally:
+        with world.server.connect() as connection:
+            connection.execute(f"DROP ROLE IF EXISTS {role}")
 
 
 def test_hung_database_is_ended_by_the_stall_watchdog(
