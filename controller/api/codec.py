@@ -36,6 +36,8 @@ _Structure = Callable[[Any, Any], Any]
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+#: Of one list or mapping: a person mends these first, and a hostile one has half a million.
+_MAX_PROBLEMS = 100
 _TYPE_META = ("apiVersion", "kind")
 
 
@@ -225,6 +227,9 @@ def _list_decoder(kind: Any, converter: Converter) -> _Structure:
                 items.append(decode_item(item, item_kind))
             except InvalidSpec as refused:
                 problems += relocated(refused, f"[{index}]")
+                if len(problems) >= _MAX_PROBLEMS:
+                    problems.append(Problem("", "has more problems than these"))
+                    break
         if problems:
             raise InvalidSpec(problems)
         return tuple(items)
@@ -246,6 +251,9 @@ def _mapping_decoder(kind: Any, converter: Converter) -> _Structure:
                 items[_decode_text(key, str)] = decode_item(item, item_kind)
             except InvalidSpec as refused:
                 problems += relocated(refused, key_path(str(key)))
+                if len(problems) >= _MAX_PROBLEMS:
+                    problems.append(Problem("", "has more problems than these"))
+                    break
         if problems:
             raise InvalidSpec(problems)
         return items

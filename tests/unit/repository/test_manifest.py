@@ -286,6 +286,19 @@ def test_another_compression_is_refused_by_name() -> None:
     assert "'lz4'" in _refusal(_document(compression="lz4"))
 
 
+@pytest.mark.parametrize("field", ["streams", "labels"])
+def test_an_absurd_number_of_problems_is_not_collected(field: str) -> None:
+    """The largest manifest that is read, and all of it wrong: a message of 50 MB once."""
+    document = {**_document(), field: [{}] * 340_000}
+    assert len(orjson.dumps(document)) < MAX_MANIFEST_BYTES
+
+    refusal = _refusal(document)
+
+    assert f"{field}[0]" in refusal
+    assert "more problems than these" in refusal
+    assert len(refusal) < 20_000
+
+
 def test_an_absurd_number_of_objects_is_refused_in_bounded_time() -> None:
     document = _document()
     stored = document["streams"][0]["objects"][0]
