@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from controller.api import codec
+from controller.process.logging import Redactor
 from engines.interface import Progress
 from runner.inspection import Inspection
 from runner.jobs.events import Event, EventWriter, parse_event
-from runner.logging import Redactor
 from runner.outcome import JobKind, JobOutcome, LocationFate, LocationState
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
