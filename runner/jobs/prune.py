@@ -82,12 +82,26 @@ def run_prune(job: JobEnvironment) -> JobOutcome:
 
 
 def _decide(job: JobEnvironment, location: Location) -> Decision:
-    listing = location.catalogue.list(update_index=not job.request.dry_run)
+    """Decide on what the manifests say; the index spares reading them while nothing has to go.
+
+    Anybody who can write the bucket can write the index, and a wrong time in
+    it would make the newest backup look like the oldest.
+    """
+    may_write = not job.request.dry_run
+    listing = location.catalogue.list(update_index=may_write)
+    decision = _judge(job, listing)
+    if decision.drop:
+        listing = location.catalogue.list(use_index=False, update_index=may_write)
+        decision = _judge(job, listing)
     for unreadable in listing.unreadable:
         job.events.warning(
             f"location {location.name}: backup {unreadable.id} is not readable and stays: "
             f"{unreadable.problem}"
         )
+    return decision
+
+
+def _judge(job: JobEnvironment, listing: Listing) -> Decision:
     return decide(candidates(listing), policy_of(job.config.backup.spec), job.clock.now())
 
 

@@ -79,15 +79,17 @@ class Catalogue:
     def layout(self) -> Layout:
         return self._layout
 
-    def list(self, *, update_index: bool = False) -> Listing:
+    def list(self, *, use_index: bool = True, update_index: bool = False) -> Listing:
         """List every committed backup.
 
         Args:
+            use_index: believe the index where it fits. Who deletes does not:
+                only the manifests themselves say what may go.
             update_index: write what was missing into the index; best effort.
         Raises: StorageUnavailable, AccessDenied. One bad manifest fails nothing.
         """
         present = self._committed()
-        known = self._read_index(len(present))
+        known = self._read_index(len(present)) if use_index else {}
         entries = {
             backup_id: entry
             for backup_id, entry in known.items()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from controller.api.errors import BackupError
@@ -76,6 +77,23 @@ def test_every_backup_is_reported_with_its_reasons(world: Surroundings) -> None:
     assert _verdicts(first) == dict.fromkeys(ALL[3:], "keep") | dict.fromkeys(ALL[:3], "dropped")
     assert [row["id"] for row in first["rows"]] == ALL[::-1]
     assert all(row["reasons"] for row in first["rows"])
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_index_that_lies_makes_no_backup_go(world: Surroundings, *, dry_run: bool) -> None:
+    """Its entry fits the manifest's object in all that a listing shows."""
+    world.catalogue("one").list(update_index=True)
+    index = orjson.loads(world.catalogue("one").read_small(OWNER.index))
+    index["entries"][ALL[4]]["startedAt"] = "2001-01-01T00:00:00+00:00"
+    index["entries"][ALL[0]]["startedAt"] = NOW.isoformat()
+    world.storage("one").put(OWNER.index, orjson.dumps(index))
+
+    _prune(world, dry_run=dry_run)
+
+    lied_to, honest = world.told("report")
+    assert _verdicts(lied_to) == _verdicts(honest)
+    if not dry_run:
+        assert _stored(world) == {"one": ALL[3:], "two": ALL[3:]}
 
 
 def test_a_dry_run_says_the_same_and_changes_not_a_byte(world: Surroundings) -> None:
