@@ -124,9 +124,11 @@ class _Backup:
             stage="dump", seconds=dumped_s, bytes=sum(stream.plain_bytes for stream in streams)
         )
         timings = (whole, *sink.timings())
-        self._prune(committed)
+        enough = len(committed) >= self._required()
+        if enough:
+            self._prune(committed)
         inspect(self._job, self._locations)
-        if len(committed) < self._required():
+        if not enough:
             raise self._incomplete(streams)
         return self._outcome(streams, timings)
 

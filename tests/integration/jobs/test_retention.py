@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.places import Place, stock as everything
@@ -108,6 +109,26 @@ def test_a_failed_backup_prunes_nothing(make_world: MakeWorld) -> None:
     world.configure(retention={"keepLast": 1, "minimumKeep": 1})
     latest = world.back_up()
     assert world.backups() == [latest]
+
+
+def test_a_backup_in_too_few_locations_prunes_nothing_where_it_arrived(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    world = make_world("folder", "folder")
+    newest = world.back_up()
+    folder = world.place("folder")
+    old = _age(world, folder, newest, datetime(2020, 1, 1, tzinfo=UTC))
+    rules = {"keepLast": 1, "minimumKeep": 1}
+    world.configure(
+        retention=rules, locations={"folder-2": {"path": str(tmp_path / "not-mounted")}}
+    )
+
+    short = world.cli("backup-now", "--json").must(78, "1 of 2 locations").outcome()["backupId"]
+
+    assert world.backups(folder) == sorted([old, newest, short])
+    world.configure(retention=rules)
+    latest = world.back_up()
+    assert world.backups(folder) == [latest]
 
 
 def test_another_cluster_reads_but_neither_writes_nor_prunes_until_it_adopts(
