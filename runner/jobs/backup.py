@@ -81,7 +81,7 @@ class _Backup:
         self._id: BackupId = new_backup_id(started_at)
         self._errors: dict[str, BaseException] = dict(locations.failed)
         self._stored_bytes: dict[str, int] = {}
-        self._known: dict[str, Candidate] = {}
+        self._held: dict[str, tuple[Candidate, ...]] = {}
 
     def run(self, create_backup: Callable[..., BackupFacts]) -> JobOutcome:
         ready = self._check()
@@ -98,13 +98,15 @@ class _Backup:
             facts, streams, sink = self._dump(create_backup, ready, identity)
         dumped_s = time.monotonic() - dump_mono
         self._note(sink.lanes)
-        labels = labels_at_birth(
-            self._started_at, self._known.values(), policy_of(self._job.config.backup.spec)
-        )
         self._job.events.stage("commit")
         self._discard([location for location in ready if location.name in self._errors])
         key_files = self._key_files(wrapping)
         written = [location for location in ready if location.name not in self._errors]
+        labels = labels_at_birth(
+            self._started_at,
+            [self._held[location.name] for location in written],
+            policy_of(self._job.config.backup.spec),
+        )
         record = self._record(facts, labels, digest.result())
         answers = ask_each(
             written,
@@ -137,8 +139,7 @@ class _Backup:
     def _check(self) -> list[Location]:
         """What can be known to fail fails before the database is read.
 
-        Also where the labels come from: those that no location's backups carry
-        yet, so that a backup has the same ones everywhere.
+        Also where it is seen which labels each location has already.
         """
 
         def check(location: Location) -> Listing:
@@ -154,7 +155,7 @@ class _Backup:
                 self._fail(location.name, answer, "check")
             else:
                 ready.append(location)
-                self._known.update({one.id: one for one in candidates(answer)})
+                self._held[location.name] = tuple(candidates(answer))
         return ready
 
     def _dump(

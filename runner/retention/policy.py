@@ -156,22 +156,26 @@ def decide(candidates: Iterable[Candidate], policy: Policy, now: datetime) -> De
 
 
 def labels_at_birth(
-    started_at: datetime, existing: Iterable[Candidate], policy: Policy
+    started_at: datetime, held: Sequence[Iterable[Candidate]], policy: Policy
 ) -> tuple[BirthLabel, ...] | None:
     """Give the labels that a backup starting now has to record in its manifest.
 
-    A label is given when no existing backup carries its format and name.
+    A label is given unless every location holds a backup that carries its
+    format and name: one that missed the period's first backup would else keep
+    nothing of that period. In the others it holds one backup more.
 
     Args:
-        existing: the committed backups before this one; of all locations, one
-            each by id, so that a backup has the same labels everywhere.
+        held: the committed backups before this one, of each location that
+            takes it.
     Returns: labels in the order of the formats; None when the policy uses none.
     """
     if isinstance(policy.rules, Retention):
         return None
-    carried = _labels_of(sorted(existing, key=_age_key), policy.rules, policy.zone)
-    taken = {label.key for labels in carried.values() for label in labels}
     names = _names_at(started_at, policy.rules, policy.zone)
+    taken = {label.key for label in names} if held else set()
+    for existing in held:
+        carried = _labels_of(sorted(existing, key=_age_key), policy.rules, policy.zone)
+        taken &= {label.key for labels in carried.values() for label in labels}
     return tuple(label for label in names if label.key not in taken)
 
 

@@ -349,7 +349,7 @@ def born(starts_at: list[datetime], policy: Policy, *, prune: bool = False) -> l
     """Make backups one after the other, each labelled at its birth."""
     history: list[Candidate] = []
     for start in starts_at:
-        given_labels = labels_at_birth(start, history, policy)
+        given_labels = labels_at_birth(start, [history], policy)
         history.append(Candidate(id=f"{start:%m-%dT%H}", started_at=start, labels=given_labels))
         if prune:
             stay = kept(decide(history, policy, start))
@@ -368,6 +368,45 @@ def test_a_label_goes_to_the_first_backup_of_its_period() -> None:
     )
     assert second.labels == ()
     assert third.labels == (BirthLabel("%Y-%m-%d", "2026-11-24", 7 * DAY),)
+
+
+def born_in_two(
+    starts_at: list[datetime], missed: list[set[int]], policy: Policy
+) -> list[list[Candidate]]:
+    """Make backups into two locations, each of which misses some; both prune after each."""
+    held: list[list[Candidate]] = [[], []]
+    for start, away in zip(starts_at, missed, strict=True):
+        takers = [number for number in (0, 1) if number not in away]
+        given_labels = labels_at_birth(start, [held[number] for number in takers], policy)
+        for number in takers:
+            held[number].append(
+                Candidate(id=f"{start:%m-%dT%H}", started_at=start, labels=given_labels)
+            )
+            stay = kept(decide(held[number], policy, start))
+            held[number] = [one for one in held[number] if one.id in stay]
+    return held
+
+
+def test_a_location_that_missed_the_first_of_a_month_keeps_a_backup_of_that_month() -> None:
+    starts_at = [utc("2026-01-01T02:00") + number * DAY for number in range(120)]
+    missed = [{1} if start.day == 1 else set() for start in starts_at]
+
+    full, lame = born_in_two(starts_at, missed, Policy(rules=DEFAULT_LABEL_HOLDS))
+
+    for location, day in ((full, 1), (lame, 2)):
+        firsts = {one.started_at.month for one in location if one.started_at.day == day}
+        assert firsts == {1, 2, 3, 4}
+
+
+def test_a_label_that_every_location_carries_is_not_given_again() -> None:
+    policy = Policy(rules={"%Y-%m": 31 * DAY, "%Y-%m-%d": 7 * DAY})
+    (month, day) = labels_at_birth(NOW, [], policy) or ()
+    both = Candidate(id="both", started_at=NOW, labels=(month, day))
+    one = Candidate(id="one", started_at=NOW, labels=(month,))
+
+    assert labels_at_birth(NOW + HOUR, [[both], [both]], policy) == ()
+    assert labels_at_birth(NOW + HOUR, [[both], [one]], policy) == (day,)
+    assert labels_at_birth(NOW + HOUR, [[both], []], policy) == (month, day)
 
 
 def test_period_rules_give_no_labels() -> None:
@@ -439,7 +478,8 @@ def test_backups_made_before_labels_were_in_use_are_labelled_by_their_start() ->
     decision = decide(history, Policy(rules={"%Y-%m-%d": 7 * DAY}, minimum_keep=1), NOW)
 
     assert kept(decision) == {"20-06", "21-06", "22-06", "22-18"}
-    assert labels_at_birth(utc("2026-11-22T20:00"), history, Policy(rules={"%Y-%m-%d": DAY})) == ()
+    again = labels_at_birth(utc("2026-11-22T20:00"), [history], Policy(rules={"%Y-%m-%d": DAY}))
+    assert again == ()
 
 
 def test_a_hold_without_end_does_not_overflow() -> None:
@@ -534,3 +574,28 @@ def test_we_keep_at_least_as_long_as_the_original(
     ours = kept(decide(born(starts_at, policy, prune=True), policy, now))
 
     assert ours >= go_original_kept(starts_at, GOLDEN_CONFIG, now)
+
+
+@given(
+    gaps=st.lists(st.integers(1, 60), min_size=1, max_size=60),
+    later=st.integers(0, 24 * 60),
+    data=st.data(),
+)
+def test_each_location_keeps_what_it_would_keep_alone(
+    gaps: list[int], later: int, data: st.DataObject
+) -> None:
+    """By the original's rule, on the backups that this location took."""
+    starts_at = [utc("2026-09-28T00:00")]
+    for gap in gaps:
+        starts_at.append(starts_at[-1] + gap * HOUR)
+    outages = st.sampled_from([set[int](), {0}, {1}])
+    missed = data.draw(st.lists(outages, min_size=len(starts_at), max_size=len(starts_at)))
+    now = starts_at[-1] + later * HOUR
+    policy = Policy(rules=GOLDEN_CONFIG, minimum_keep=1)
+
+    held = born_in_two(starts_at, missed, policy)
+
+    for number in (0, 1):
+        taken = [s for s, away in zip(starts_at, missed, strict=True) if number not in away]
+        ours = kept(decide(held[number], policy, now))
+        assert ours >= go_original_kept(taken, GOLDEN_CONFIG, now)
