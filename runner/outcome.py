@@ -146,6 +146,7 @@ class LocationState:
         healthy: the last listing worked and nothing blocks writing there.
         reason, message: why not; empty if healthy.
         checked_at: when that was found out.
+        answered: it could be listed then; what follows is what it holds.
         stored_backups, stored_bytes: committed backups there; of an
             unreachable location, the last known ones.
         last_backup_at: start of the newest backup there.
@@ -157,6 +158,7 @@ class LocationState:
     name: str
     healthy: bool
     checked_at: datetime = field(converter=_to_utc)
+    answered: bool = True
     reason: str = ""
     message: str = ""
     stored_backups: int = field(default=0, validator=_not_negative)

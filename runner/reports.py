@@ -25,8 +25,8 @@ from runner.ports import StatusSink
 class Reports:
     """Keeps the runner's part of the status, and hands each change on.
 
-    Threads: any may call. `_lock` guards `_status` and `_known`; the sink and the metrics
-    are called outside of it.
+    Threads: any may call. `_lock` guards `_status`, `_known` and `_newest`; the sink and the
+    metrics are called outside of it.
     """
 
     def __init__(self, sink: StatusSink, metrics: RunnerMetrics) -> None:
@@ -34,7 +34,9 @@ class Reports:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._status = DatabaseBackupStatus()
+        # The last state of each location that ever answered.
         self._known: dict[str, LocationState] = {}
+        self._newest: BackupSummary | None = None
 
     @property
     def status(self) -> DatabaseBackupStatus:
@@ -65,27 +67,18 @@ class Reports:
     def inspected(self, inspection: Inspection) -> None:
         """Success comes from the bucket: what is stored is what was backed up."""
         states = self._with_last_known(inspection.states)
-        if any(state.healthy for state in inspection.states):
-            self._metrics.set_stored(
-                count=inspection.stored_backups, newest_at=inspection.newest_at
-            )
         for state in states:
             self._metrics.set_location(state)
-        newest = None
-        if inspection.newest_at is not None:
-            newest = BackupSummary(
-                id=inspection.newest_id,
-                started_at=inspection.newest_at,
-                locations=tuple(
-                    state.name for state in states if state.last_backup_at == inspection.newest_at
-                ),
-            )
+        newest = self._newest_backup(inspection)
+        stored = self._stored_backups(inspection)
+        if stored is not None:
+            self._metrics.set_stored(count=stored, newest_at=newest.started_at if newest else None)
         oldest = [one.oldest_restorable_at for one in states if one.oldest_restorable_at]
         latest = [one.newest_restorable_at for one in states if one.newest_restorable_at]
         remembered = {outcome.kind: outcome for outcome in inspection.last}
         changes: dict[str, object] = {
             "last_backup": newest,
-            "stored_backups": inspection.stored_backups,
+            "stored_backups": stored,
             "oldest_backup_at": min(oldest, default=None),
             "recoverable_from": min(oldest, default=None),
             "recoverable_until": max(latest, default=None),
@@ -108,22 +101,57 @@ class Reports:
             merged = []
             for state in states:
                 known = self._known.get(state.name)
-                if not state.healthy and not state.stored_backups and known is not None:
+                if not state.answered and known is not None:
                     state = evolve(  # noqa: PLW2901 - the same location
                         known,
                         healthy=False,
+                        answered=False,
                         reason=state.reason,
                         message=state.message,
                         checked_at=state.checked_at,
                     )
                 merged.append(state)
-            self._known = {state.name: state for state in merged}
+            self._known = {
+                state.name: state for state in merged if state.answered or state.name in self._known
+            }
         return tuple(merged)
+
+    def _newest_backup(self, inspection: Inspection) -> BackupSummary | None:
+        """The newest backup; while a location is silent, at least the one that was known."""
+        found = None
+        if inspection.newest_at is not None:
+            found = BackupSummary(
+                id=inspection.newest_id,
+                started_at=inspection.newest_at,
+                locations=tuple(
+                    state.name
+                    for state in inspection.states
+                    if state.last_backup_at == inspection.newest_at
+                ),
+            )
+        with self._lock:
+            known = self._newest
+            if known is not None and not _all_answered(inspection):
+                found = max(known, found or known, key=lambda one: one.started_at)
+            self._newest = found
+        return found
+
+    def _stored_backups(self, inspection: Inspection) -> int | None:
+        """How many there are, or at least are; None while no location ever answered."""
+        if _all_answered(inspection):
+            return inspection.stored_backups
+        with self._lock:
+            known = [state.stored_backups for state in self._known.values()]
+        return max(inspection.stored_backups, *known) if known else None
 
     def _change(self, **changes: object) -> None:
         with self._lock:
             self._status = status = evolve(self._status, **changes)  # type: ignore[arg-type]  # by name
         self._sink.report(status)
+
+
+def _all_answered(inspection: Inspection) -> bool:
+    return all(state.answered for state in inspection.states)
 
 
 def _attempt(outcome: JobOutcome) -> AttemptSummary:

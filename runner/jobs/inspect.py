@@ -140,7 +140,12 @@ def _state(name: str, listing: Listing, memory: RunnerState, now: datetime) -> L
 
 def _unusable(name: str, error: BackupError, now: datetime) -> LocationState:
     return LocationState(
-        name=name, healthy=False, reason=error.reason, message=str(error), checked_at=now
+        name=name,
+        healthy=False,
+        answered=False,
+        reason=error.reason,
+        message=str(error),
+        checked_at=now,
     )
 
 
