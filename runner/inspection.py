@@ -6,6 +6,7 @@ from datetime import datetime
 
 from attrs import frozen
 
+from controller.api.status import BackupSummary
 from runner.outcome import JobOutcome, LocationState
 
 
@@ -15,7 +16,10 @@ class Inspection:
 
     Args:
         stored_backups: each id once, whichever locations hold it.
-        newest_at: start of the newest one. newest_id: its id.
+        newest_at: start of the newest one in any location: when a backup was
+            last tried with some success.
+        complete: the newest one that as many locations hold as are required,
+            now or when it was made.
         last: the last job of each kind that some location remembers.
         consecutive_failures: of backups, as remembered.
         last_verified_at: of any location.
@@ -25,7 +29,7 @@ class Inspection:
     states: tuple[LocationState, ...]
     stored_backups: int = 0
     newest_at: datetime | None = None
-    newest_id: str = ""
+    complete: BackupSummary | None = None
     last: tuple[JobOutcome, ...] = ()
     consecutive_failures: int = 0
     last_verified_at: datetime | None = None

@@ -68,7 +68,10 @@ METRICS: tuple[Metric, ...] = (
         " A cancelled job changes nothing.",
         "job_type",
     ),
-    _gauge("last_successful_backup", "Start of the newest successful backup, unix; 0: none."),
+    _gauge(
+        "last_successful_backup",
+        "Start of the newest backup in as many locations as are required, unix; 0: none.",
+    ),
     _gauge("next_scheduled_backup", "Next tick of the schedule, unix; 0: none or suspended."),
     _gauge("runner_started_at", "Start of the runner, unix."),
     _gauge("stored_backup_count", "Backups that at least one location holds."),
@@ -203,8 +206,8 @@ class RunnerMetrics:
     def set_stored(self, *, count: int, newest_at: datetime | None) -> None:
         """Show the backups of all locations together, each id once.
 
-        Also how success comes back after a restart: a stored backup is a
-        successful one, whatever is remembered of jobs.
+        Also how success comes back after a restart, whatever is remembered of
+        jobs. `newest_at` is of those that enough locations hold.
         """
         with self._lock:
             self._set("stored_backup_count", count)

@@ -25,7 +25,7 @@ from runner.ports import StatusSink
 class Reports:
     """Keeps the runner's part of the status, and hands each change on.
 
-    Threads: any may call. `_lock` guards `_status`, `_known` and `_newest`; the sink and the
+    Threads: any may call. `_lock` guards `_status`, `_known` and `_complete`; the sink and the
     metrics are called outside of it.
     """
 
@@ -36,7 +36,7 @@ class Reports:
         self._status = DatabaseBackupStatus()
         # The last state of each location that ever answered.
         self._known: dict[str, LocationState] = {}
-        self._newest: BackupSummary | None = None
+        self._complete: BackupSummary | None = None
 
     @property
     def status(self) -> DatabaseBackupStatus:
@@ -69,15 +69,15 @@ class Reports:
         states = self._with_last_known(inspection.states)
         for state in states:
             self._metrics.set_location(state)
-        newest = self._newest_backup(inspection)
+        last = self._last_backup(inspection)
         stored = self._stored_backups(inspection)
         if stored is not None:
-            self._metrics.set_stored(count=stored, newest_at=newest.started_at if newest else None)
+            self._metrics.set_stored(count=stored, newest_at=last.started_at if last else None)
         oldest = [one.oldest_restorable_at for one in states if one.oldest_restorable_at]
         latest = [one.newest_restorable_at for one in states if one.newest_restorable_at]
         remembered = {outcome.kind: outcome for outcome in inspection.last}
         changes: dict[str, object] = {
-            "last_backup": newest,
+            "last_backup": last,
             "stored_backups": stored,
             "oldest_backup_at": min(oldest, default=None),
             "recoverable_from": min(oldest, default=None),
@@ -116,24 +116,14 @@ class Reports:
             }
         return tuple(merged)
 
-    def _newest_backup(self, inspection: Inspection) -> BackupSummary | None:
-        """The newest backup; while a location is silent, at least the one that was known."""
-        found = None
-        if inspection.newest_at is not None:
-            found = BackupSummary(
-                id=inspection.newest_id,
-                started_at=inspection.newest_at,
-                locations=tuple(
-                    state.name
-                    for state in inspection.states
-                    if state.last_backup_at == inspection.newest_at
-                ),
-            )
+    def _last_backup(self, inspection: Inspection) -> BackupSummary | None:
+        """The newest successful one; while a location is silent, not older than the known one."""
+        found = inspection.complete
         with self._lock:
-            known = self._newest
+            known = self._complete
             if known is not None and not _all_answered(inspection):
                 found = max(known, found or known, key=lambda one: one.started_at)
-            self._newest = found
+            self._complete = found
         return found
 
     def _stored_backups(self, inspection: Inspection) -> int | None:

@@ -67,7 +67,7 @@ _BACKUP_COLUMNS = (
         name="Last backup",
         type="date",
         path=".status.lastBackup.startedAt",
-        description="Age of the newest backup that can be restored.",
+        description="Age of the newest backup that enough locations hold.",
     ),
     Column(
         name="Stored",

@@ -192,3 +192,7 @@ class StorageClassSpec(rules.Checked):
         converter=tuple, validator=Length(1, _MAX_LOCATIONS)
     )
     min_successful_locations: int | None = field(default=None, validator=Between(1, _MAX_LOCATIONS))
+
+    @property
+    def required_locations(self) -> int:
+        return self.min_successful_locations or len(self.backup_locations)

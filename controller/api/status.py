@@ -16,7 +16,7 @@ from controller.api.conditions import Condition
 
 @frozen(kw_only=True)
 class BackupSummary:
-    """The newest backup that can be restored.
+    """The newest backup that as many locations hold as are required.
 
     Args:
         id: as `restore --name` takes it.

@@ -126,7 +126,7 @@ class _Backup:
             stage="dump", seconds=dumped_s, bytes=sum(stream.plain_bytes for stream in streams)
         )
         timings = (whole, *sink.timings())
-        enough = len(committed) >= self._required()
+        enough = len(committed) >= self._job.config.storage.required_locations
         if enough:
             self._prune(committed)
         inspect(self._job, self._locations)
@@ -314,10 +314,6 @@ class _Backup:
             if lane.error is not None:
                 self._fail(lane.destination.name, lane.error, "upload")
 
-    def _required(self) -> int:
-        storage = self._job.config.storage
-        return storage.min_successful_locations or len(storage.backup_locations)
-
     def _outcome(
         self, streams: Sequence[StreamResult], timings: tuple[StageTiming, ...] = ()
     ) -> JobOutcome:
@@ -340,9 +336,10 @@ class _Backup:
     def _incomplete(self, streams: Sequence[StreamResult]) -> JobFailure:
         """Too few locations: worth another try unless every one of them needs a person first."""
         total = len(self._job.config.storage.backup_locations)
+        required = self._job.config.storage.required_locations
         message = (
             f"{len(self._stored_bytes)} of {total} locations hold the backup, "
-            f"{self._required()} required; failed: {', '.join(self._errors)}"
+            f"{required} required; failed: {', '.join(self._errors)}"
         )
         causes = list(self._errors.values())
         if all(isinstance(cause, TerminalError) for cause in causes):

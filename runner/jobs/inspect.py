@@ -8,11 +8,14 @@ Every other job ends with the same look.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 
 from attrs import Factory, evolve, frozen
 
 from controller.api.errors import BackupError, ForeignOwner, LocationsFailed
+from controller.api.status import BackupSummary
 from controller.process.logging import kv
 from runner.inspection import Inspection
 from runner.jobs.environment import JobEnvironment, JobFailure
@@ -20,7 +23,8 @@ from runner.jobs.record import read_state
 from runner.locations import Location, Locations, ask_each
 from runner.outcome import JobOutcome, LocationFate, LocationState
 from runner.repository.catalogue import Listing
-from runner.repository.layout import parse_backup_id
+from runner.repository.index import Summary
+from runner.repository.layout import BackupId, parse_backup_id
 from runner.repository.state import RunnerState
 
 log = logging.getLogger(__name__)
@@ -83,7 +87,8 @@ def inspect(job: JobEnvironment, locations: Locations) -> Inspection:
         if isinstance(answer, BackupError):
             answer = _Look(state=_unusable(name, answer, now))  # noqa: PLW2901 - a look all the same
         looks.append(answer)
-    inspection = _together(looks, now)
+    required = job.config.storage.required_locations
+    inspection = _together(looks, now, required)
     job.events.inspection(inspection)
     return inspection
 
@@ -149,19 +154,50 @@ def _unusable(name: str, error: BackupError, now: datetime) -> LocationState:
     )
 
 
-def _together(looks: list[_Look], now: datetime) -> Inspection:
-    newest = {
+def _complete(looks: Sequence[_Look], required: int) -> BackupSummary | None:
+    """The newest backup that was, or is, in as many locations as are required.
+
+    That it was is remembered: a location that was added since, or that is
+    silent now, makes no success undone.
+    """
+    holders: defaultdict[BackupId, list[str]] = defaultdict(list)
+    backups: dict[BackupId, Summary] = {}
+    for look in looks:
+        for backup in look.listing.backups if look.listing else ():
+            holders[backup.id].append(look.state.name)
+            backups[backup.id] = backup
+    remembered = {look.memory.last_success_id for look in looks}
+    found = [
+        backup
+        for backup in backups.values()
+        if len(holders[backup.id]) >= required or backup.id in remembered
+    ]
+    if not found:
+        return None
+    newest = max(found, key=lambda one: (one.started_at, one.id))
+    return BackupSummary(
+        id=newest.id,
+        started_at=newest.started_at,
+        finished_at=newest.finished_at,
+        size_bytes=newest.stored_bytes,
+        locations=tuple(holders[newest.id]),
+    )
+
+
+def _together(looks: list[_Look], now: datetime, required: int) -> Inspection:
+    starts = {
         backup.id: backup.started_at
         for look in looks
         if look.listing
         for backup in look.listing.backups
     }
     inspection = Inspection(
-        at=now, states=tuple(look.state for look in looks), stored_backups=len(newest)
+        at=now,
+        states=tuple(look.state for look in looks),
+        stored_backups=len(starts),
+        newest_at=max(starts.values(), default=None),
+        complete=_complete(looks, required),
     )
-    if newest:
-        newest_id = max(newest, key=lambda one: (newest[one], one))
-        inspection = evolve(inspection, newest_id=newest_id, newest_at=newest[newest_id])
     # Locations remember what they were told; one that was down knows less. The latest wins.
     last: dict[str, JobOutcome] = {}
     for look in looks:

@@ -25,10 +25,15 @@ class Verified:
 
 @frozen(kw_only=True)
 class RunnerState:
-    """The last job of each kind, and how often backups failed since the last success."""
+    """The last job of each kind, and how often backups failed since the last success.
+
+    `last_success_id` is of the backup that was last stored in as many
+    locations as were required.
+    """
 
     last: Mapping[str, JobOutcome] = Factory(dict)
     last_success_at: datetime | None = None
+    last_success_id: str = ""
     consecutive_failures: int = 0
     verified: Verified | None = None
 
@@ -37,7 +42,12 @@ class RunnerState:
         state = evolve(self, last={**self.last, outcome.kind.value: outcome})
         if outcome.kind is JobKind.BACKUP:
             if outcome.success:
-                return evolve(state, consecutive_failures=0, last_success_at=outcome.finished_at)
+                return evolve(
+                    state,
+                    consecutive_failures=0,
+                    last_success_at=outcome.finished_at,
+                    last_success_id=outcome.backup_id,
+                )
             if outcome.result is Result.FAILURE:  # a cancelled one is nobody's fault
                 return evolve(state, consecutive_failures=self.consecutive_failures + 1)
             return state

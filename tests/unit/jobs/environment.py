@@ -30,7 +30,14 @@ OWNER = Layout(namespace="db", name="shop")
 class Surroundings:
     """Two locations, `one` and `two`, and jobs on them."""
 
-    def __init__(self, folder: Path, *, now: datetime, **spec: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        now: datetime,
+        storage: Mapping[str, Any] | None = None,
+        **spec: Any,
+    ) -> None:
         self.clock = FakeClock(now)
         self._stream = io.BytesIO()
         self.folders = {name: folder / name for name in ("one", "two")}
@@ -44,7 +51,8 @@ class Surroundings:
                 "backupLocations": [
                     {"name": name, "storageType": "filesystem", "path": str(path)}
                     for name, path in self.folders.items()
-                ]
+                ],
+                **(storage or {}),
             },
         )
         self._scratch = folder / "scratch"

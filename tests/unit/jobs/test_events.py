@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from controller.api import codec
+from controller.api.status import BackupSummary
 from controller.process.logging import Redactor
 from engines.interface import Progress
 from runner.inspection import Inspection
@@ -91,7 +92,7 @@ def test_an_inspection_arrives_as_it_was() -> None:
         states=(LocationState(name="a", healthy=True, checked_at=NOW, stored_backups=3),),
         stored_backups=3,
         newest_at=NOW,
-        newest_id="x",
+        complete=BackupSummary(id="x", started_at=NOW, locations=("a",)),
     )
 
     lines.writer.inspection(inspection)

@@ -185,7 +185,9 @@ def test_a_look_says_what_is_there(world: Surroundings) -> None:
 
     assert outcome.success
     assert inspection["storedBackups"] == 6
-    assert inspection["newestId"] == an_id(6)
+    assert datetime.fromisoformat(inspection["newestAt"]) == NOW + DAY
+    assert inspection["complete"]["id"] == an_id(4), "the newest is in one location only"
+    assert inspection["complete"]["locations"] == ["one", "two"]
     states = {state["name"]: state for state in inspection["states"]}
     assert [states[name]["storedBackups"] for name in ("one", "two")] == [5, 6]
     assert all(state["healthy"] for state in states.values())

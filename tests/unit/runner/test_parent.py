@@ -37,7 +37,13 @@ def _stored(hours_ago: int) -> dict[str, Any]:
     """What a look finds when there is one backup."""
     newest = (START - timedelta(hours=hours_ago)).isoformat().replace("+00:00", "Z")
     state = _HEALTHY | {"storedBackups": 1, "lastBackupAt": newest, "newestRestorableAt": newest}
-    return _NOTHING | {"states": [state], "storedBackups": 1, "newestAt": newest, "newestId": "x"}
+    complete = {"id": "x", "startedAt": newest, "locations": ["one"]}
+    return _NOTHING | {
+        "states": [state],
+        "storedBackups": 1,
+        "newestAt": newest,
+        "complete": complete,
+    }
 
 
 def _job(inspection: dict[str, Any] | None = None, *, other: str = "end()") -> str:

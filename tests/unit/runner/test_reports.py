@@ -13,12 +13,13 @@ from controller.api import codec
 from runner.inspection import Inspection
 from runner.jobs.environment import JobFailure
 from runner.jobs.inspect import run_inspect
+from runner.jobs.record import record_outcome
 from runner.jobs.request import JobRequest
 from runner.metrics import RunnerIdentity, RunnerMetrics
-from runner.outcome import JobKind
+from runner.outcome import JobKind, JobOutcome
 from runner.ports import LastStatus
 from runner.reports import Reports
-from tests.unit.jobs.environment import Surroundings
+from tests.unit.jobs.environment import CLUSTER, Surroundings
 from tests.unit.repository.samples import START, a_manifest, an_id, put_data
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -122,3 +123,43 @@ def test_nothing_is_said_of_locations_that_never_answered(watched: Watched) -> N
     watched.look()
 
     assert watched.said == (None, (), None)
+
+
+# -- backups that too few locations hold --------------------------------------------------
+
+
+def test_a_backup_in_too_few_locations_is_no_success(watched: Watched) -> None:
+    watched.look()
+    before = watched.said, watched.metric("last_successful_backup")
+
+    for number in (4, 5, 6):
+        watched.store("two", number)
+        watched.look()
+
+    assert watched.said == (an_id(3), ("one", "two"), 6)
+    assert watched.metric("last_successful_backup") == before[1] > 0
+
+
+def test_fewer_required_locations_make_it_one(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, storage={"minSuccessfulLocations": 1})
+    watched.store("one", 1)
+    watched.store("two", 1, 2)
+
+    watched.look()
+
+    assert watched.said == (an_id(2), ("two",), 2)
+
+
+def test_a_success_stays_one_when_a_location_is_added_later(watched: Watched) -> None:
+    """What counted as enough when it was made is remembered."""
+    watched.store("two", 4)
+    outcome = JobOutcome(
+        kind=JobKind.BACKUP, started_at=NOW, finished_at=NOW, success=True, backup_id=an_id(4)
+    )
+    watched.world.catalogue("two").claim(CLUSTER)
+    with watched.world.job(JobRequest(kind=JobKind.BACKUP)).locations() as locations:
+        record_outcome(locations.chosen("two").opened, outcome, CLUSTER)
+
+    watched.look()
+
+    assert watched.said == (an_id(4), ("two",), 4)
