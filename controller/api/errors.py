@@ -233,6 +233,12 @@ class ForeignOwner(TerminalError):
     reason = "ForeignOwner"
 
 
+class ClockWrong(TerminalError):
+    """The clocks of this machine and of a location differ: nothing is deleted by them."""
+
+    reason = "ClockWrong"
+
+
 class PreflightFailed(TerminalError):
     """The server is not ready for this; each problem names its cure."""
 

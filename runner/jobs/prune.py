@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
-from controller.api.errors import BackupError
+from controller.api.errors import BackupError, ClockWrong
 from controller.process.logging import kv
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.inspect import inspect
@@ -15,11 +15,14 @@ from runner.outcome import JobOutcome, LocationFate
 from runner.repository.catalogue import Listing
 from runner.repository.layout import parse_backup_id
 from runner.retention.policy import Candidate, Decision, decide, policy_of
+from runner.wording import time_text
 
 log = logging.getLogger(__name__)
 
 #: Data without a manifest is somebody's backup under way until no job can be that old.
 _SWEEP_MARGIN = timedelta(hours=24)
+#: More than two clocks of machines that keep the time, and less than any useful rule.
+_CLOCK_TOLERANCE = timedelta(hours=1)
 
 
 def candidates(listing: Listing) -> Iterable[Candidate]:
@@ -31,10 +34,14 @@ def candidates(listing: Listing) -> Iterable[Candidate]:
 def prune_location(job: JobEnvironment, location: Location, cluster_id: str) -> Decision:
     """Apply the policy to one location, then sweep what interrupted jobs left.
 
-    Raises: ForeignOwner, StorageUnavailable, AccessDenied.
+    Raises: ForeignOwner, ClockWrong, StorageUnavailable, AccessDenied.
     """
     location.catalogue.claim(cluster_id)
     decision = _decide(job, location)
+    grace = job.config.backup.spec.timeout + _SWEEP_MARGIN
+    orphans = location.catalogue.orphans(job.clock.now(), grace)
+    if decision.drop or orphans:
+        _check_clock(job, location)
     for verdict in decision.drop:
         location.catalogue.remove(parse_backup_id(verdict.id))
         log.info(
@@ -43,13 +50,26 @@ def prune_location(job: JobEnvironment, location: Location, cluster_id: str) -> 
                 location=location.name, backup_id=verdict.id, reason="; ".join(verdict.reasons)
             ),
         )
-    grace = job.config.backup.spec.timeout + _SWEEP_MARGIN
-    for backup_id in location.catalogue.sweep_orphans(job.clock.now(), grace):
+    for backup_id in location.catalogue.sweep(orphans):
         log.info(
             "data without a manifest deleted",
             extra=kv(location=location.name, backup_id=backup_id),
         )
     return decision
+
+
+def _check_clock(job: JobEnvironment, location: Location) -> None:
+    """Delete nothing by a clock that cannot be right: ages and the grace are counted from it.
+
+    Raises: ClockWrong.
+    """
+    there = location.catalogue.store_time()
+    here = job.clock.now()
+    if abs(here - there) > _CLOCK_TOLERANCE:
+        raise ClockWrong(
+            f"nothing was deleted in location {location.name}: it is {time_text(here)} by this "
+            f"machine's clock and {time_text(there)} by the store's. Set the one that is wrong"
+        )
 
 
 def run_prune(job: JobEnvironment) -> JobOutcome:

@@ -151,12 +151,12 @@ class Catalogue:
         else:
             raise ObjectExists(f"backup {backup_id} is committed: its data stays")
 
-    def sweep_orphans(self, now: datetime, grace: timedelta) -> Sequence[BackupId]:
-        """Finish interrupted deletions and failed backups: data without a manifest.
+    def orphans(self, now: datetime, grace: timedelta) -> Sequence[BackupId]:
+        """What interrupted deletions and failed backups left: data without a manifest.
 
         Args:
-            grace: data whose newest object is younger stays: its backup may be
-                under way in another runner. Longer than any job may take.
+            grace: data whose newest object is younger is left out: its backup may
+                be under way in another runner. Longer than any job may take.
         """
         newest: dict[BackupId, datetime] = {}
         for info in self._storage.list(self._layout.data):
@@ -164,11 +164,14 @@ class Catalogue:
             if backup_id is not None:
                 newest[backup_id] = max(newest.get(backup_id, info.modified_at), info.modified_at)
         committed = self._committed()
-        orphans = [
+        return [
             backup_id
             for backup_id, modified_at in sorted(newest.items())
             if backup_id not in committed and now - modified_at > grace
         ]
+
+    def sweep(self, orphans: Iterable[BackupId]) -> Sequence[BackupId]:
+        """Delete the data of those that have no manifest still; returns which that were."""
         swept = []
         for backup_id in orphans:
             try:
@@ -177,6 +180,10 @@ class Catalogue:
                 continue  # committed since the listing, after all
             swept.append(backup_id)
         return swept
+
+    def store_time(self) -> datetime:
+        """Ask the store for its time: it is that of the index, once that is written anew."""
+        return self._storage.put(self._layout.index, Index.encode(self._read_index())).modified_at
 
     def owner(self) -> OwnerRecord | None:
         """Which cluster writes here; None where nobody did yet."""

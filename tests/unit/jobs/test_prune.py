@@ -28,7 +28,10 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def world(tmp_path: Path) -> Surroundings:
     """Five backups, one a day, in both locations; the newest two stay."""
-    world = Surroundings(tmp_path, now=NOW, retention={"keepLast": 2, "minimumKeep": 1})
+    # Of this moment, not of the import: the folders' clock is compared with it.
+    world = Surroundings(
+        tmp_path, now=datetime.now(UTC), retention={"keepLast": 2, "minimumKeep": 1}
+    )
     for name in world.folders:
         for number in range(5):
             _store(world, name, number)
@@ -54,6 +57,13 @@ def _stored(world: Surroundings) -> dict[str, list[str]]:
 
 def _verdicts(report: Mapping[str, Any]) -> dict[str, str]:
     return {row["id"]: row["verdict"] for row in report["rows"]}
+
+
+def _age_objects(world: Surroundings, by: timedelta) -> None:
+    for folder in world.folders.values():
+        for path in folder.rglob("*"):
+            moment = path.stat().st_mtime - by.total_seconds()
+            os.utime(path, (moment, moment))
 
 
 ALL = [an_id(number) for number in range(5)]
@@ -147,7 +157,7 @@ def test_without_a_cluster_id_nothing_is_pruned(world: Surroundings) -> None:
 def test_an_unreadable_backup_is_named_stays_and_counts_for_nothing(world: Surroundings) -> None:
     world.storage("one").put(OWNER.manifest(an_id(9)), b'{"formatVersion": 2}')
     put_data(world.catalogue("one"), world.storage("one"), 9)
-    world.clock.advance(400 * 86400)
+    _age_objects(world, 400 * DAY)
 
     _prune(world)
 
@@ -165,9 +175,43 @@ def test_what_interrupted_jobs_left_goes_after_the_grace(world: Surroundings) ->
     _prune(world)
     assert orphan in {info.key for info in world.storage("one").list(OWNER.data)}
 
-    world.clock.advance(49 * 3600)  # the longest job, and a day
+    _age_objects(world, timedelta(hours=49))  # the longest job, and a day
     _prune(world)
     assert orphan not in {info.key for info in world.storage("one").list(OWNER.data)}
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_by_a_clock_that_is_wrong_nothing_is_deleted(world: Surroundings, hours: int) -> None:
+    """The store's clock says so: these folders have the machine's real one."""
+    world.clock.advance(hours * 3600)
+
+    with pytest.raises(JobFailure) as failure:
+        _prune(world)
+
+    assert failure.value.error.reason == "ClockWrong"
+    assert "location one" in str(failure.value.error)
+    assert _stored(world) == {"one": ALL, "two": ALL}
+
+
+def test_by_a_clock_that_is_ahead_nobodys_upload_is_an_orphan(world: Surroundings) -> None:
+    _prune(world)
+    put_data(world.catalogue("one"), world.storage("one"), 7)
+    world.clock.advance(49 * 3600)
+
+    with pytest.raises(JobFailure, match="location one"):
+        _prune(world)
+
+    assert OWNER.data_object(an_id(7), "dump.0000") in {
+        info.key for info in world.storage("one").list(OWNER.data)
+    }
+
+
+def test_a_clock_that_is_some_minutes_off_prunes(world: Surroundings) -> None:
+    world.clock.advance(50 * 60)
+
+    _prune(world)
+
+    assert _stored(world) == {"one": ALL[3:], "two": ALL[3:]}
 
 
 # -- the look at the locations -----------------------------------------------------------

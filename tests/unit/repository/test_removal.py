@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -11,7 +12,7 @@ from controller.api.errors import (
     StorageUnavailable,
 )
 from runner.repository.catalogue import Catalogue
-from runner.repository.layout import Layout
+from runner.repository.layout import BackupId, Layout
 from runner.storage.base import ObjectInfo
 from runner.storage.memory import MemoryStorage
 from tests.unit.repository.samples import (
@@ -59,7 +60,7 @@ def test_a_removal_that_is_cut_short_leaves_no_backup_and_can_be_finished(
     assert catalogue.list().backups == ()
 
     storage.failing.clear()
-    assert catalogue.sweep_orphans(datetime.now(UTC) + 2 * DAY, DAY) == [an_id(1)]
+    assert _sweep(catalogue, datetime.now(UTC) + 2 * DAY) == [an_id(1)]
     assert keys(storage) == set()
 
 
@@ -113,6 +114,10 @@ def test_a_failed_backup_is_discarded_whole_and_alone(
 # -- the orphan sweep -------------------------------------------------------------
 
 
+def _sweep(catalogue: Catalogue, now: datetime) -> Sequence[BackupId]:
+    return catalogue.sweep(catalogue.orphans(now, DAY))
+
+
 def test_a_sweep_takes_old_data_without_a_manifest_and_nothing_else(
     catalogue: Catalogue, storage: RecordingStorage
 ) -> None:
@@ -123,8 +128,8 @@ def test_a_sweep_takes_old_data_without_a_manifest_and_nothing_else(
     put_data(catalogue, storage, 2)
     now = datetime.now(UTC)
 
-    assert catalogue.sweep_orphans(now, DAY) == []
-    assert catalogue.sweep_orphans(now + DAY + timedelta(minutes=1), DAY) == [an_id(2)]
+    assert _sweep(catalogue, now) == []
+    assert _sweep(catalogue, now + DAY + timedelta(minutes=1)) == [an_id(2)]
     assert keys(storage) == before
 
 
@@ -136,9 +141,9 @@ def test_the_newest_object_counts_for_the_grace() -> None:
     now = START + 2 * DAY
     storage.put(LAYOUT.data_object(an_id(1), "dump.0001"), b"a backup that is still under way")
 
-    assert catalogue.sweep_orphans(START + 2 * DAY + timedelta(hours=1), DAY) == []
-    assert catalogue.sweep_orphans(START + 3 * DAY, DAY) == []
-    assert catalogue.sweep_orphans(START + 3 * DAY + timedelta.resolution, DAY) == [an_id(1)]
+    assert _sweep(catalogue, START + 2 * DAY + timedelta(hours=1)) == []
+    assert _sweep(catalogue, START + 3 * DAY) == []
+    assert _sweep(catalogue, START + 3 * DAY + timedelta.resolution) == [an_id(1)]
 
 
 def test_a_backup_whose_manifest_cannot_be_read_keeps_its_data(
@@ -147,7 +152,7 @@ def test_a_backup_whose_manifest_cannot_be_read_keeps_its_data(
     put_data(catalogue, storage, 1)
     storage.put(LAYOUT.manifest(an_id(1)), orjson.dumps({"formatVersion": 2}))
 
-    assert catalogue.sweep_orphans(datetime.now(UTC) + 10 * DAY, DAY) == []
+    assert _sweep(catalogue, datetime.now(UTC) + 10 * DAY) == []
 
 
 class _CommitsWhenListed(RecordingStorage):
@@ -165,7 +170,7 @@ def test_a_backup_that_is_committed_during_the_sweep_stays_and_the_sweep_goes_on
     put_data(catalogue, storage, 1)
     put_data(catalogue, storage, 2)
 
-    swept = catalogue.sweep_orphans(datetime.now(UTC) + 2 * DAY, DAY)
+    swept = _sweep(catalogue, datetime.now(UTC) + 2 * DAY)
 
     assert swept == [an_id(2)]
     assert LAYOUT.data_object(an_id(1), "dump.0000") in keys(storage)
@@ -179,6 +184,6 @@ def test_two_objects_of_one_bucket_do_not_touch_each_other(storage: RecordingSto
     before = {key for key in keys(storage) if key.startswith(OTHER.root)}
 
     mine.remove(an_id(1))
-    mine.sweep_orphans(datetime.now(UTC) + 10 * DAY, DAY)
+    _sweep(mine, datetime.now(UTC) + 10 * DAY)
 
     assert keys(storage) == before
