@@ -22,7 +22,8 @@ class Inspection:
             now or when it was made.
         last: the last job of each kind that some location remembers.
         consecutive_failures: of backups, as remembered.
-        last_verified_at: of any location.
+        last_verified_at: the earliest over the locations of when its newest
+            backup was last verified; None if one never was.
     """
 
     at: datetime

@@ -311,7 +311,7 @@ class Parent:
                 # Not even the first look worked: start from nothing rather than not at all.
                 self._scheduler = self._first_scheduler(None)
             elif request.kind is not JobKind.INSPECT:
-                self._scheduler.finished(success=result.outcome.success)
+                self._scheduler.finished(request, result.outcome.result)
         self._show_schedule()
 
     def _slot_free(self, request: JobRequest, result: JobResult) -> None:

@@ -12,6 +12,8 @@ Nothing here waits, starts jobs or asks for the time. The parent calls
 - A changed schedule counts from its change: a tick of the new one that lies
   before is not a missed one.
 - `suspend` stops scheduled jobs of every kind; resuming catches up.
+- A verification that was cancelled, or was of one location or one backup, is
+  none that was scheduled.
 - Only an attempt that ended counts. A runner that is killed with its job
   makes it again.
 """
@@ -20,13 +22,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from runner.outcome import JobKind
+from runner.jobs.request import JobRequest
+from runner.outcome import JobKind, Result
 from runner.schedule import Schedule, expected_interval, has_same_ticks, next_tick
 
 #: A tick is noticed some moments late even by an idle parent.
 _SHORTEST_DEADLINE = timedelta(seconds=60)
 #: A clock that is set back by less is waited out.
 _CLOCK_STEP = timedelta(seconds=60)
+#: Who cancels a verification wants to be rid of it for a while.
+_AFTER_CANCEL = timedelta(hours=1)
 
 
 class Scheduler:
@@ -37,8 +42,9 @@ class Scheduler:
         last_attempt_at: start of the last backup attempt that ended, or of the
             newest stored backup, whichever is later; None: there was neither.
         has_backup: something is stored that a verification could read.
-        last_verified_at: start of the last verification that ended; None
-            (never, or the record is lost) makes one due.
+        last_verified_at: when the newest backup of every location was last
+            verified, or tried to be; None (never, or the record is lost) makes
+            one due.
     """
 
     def __init__(
@@ -59,6 +65,8 @@ class Scheduler:
         self._owed: datetime | None = None
         self._has_backup = has_backup
         self._last_verified_at = last_verified_at
+        # A verification that was cancelled is still owed, but not at once.
+        self._verify_not_before: datetime | None = None
         self._running: tuple[JobKind, datetime] | None = None
         self._expected: tuple[Schedule, object, timedelta | None] | None = None
 
@@ -108,16 +116,23 @@ class Scheduler:
         if kind is JobKind.BACKUP:
             self._since, self._first_at, self._owed = now, None, None
 
-    def finished(self, *, success: bool) -> None:
-        """Note that the running job ended, however it did."""
+    def finished(self, request: JobRequest, result: Result) -> None:
+        """Note that the running job ended, however it did.
+
+        What a person had verified counts as the scheduled verification only if
+        it was as much: the newest backup of every location.
+        """
         if self._running is None:
             raise RuntimeError("no job runs")
         kind, started_at = self._running
         self._running = None
         if kind is JobKind.BACKUP:
-            self._has_backup = self._has_backup or success
-        elif kind is JobKind.VERIFY:
-            self._last_verified_at = started_at
+            self._has_backup = self._has_backup or result is Result.SUCCESS
+        elif kind is JobKind.VERIFY and not request.name and not request.location:
+            if result is Result.CANCELLED:
+                self._verify_not_before = started_at + _AFTER_CANCEL
+            else:
+                self._last_verified_at = started_at
 
     def reload(self, schedule: Schedule, now: datetime) -> None:
         """Take a new schedule; ticks that the old one still owes are not forgotten."""
@@ -141,9 +156,10 @@ class Scheduler:
     def _verify_at(self, now: datetime) -> datetime | None:
         if self._schedule.verify_every is None or not self._has_backup:
             return None
-        if self._last_verified_at is None:
-            return now
-        return self._last_verified_at + self._schedule.verify_every
+        due_at = now
+        if self._last_verified_at is not None:
+            due_at = self._last_verified_at + self._schedule.verify_every
+        return max(due_at, self._verify_not_before or due_at)
 
     def _heed_clock(self, now: datetime) -> None:
         """Forget moments that a wrong clock put into the future: nothing would ever be due.
@@ -159,3 +175,5 @@ class Scheduler:
             self._first_at = now + self._schedule.jitter
         if self._last_verified_at is not None and self._last_verified_at - now > _CLOCK_STEP:
             self._last_verified_at = now
+        if self._verify_not_before is not None and self._verify_not_before - now > _AFTER_CANCEL:
+            self._verify_not_before = None

@@ -160,7 +160,7 @@ def _record(
         return
     try:
         with open_locations(config, context.cancelled) as locations:
-            record_outcome(locations.opened, outcome, config.cluster_id)
+            record_outcome(locations.opened, outcome, config.cluster_id, named=bool(request.name))
     except Exception:
         # Process top, as above: a note that cannot be written must not cost the outcome itself.
         log.exception("outcome not recorded")

@@ -208,9 +208,23 @@ def _together(looks: list[_Look], now: datetime, required: int) -> Inspection:
                     inspection = evolve(
                         inspection, consecutive_failures=look.memory.consecutive_failures
                     )
-    verified = [look.memory.verified.at for look in looks if look.memory.verified]
     return evolve(
         inspection,
         last=tuple(last[kind] for kind in sorted(last)),
-        last_verified_at=max(verified, default=None),
+        last_verified_at=_verified_since(looks),
     )
+
+
+def _verified_since(looks: Sequence[_Look]) -> datetime | None:
+    """Since when the newest backup of no location was left out; None if one never was verified.
+
+    Of a location that is silent nothing is known, and another cluster's
+    remembers that cluster's jobs.
+    """
+    ours = [
+        look.memory.newest_verified_at
+        for look in looks
+        if look.state.answered and look.state.reason != ForeignOwner.reason
+    ]
+    known = [moment for moment in ours if moment is not None]
+    return min(known) if ours and len(known) == len(ours) else None

@@ -38,17 +38,22 @@ def read_state(location: Location) -> RunnerState:
         return RunnerState()
 
 
-def record_outcome(locations: Sequence[Location], outcome: JobOutcome, cluster_id: str) -> None:
+def record_outcome(
+    locations: Sequence[Location], outcome: JobOutcome, cluster_id: str, *, named: bool = False
+) -> None:
     """Write an outcome into the state of every location that takes it.
 
     Those that did not answer this job are left out: they would only hold it up.
+
+    Args:
+        named: the job was about one backup that was asked for by its id.
     """
     shortened = _shortened(outcome)
     silent = {fate.name for fate in outcome.fates if fate.reason == StorageUnavailable.reason}
 
     def write(location: Location) -> None:
         if location.catalogue.check_owner(cluster_id):
-            state = read_state(location).after(shortened, location.name)
+            state = read_state(location).after(shortened, location.name, named=named)
             location.catalogue.write_small(location.layout.state, to_json(state))
 
     chosen = [location for location in locations if location.name not in silent]

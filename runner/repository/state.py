@@ -28,7 +28,8 @@ class RunnerState:
     """The last job of each kind, and how often backups failed since the last success.
 
     `last_success_id` is of the backup that was last stored in as many
-    locations as were required.
+    locations as were required; `newest_verified_at` when the newest backup
+    here was last verified: not one that a person named.
     """
 
     last: Mapping[str, JobOutcome] = Factory(dict)
@@ -36,9 +37,14 @@ class RunnerState:
     last_success_id: str = ""
     consecutive_failures: int = 0
     verified: Verified | None = None
+    newest_verified_at: datetime | None = None
 
-    def after(self, outcome: JobOutcome, location: str) -> RunnerState:
-        """The state after a job, as `location` keeps it."""
+    def after(self, outcome: JobOutcome, location: str, *, named: bool = False) -> RunnerState:
+        """The state after a job, as `location` keeps it.
+
+        Args:
+            named: the job was about one backup that was asked for by its id.
+        """
         state = evolve(self, last={**self.last, outcome.kind.value: outcome})
         if outcome.kind is JobKind.BACKUP:
             if outcome.success:
@@ -51,11 +57,12 @@ class RunnerState:
             if outcome.result is Result.FAILURE:  # a cancelled one is nobody's fault
                 return evolve(state, consecutive_failures=self.consecutive_failures + 1)
             return state
-        if outcome.kind is JobKind.VERIFY:
+        if outcome.kind is JobKind.VERIFY and outcome.result is not Result.CANCELLED:
             for fate in outcome.fates:
                 if fate.name == location:
                     verified = Verified(
                         at=outcome.started_at, ok=fate.ok, backup_id=outcome.backup_id
                     )
-                    return evolve(state, verified=verified)
+                    newest_at = self.newest_verified_at if named else outcome.started_at
+                    return evolve(state, verified=verified, newest_verified_at=newest_at)
         return state

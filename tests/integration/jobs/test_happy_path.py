@@ -268,3 +268,30 @@ def test_output_without_a_terminal_is_plain_lines(make_world: MakeWorld) -> None
 
     assert "\x1b" not in done.said
     assert re.search(r"^backup \S+ succeeded in .*$", done.out, re.MULTILINE)
+
+
+def test_a_runner_verifies_on_its_schedule_and_knows_that_after_a_restart(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world("folder", "s3")
+    backup_id = world.back_up()
+    world.cli("verify", "--location", "folder").must(0)
+    world.configure(suspend=False, backupCron="0 0 1 1 *", verification={"every": "1d"})
+
+    with world.runner() as runner:
+        eventually(
+            lambda: runner.metric("jobs_total", job_type="verify", result="success") == 1,
+            say=lambda: f"nothing was verified: {runner.log}",
+            timeout_s=60,
+        )
+        for place in world.places:
+            assert runner.metric("location_last_verification_success", location=place.name) == 1
+        status = world.status()["status"]
+        assert status["lastVerification"]["backupId"] == backup_id
+        assert status["lastVerification"]["succeeded"]
+    with world.runner() as runner:
+        world.cli("prune").must(0)
+        assert runner.metric("jobs_total", job_type="prune", result="success") == 1
+        assert runner.metric("jobs_total", job_type="verify", result="success") == 0
+        assert runner.metric("location_last_verification_success", location="s3") == 1
+    assert world.backups() == [backup_id]

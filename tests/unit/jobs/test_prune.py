@@ -17,7 +17,7 @@ from runner.jobs.inspect import run_inspect
 from runner.jobs.prune import run_prune
 from runner.jobs.record import record_outcome
 from runner.jobs.request import JobRequest
-from runner.outcome import JobKind, JobOutcome
+from runner.outcome import JobKind, JobOutcome, LocationFate
 from tests.unit.jobs.environment import CLUSTER, OWNER, Surroundings
 from tests.unit.repository.samples import a_manifest, an_id, put_data
 
@@ -299,6 +299,29 @@ def test_the_latest_memory_of_any_location_counts(world: Surroundings) -> None:
 
     assert inspection["consecutiveFailures"] == 1
     assert [(last["kind"], last["success"]) for last in inspection["last"]] == [("backup", False)]
+
+
+def test_the_location_that_was_verified_longest_ago_counts(world: Surroundings) -> None:
+    def verified(world: Surroundings, name: str, hours: int, *, named: bool = False) -> None:
+        moment = NOW - timedelta(hours=hours)
+        outcome = JobOutcome(
+            kind=JobKind.VERIFY,
+            started_at=moment,
+            finished_at=moment,
+            success=True,
+            fates=(LocationFate(name=name, ok=True),),
+        )
+        world.catalogue(name).claim(CLUSTER)
+        with world.job(JobRequest(kind=JobKind.VERIFY)).locations() as locations:
+            record_outcome(locations.chosen(name).opened, outcome, CLUSTER, named=named)
+
+    verified(world, "one", 5)
+    assert "lastVerifiedAt" not in _inspect(world)[1], "the other one never was"
+
+    verified(world, "two", 50)
+    verified(world, "two", 1, named=True)
+    moment = _inspect(world)[1]["lastVerifiedAt"]
+    assert datetime.fromisoformat(moment) == NOW - timedelta(hours=50)
 
 
 def _uploads(world: Surroundings) -> int:

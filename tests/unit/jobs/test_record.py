@@ -69,6 +69,19 @@ def test_a_verification_counts_for_the_locations_that_it_looked_at() -> None:
     assert three.verified is None
 
 
+def test_what_a_person_named_or_cancelled_is_no_verification_of_the_newest() -> None:
+    fates = (LocationFate(name="one", ok=True),)
+    outcome = _outcome(JobKind.VERIFY, backup_id="x", fates=fates)
+    cancelled = evolve(outcome, success=False, reason="Cancelled")
+
+    named = RunnerState().after(outcome, "one", named=True)
+
+    assert named.verified is not None, "it is known of that location all the same"
+    assert named.newest_verified_at is None
+    assert RunnerState().after(cancelled, "one").verified is None
+    assert RunnerState().after(outcome, "one").newest_verified_at == NOW
+
+
 def test_a_state_is_read_as_it_was_written() -> None:
     outcome = _outcome(JobKind.VERIFY, fates=(LocationFate(name="one", ok=True),))
     state = RunnerState().after(FAILED, "one").after(outcome, "one")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from controller.api.v1 import Verification
-from runner.outcome import JobKind
+from runner.jobs.request import JobRequest
+from runner.outcome import JobKind, Result
 from runner.scheduler import Scheduler
 from tests.profiles import fewer
 from tests.unit.runner.slow_cron import (
@@ -65,9 +66,16 @@ def test_resuming_catches_up_once() -> None:
     assert scheduler.due(utc("2026-11-27T00:59")) is None
 
 
-def run(scheduler: Scheduler, kind: JobKind, start: datetime, *, success: bool = True) -> None:
+def run(
+    scheduler: Scheduler,
+    kind: JobKind,
+    start: datetime,
+    *,
+    result: Result = Result.SUCCESS,
+    **request: Any,
+) -> None:
     scheduler.started(kind, start)
-    scheduler.finished(success=success)
+    scheduler.finished(JobRequest(kind=kind, **request), result)
 
 
 def test_a_tick_missed_while_down_runs_once_after_the_start() -> None:
@@ -100,7 +108,7 @@ def test_ticks_that_meet_a_running_job_wait_and_collapse_to_one() -> None:
     scheduler.started(JobKind.RESTORE, utc("2026-11-23T11:30"))
 
     assert scheduler.due(utc("2026-11-23T14:30")) is None
-    scheduler.finished(success=True)
+    scheduler.finished(JobRequest(kind=JobKind.RESTORE), Result.SUCCESS)
     assert JobKind.BACKUP is scheduler.due(utc("2026-11-23T14:31"))
     run(scheduler, JobKind.BACKUP, utc("2026-11-23T14:31"))
     assert scheduler.due(utc("2026-11-23T14:59")) is None
@@ -109,7 +117,7 @@ def test_ticks_that_meet_a_running_job_wait_and_collapse_to_one() -> None:
 
 def test_a_failed_backup_is_not_repeated_before_the_next_tick() -> None:
     scheduler = a_scheduler(backup_interval_hours=1)
-    run(scheduler, JobKind.BACKUP, NOON, success=False)
+    run(scheduler, JobKind.BACKUP, NOON, result=Result.FAILURE)
 
     assert scheduler.due(NOON + 59 * MINUTE) is None
     assert JobKind.BACKUP is scheduler.due(NOON + HOUR)
@@ -180,17 +188,42 @@ def test_a_clock_set_back_a_moment_does_not_repeat_a_tick() -> None:
 
 def test_verification_follows_the_first_backup_and_then_its_own_pace() -> None:
     scheduler = a_scheduler(verification=Verification(every=2 * DAY))
-    run(scheduler, JobKind.BACKUP, NOON, success=False)
+    run(scheduler, JobKind.BACKUP, NOON, result=Result.FAILURE)
     assert scheduler.due(NOON + HOUR) is None
 
     run(scheduler, JobKind.BACKUP, NOON + HOUR)
     assert JobKind.VERIFY is scheduler.due(NOON + 2 * HOUR)
-    run(scheduler, JobKind.VERIFY, NOON + 2 * HOUR, success=False)
+    run(scheduler, JobKind.VERIFY, NOON + 2 * HOUR, result=Result.FAILURE)
 
     assert scheduler.due(NOON + 3 * HOUR) is None
     run(scheduler, JobKind.BACKUP, NOON + 40 * HOUR)
     assert scheduler.next_at(NOON + 41 * HOUR) == NOON + 50 * HOUR
     assert JobKind.VERIFY is scheduler.due(NOON + 50 * HOUR)
+
+
+@pytest.mark.parametrize("part", [{"name": "an-id"}, {"location": "one"}])
+def test_a_verification_of_a_part_is_not_the_scheduled_one(part: dict[str, str]) -> None:
+    scheduler = a_scheduler(
+        ran=NOON, backup_cron="0 0 1 1 *", verification=Verification(every=2 * DAY)
+    )
+
+    run(scheduler, JobKind.VERIFY, NOON, **part)
+    assert JobKind.VERIFY is scheduler.due(NOON + MINUTE)
+
+    run(scheduler, JobKind.VERIFY, NOON + MINUTE, everything=True)
+    assert scheduler.due(NOON + DAY) is None
+
+
+def test_a_cancelled_verification_is_still_owed_but_not_at_once() -> None:
+    scheduler = a_scheduler(
+        ran=NOON, backup_cron="0 0 1 1 *", verification=Verification(every=2 * DAY)
+    )
+
+    run(scheduler, JobKind.VERIFY, NOON, result=Result.CANCELLED)
+
+    assert scheduler.due(NOON + 59 * MINUTE) is None
+    assert scheduler.next_at(NOON + MINUTE) == NOON + HOUR
+    assert JobKind.VERIFY is scheduler.due(NOON + HOUR)
 
 
 def test_a_backup_goes_before_a_verification() -> None:
@@ -231,7 +264,7 @@ def test_starts_are_those_of_the_slow_model(
             assert scheduler.due(now) is None
             continue
         if busy_until > begin and now == busy_until:
-            scheduler.finished(success=True)
+            scheduler.finished(JobRequest(kind=JobKind.BACKUP), Result.SUCCESS)
         oldest = now - timedelta(seconds=deadline)
         owed = [tick for tick in ticks if last_start < tick <= now and tick >= oldest]
 
