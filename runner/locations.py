@@ -37,8 +37,10 @@ from runner.storage.usage import UsageMeter
 
 T = TypeVar("T")
 
-#: How long a look at a location may take; listings of 10,000 backups take seconds.
+#: How long a location may be silent while it is asked.
 ANSWER_S = 90.0
+#: Between two looks at who has answered a request meanwhile.
+_BEAT_S = 1.0
 
 
 @frozen(kw_only=True, eq=False)
@@ -215,13 +217,20 @@ def _open(
 
 
 def ask_each(
-    locations: Sequence[Location], ask: Callable[[Location], T], *, limit_s: float
+    locations: Sequence[Location],
+    ask: Callable[[Location], T],
+    *,
+    limit_s: float,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, T | BackupError]:
-    """Ask all locations at once; who has not answered in time has failed.
+    """Ask all locations at once; who completes nothing for `limit_s` has failed.
 
-    A location that hangs costs `limit_s` and nothing else: its thread is left
-    behind, and what it finds out later is dropped.
+    Completing is a request to the store that succeeded: thousands of manifests
+    on a slow store take their time. A location that hangs costs `limit_s` and
+    nothing else: its thread is left behind, and what it finds out is dropped.
 
+    Args:
+        on_progress: is told now and then how many requests succeeded.
     Returns: by the location's name, its answer or its error.
     """
     answers: dict[str, T | BackupError] = {}
@@ -241,14 +250,37 @@ def ask_each(
     ]
     for thread in threads:
         thread.start()
-    deadline_mono = time.monotonic() + limit_s
-    for thread in threads:
-        thread.join(max(0.0, deadline_mono - time.monotonic()))
+    _await(dict(zip(threads, locations, strict=True)), limit_s, on_progress)
     if defects:
         raise defects[0]
     silent = StorageUnavailable(f"no answer for {limit_s:.0f} s")
     found = dict(answers)
     return {location.name: found.get(location.name, silent) for location in locations}
+
+
+def _await(
+    asking: dict[threading.Thread, Location], limit_s: float, on_progress: Callable[[int], None]
+) -> None:
+    """Wait for the threads that end, and for the others while their location answers requests."""
+    done = {thread: location.usage.succeeded for thread, location in asking.items()}
+    heard_mono = dict.fromkeys(asking, time.monotonic())
+    waiting = list(asking)
+    while waiting:
+        soonest_mono = min(heard_mono[thread] for thread in waiting) + limit_s
+        waiting[0].join(max(0.0, min(_BEAT_S, soonest_mono - time.monotonic())))
+        now_mono = time.monotonic()
+        for thread in waiting:
+            count = asking[thread].usage.succeeded
+            if count != done[thread]:
+                done[thread], heard_mono[thread] = count, now_mono
+        before = len(waiting)
+        waiting = [
+            thread
+            for thread in waiting
+            if thread.is_alive() and now_mono - heard_mono[thread] < limit_s
+        ]
+        if waiting and len(waiting) == before:
+            on_progress(sum(done.values()))
 
 
 def asked_id(text: str) -> BackupId:

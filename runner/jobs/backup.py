@@ -29,7 +29,7 @@ from runner.jobs.begun import note_begun
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.inspect import inspect
 from runner.jobs.prune import candidates, prune_location
-from runner.locations import Location, Locations, ask_each
+from runner.locations import Location, Locations
 from runner.outcome import JobOutcome, LocationFate, StageTiming
 from runner.pipeline.backup import BackupOptions, BackupSink, StreamResult
 from runner.pipeline.fanout import Destination, Lane, describe
@@ -108,10 +108,10 @@ class _Backup:
             policy_of(self._job.config.backup.spec),
         )
         record = self._record(facts, labels, digest.result())
-        answers = ask_each(
+        answers = self._job.ask(
+            "commit",
             written,
             lambda location: self._commit(location, key_files.get(location.name), record, streams),
-            limit_s=self._job.answer_s,
         )
         committed = []
         for location in written:
@@ -145,9 +145,9 @@ class _Backup:
         def check(location: Location) -> Listing:
             location.keyring.check()
             location.catalogue.claim(self._cluster_id)
-            return location.catalogue.list()
+            return location.catalogue.list(update_index=True)
 
-        answers = ask_each(self._locations.opened, check, limit_s=self._job.answer_s)
+        answers = self._job.ask("check", self._locations.opened, check)
         ready = []
         for location in self._locations.opened:
             answer = answers[location.name]
@@ -261,10 +261,10 @@ class _Backup:
     def _prune(self, committed: Sequence[Location]) -> None:
         """Retention is part of the backup, its failure is not the backup's."""
         self._job.events.stage("prune")
-        answers = ask_each(
+        answers = self._job.ask(
+            "prune",
             committed,
             lambda location: prune_location(self._job, location, self._cluster_id),
-            limit_s=self._job.answer_s,
         )
         for name, answer in answers.items():
             if isinstance(answer, BackupError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -13,13 +14,15 @@ from controller.api.errors import BackupError, InvalidSpec, Problem
 from controller.process.clock import Clock
 from controller.process.logging import Redactor, configure
 from engines import registry
-from engines.interface import Engine, InitOptions, JobContext
+from engines.interface import Engine, InitOptions, JobContext, Progress
 from runner.config import RunnerConfig
 from runner.jobs.events import EventWriter
 from runner.jobs.request import JobRequest
-from runner.locations import ANSWER_S, Locations, open_locations
+from runner.locations import ANSWER_S, Location, Locations, ask_each, open_locations
 from runner.outcome import JobOutcome, LocationFate, StageTiming
 from runner.pipeline.fanout import describe
+
+T = TypeVar("T")
 
 
 class JobFailure(Exception):
@@ -63,9 +66,19 @@ class JobEnvironment:
         with open_locations(self.config, self.context.cancelled) as locations:
             yield locations.chosen(self.request.location)
 
+    def ask(
+        self, stage: str, locations: Sequence[Location], question: Callable[[Location], T]
+    ) -> dict[str, T | BackupError]:
+        """Ask all locations at once; requests that their stores answer are the job's progress."""
+
+        def progress(requests: int) -> None:
+            self.events.progress(Progress(stage=stage, done=requests, unit="requests"))
+
+        return ask_each(locations, question, limit_s=self.answer_s, on_progress=progress)
+
     @property
     def answer_s(self) -> float:
-        """How long to wait for a location, well before the stall watchdog takes it for a hang."""
+        """How long a location may be silent, well before the stall watchdog takes it for a hang."""
         return min(ANSWER_S, self.config.backup.spec.stall_timeout.total_seconds() / 3)
 
     def cluster_id(self) -> str:

@@ -79,9 +79,7 @@ def run_inspect(job: JobEnvironment) -> JobOutcome:
 def inspect(job: JobEnvironment, locations: Locations) -> Inspection:
     """Look, and tell the parent what was found."""
     now = job.clock.now()
-    answers = ask_each(
-        locations.opened, lambda location: _look(job, location, now), limit_s=job.answer_s
-    )
+    answers = job.ask("look", locations.opened, lambda location: _look(job, location, now))
     looks = [_Look(state=_unusable(name, error, now)) for name, error in locations.failed]
     for name, answer in answers.items():
         if isinstance(answer, BackupError):

@@ -20,7 +20,7 @@ from controller.api.errors import (
 from engines.interface import Engine, Purpose, Restored, Target
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.request import RestoreOptions
-from runner.locations import Location, Locations, ask_each, asked_id
+from runner.locations import Location, Locations, asked_id
 from runner.outcome import JobOutcome, LocationFate
 from runner.pipeline.restore import BackupSource
 from runner.repository.index import Summary
@@ -77,9 +77,7 @@ def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -
         job.events.warning(f"location {name} is not usable: {error}")
     errors: list[BackupError] = []
     distrusted: list[str] = []
-    answers = ask_each(
-        locations.opened, lambda location: location.catalogue.list(), limit_s=job.answer_s
-    )
+    answers = job.ask("choose", locations.opened, lambda location: location.catalogue.list())
     for location in locations.opened:
         listing = answers[location.name]
         if isinstance(listing, BackupError):

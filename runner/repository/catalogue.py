@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 #: Manifests fetched at once when the index does not have them.
 _FETCHES = 16
+#: Manifests read between two writes of the index.
+_BATCH = 500
 #: Owner and state are small; a larger one is not ours, and parsed it takes thirty times as much.
 MAX_RECORD_BYTES = 64 * 1024
 #: An entry of the index has 500 bytes, 2 KiB with the 32 labels that there may be.
@@ -95,12 +97,20 @@ class Catalogue:
             for backup_id, entry in known.items()
             if backup_id in present and entry.describes(present[backup_id])
         }
-        fetched, unreadable = self._fetch(
-            [info for backup_id, info in present.items() if backup_id not in entries]
-        )
-        if update_index and (fetched or len(entries) != len(known)):
-            self._write_index({**entries, **fetched})
-        entries.update(fetched)
+        missing = [info for backup_id, info in present.items() if backup_id not in entries]
+        stale = len(entries) != len(known)
+        unreadable: list[Unreadable] = []
+        # In batches, so that a look that is cut off spares the next one what it read.
+        for start in range(0, len(missing), _BATCH):
+            fetched, bad = self._fetch(missing[start : start + _BATCH])
+            entries.update(fetched)
+            unreadable += bad
+            stale = stale or bool(fetched)
+            if update_index and use_index and stale:
+                self._write_index(entries)
+                stale = False
+        if update_index and stale:
+            self._write_index(entries)
         backups = sorted(
             (entry.summary for entry in entries.values()),
             key=lambda summary: (summary.started_at, summary.id),

@@ -40,6 +40,12 @@ class UsageMeter:
                 total.ok += 1
             total.bytes += size_bytes
 
+    @property
+    def succeeded(self) -> int:
+        """How many requests the store answered well so far."""
+        with self._lock:
+            return sum(total.ok for total in self._sums.values())
+
     def uses(self) -> tuple[StorageUse, ...]:
         with self._lock:
             return tuple(

@@ -20,6 +20,7 @@ from runner.repository.layout import BackupId, Layout
 from runner.repository.manifest import Manifest, Owner, encode_manifest
 from runner.retention.policy import BirthLabel
 from runner.storage.base import Storage
+from runner.storage.memory import MemoryStorage
 from tests.unit.repository.samples import (
     LAYOUT,
     START,
@@ -122,6 +123,23 @@ def test_an_index_that_lags_costs_the_new_manifests_only(
     storage.calls.clear()
     assert _ids(catalogue, update_index=True) == [an_id(number) for number in range(1, 6)]
     assert storage.keys("open_stream") == [LAYOUT.index]
+
+
+def test_a_look_that_is_cut_off_spares_the_next_one_what_it_read() -> None:
+    """Or a store that is slow without an index would never get one."""
+    storage = RecordingStorage(MemoryStorage())
+    catalogue = Catalogue(storage, LAYOUT)
+    numbers = range(600)
+    for number in numbers:
+        catalogue.commit(a_manifest(number))
+    storage.failing[LAYOUT.manifest(an_id(599))] = StorageUnavailable("too slow")
+    with pytest.raises(StorageUnavailable):
+        catalogue.list(update_index=True)
+    storage.failing.clear()
+    storage.calls.clear()
+
+    assert _ids(catalogue, update_index=True) == [an_id(number) for number in numbers]
+    assert len(storage.keys("open_stream")) <= 1 + 100, "the index, and what it does not have"
 
 
 def test_who_only_reads_writes_no_index(catalogue: Catalogue, storage: RecordingStorage) -> None:
