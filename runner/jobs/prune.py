@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
-from controller.api.errors import BackupError, ClockWrong
+from controller.api.errors import BackupError, Cancelled, ClockWrong
 from controller.process.logging import kv
+from engines.interface import Progress
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
 from runner.jobs.inspect import inspect
 from runner.locations import Location
@@ -42,7 +43,19 @@ def prune_location(job: JobEnvironment, location: Location, cluster_id: str) -> 
     orphans = location.catalogue.orphans(job.clock.now(), grace)
     if decision.drop or orphans:
         _check_clock(job, location)
-    for verdict in decision.drop:
+    for number, verdict in enumerate(decision.drop):
+        if job.context.cancelled.is_set():
+            raise Cancelled("the job was ended")
+        # Told one by one: deleting thousands takes long, and is no stall.
+        job.events.progress(
+            Progress(
+                stage=f"prune {location.name}",
+                done=number,
+                total=len(decision.drop),
+                unit="backups",
+                detail=verdict.id,
+            )
+        )
         location.catalogue.remove(parse_backup_id(verdict.id))
         log.info(
             "backup pruned",
@@ -77,22 +90,23 @@ def run_prune(job: JobEnvironment) -> JobOutcome:
     started_at = job.clock.now()
     errors: list[BackupError] = []
     fates = []
+
+    def prune(location: Location) -> Decision:
+        if job.request.dry_run:
+            return _decide(job, location)
+        return prune_location(job, location, job.cluster_id())
+
     with job.locations() as locations:
         for name, error in locations.failed:
             fates.append(failed_fate(name, error))
             errors.append(error)
-        for location in locations.opened:
-            try:
-                if job.request.dry_run:
-                    decision = _decide(job, location)
-                else:
-                    decision = prune_location(job, location, job.cluster_id())
-            except BackupError as error:
-                fates.append(failed_fate(location.name, error))
-                errors.append(error)
+        for name, answer in job.ask("prune", locations.opened, prune).items():
+            if isinstance(answer, BackupError):
+                fates.append(failed_fate(name, answer))
+                errors.append(answer)
             else:
-                fates.append(LocationFate(name=location.name, ok=True))
-                job.events.report(location.name, _rows(decision, dry_run=job.request.dry_run))
+                fates.append(LocationFate(name=name, ok=True))
+                job.events.report(name, _rows(answer, dry_run=job.request.dry_run))
         if not job.request.dry_run and not job.request.location:
             inspect(job, locations)
         outcome = job.outcome(started_at, fates=tuple(fates), locations=locations)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +20,7 @@ from runner.jobs.prune import run_prune
 from runner.jobs.record import record_outcome
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind, JobOutcome, LocationFate
+from tests.builders import a_location_manifest
 from tests.unit.jobs.environment import CLUSTER, OWNER, Surroundings
 from tests.unit.repository.samples import a_manifest, an_id, put_data
 
@@ -178,6 +181,58 @@ def test_what_interrupted_jobs_left_goes_after_the_grace(world: Surroundings) ->
     _age_objects(world, timedelta(hours=49))  # the longest job, and a day
     _prune(world)
     assert orphan not in {info.key for info in world.storage("one").list(OWNER.data)}
+
+
+def test_what_is_deleted_is_told_while_it_is(world: Surroundings) -> None:
+    _prune(world)
+
+    told = [event for event in world.told("progress") if event["stage"] == "prune one"]
+    assert (told[0]["total"], told[0]["unit"]) == (3, "backups")
+    assert told[0]["detail"] in ALL[:3]
+
+
+def test_a_cancelled_prune_deletes_nothing_more(world: Surroundings) -> None:
+    job = world.job(JobRequest(kind=JobKind.PRUNE))
+    job.context.cancelled.set()
+
+    with pytest.raises(JobFailure):
+        run_prune(job)
+
+    assert _stored(world) == {"one": ALL, "two": ALL}
+
+
+def test_a_location_that_hangs_does_not_keep_another_from_being_pruned(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, answers nothing
+        places = [
+            a_location_manifest(
+                name="one",
+                storageEndpoint=f"127.0.0.1:{silent.getsockname()[1]}",
+                storageUseSSL=False,
+            ),
+            {"name": "two", "storageType": "filesystem", "path": str(tmp_path / "two")},
+        ]
+        world = Surroundings(
+            tmp_path,
+            now=datetime.now(UTC),
+            storage={"backupLocations": places},
+            retention={"keepLast": 2, "minimumKeep": 1},
+            stallTimeout="6s",
+        )
+        for number in range(5):
+            _store(world, "two", number)
+        job = world.job(JobRequest(kind=JobKind.PRUNE))
+
+        with pytest.raises(JobFailure) as failure:
+            run_prune(job)
+
+    job.context.cancelled.set()  # or those who still ask would try again during other tests
+    for thread in threading.enumerate():
+        if thread.name == "ask-one":
+            thread.join(30)
+            assert not thread.is_alive()
+    assert failure.value.error.reason == "StorageUnavailable"
+    assert "no answer for 2 s" in str(failure.value.error)
+    assert [backup.id for backup in world.catalogue("two").list().backups] == ALL[3:]
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
