@@ -111,6 +111,7 @@ class JobOutcome:
             job began that was killed; empty if it did not get that far.
         fates: one per location that took part, in the order of the class.
         plain_bytes: what the engine wrote or was given.
+        database: into which a restore went, or was to go.
     """
 
     kind: JobKind
@@ -124,6 +125,7 @@ class JobOutcome:
     plain_bytes: int = field(default=0, validator=_not_negative)
     stages: tuple[StageTiming, ...] = ()
     storage: tuple[StorageUse, ...] = ()
+    database: str = ""
 
     @property
     def result(self) -> Result:

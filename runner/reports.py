@@ -54,7 +54,7 @@ class Reports:
             self._change(
                 last_restore=RestoreSummary(
                     backup_id=outcome.backup_id,
-                    database=request.restore.database,
+                    database=outcome.database or request.restore.database,
                     started_at=outcome.started_at,
                     finished_at=outcome.finished_at,
                     succeeded=outcome.success,

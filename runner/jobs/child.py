@@ -83,8 +83,10 @@ def _run(request: JobRequest, context: JobContext, events: EventWriter) -> tuple
     error: BaseException
     try:
         config = _load(events)
+        job = _job(request, config, context, events)
+        outcome = evolve(outcome, database=job.target())
         try:
-            outcome = _RUN[request.kind](_job(request, config, context, events))
+            outcome = _RUN[request.kind](job)
         except AccessDenied as denied:
             # A password that was rotated meanwhile: look once more before giving up.
             again = _load(events)

@@ -60,6 +60,11 @@ class JobEnvironment:
     def database(self) -> str:
         return configured_database(self.config)
 
+    def target(self) -> str:
+        """The database that a restore goes into; empty for every other job."""
+        restore = self.request.restore
+        return (restore.database or self.database()) if restore else ""
+
     @contextmanager
     def locations(self) -> Iterator[Locations]:
         """Those that the request is about."""
@@ -115,6 +120,7 @@ class JobEnvironment:
             finished_at=self.clock.now(),
             success=True,
             backup_id=backup_id,
+            database=self.target(),
             fates=fates,
             plain_bytes=plain_bytes,
             stages=stages,

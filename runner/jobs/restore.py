@@ -51,7 +51,7 @@ def run_restore(job: JobEnvironment) -> JobOutcome:
         raise UsageError("a restore needs --at or --name")
     engine = job.engine()
     target = Target(
-        database=options.database or job.database(),
+        database=job.target(),
         replace=options.replace,
         owners=options.owners,
         parallel=job.config.backup.spec.runner.parallelism,

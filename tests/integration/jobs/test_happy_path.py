@@ -142,6 +142,21 @@ def test_status_says_what_is_protected_and_what_comes_next(make_world: MakeWorld
     assert "idle" in text
 
 
+def test_status_names_the_database_of_a_restore_that_named_none(make_world: MakeWorld) -> None:
+    world = make_world("folder")
+    backup_id = world.back_up()
+
+    with world.runner():
+        world.cli("restore", "--at", "now").must(78, "--replace")
+        refused = world.status()["status"]["lastRestore"]
+        world.cli("restore", "--at", "now", "--replace", "--yes").must(0)
+        done = world.status()["status"]["lastRestore"]
+
+    assert (refused["database"], refused["succeeded"]) == (world.database, False)
+    assert (done["database"], done["succeeded"]) == (world.database, True)
+    assert done["backupId"] == backup_id
+
+
 def test_a_new_runner_knows_the_past_from_the_bucket(make_world: MakeWorld) -> None:
     world = make_world("folder")
     world.configure(locations={"folder": SEALED})
