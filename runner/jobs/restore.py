@@ -120,14 +120,21 @@ def newest_at_or_before(at: datetime | None, backups: Sequence[Summary], now: da
     """
     if at is None:
         raise UsageError("a restore needs --at or --name")
+    ordered = sorted(backups, key=lambda backup: (backup.coverage_start, backup.id))
     if at > now + _CLOCK_SKEW:
-        raise UsageError(
+        refusal = (
             f"--at {time_text(at)} is in the future (it is {time_text(now)}): leave out what "
             "has not happened, or check the offset"
         )
-    if not backups:
+        if ordered:
+            newest = ordered[-1]
+            refusal += (
+                f". The newest backup is {newest.id}, of {time_text(newest.coverage_start)}: "
+                f"restore it with --at now or --name {newest.id}"
+            )
+        raise UsageError(refusal)
+    if not ordered:
         raise NotRestorable("there is no backup here yet")
-    ordered = sorted(backups, key=lambda backup: (backup.coverage_start, backup.id))
     found = [backup for backup in ordered if backup.coverage_start <= at]
     if not found:
         oldest = ordered[0]

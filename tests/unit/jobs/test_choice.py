@@ -73,6 +73,21 @@ def test_the_future_is_refused(seconds: int) -> None:
         newest_at_or_before(NOW + timedelta(seconds=seconds), [_summary(1, 1)], NOW)
 
 
+def test_the_refusal_of_the_future_names_the_newest_backup() -> None:
+    with pytest.raises(UsageError) as refused:
+        newest_at_or_before(
+            NOW + timedelta(days=1), [_summary(2, 10), _summary(1, 20), _summary(3, 5)], NOW
+        )
+
+    assert f"The newest backup is {an_id(1)}, of 2026-11-23T02:20:00Z" in str(refused.value)
+    assert f"--name {an_id(1)}" in str(refused.value)
+
+
+def test_the_future_is_refused_where_no_backup_is_and_names_none() -> None:
+    with pytest.raises(UsageError, match=r"check the offset$"):
+        newest_at_or_before(NOW + timedelta(days=1), [], NOW)
+
+
 def test_a_clock_that_is_a_little_ahead_is_not_the_future() -> None:
     backup = _summary(1, 1)
 
