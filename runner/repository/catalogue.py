@@ -193,7 +193,8 @@ class Catalogue:
 
     def store_time(self) -> datetime:
         """Ask the store for its time: it is that of the index, once that is written anew."""
-        return self._storage.put(self._layout.index, Index.encode(self._read_index())).modified_at
+        known = self._read_index(len(self._committed()))
+        return self._storage.put(self._layout.index, Index.encode(known)).modified_at
 
     def owner(self) -> OwnerRecord | None:
         """Which cluster writes here; None where nobody did yet."""
