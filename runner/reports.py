@@ -155,11 +155,12 @@ def _attempt(outcome: JobOutcome) -> AttemptSummary:
 
 
 def _verification(outcome: JobOutcome) -> VerificationSummary:
+    doubts = [fate for fate in outcome.fates if fate.ok is None]
     return VerificationSummary(
         backup_id=outcome.backup_id,
         finished_at=outcome.finished_at,
-        succeeded=outcome.success,
-        message=outcome.message,
+        succeeded=None if outcome.success and doubts else outcome.success,
+        message=outcome.message or "; ".join(f"{fate.name}: {fate.message}" for fate in doubts),
     )
 
 

@@ -82,13 +82,14 @@ class VerificationSummary:
     Args:
         backup_id: which backup.
         finished_at: when.
-        succeeded: every byte was as it was stored.
+        succeeded: every byte was as it was stored. Absent if nobody here can tell:
+            the runner has no key for the contents.
         message: for people: what went wrong and the cure.
     """
 
     backup_id: str
     finished_at: datetime
-    succeeded: bool
+    succeeded: bool | None = None
     message: str = ""
 
 

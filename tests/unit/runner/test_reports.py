@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from controller.api import codec
+from controller.api.status import VerificationSummary
 from runner.inspection import Inspection
 from runner.jobs.environment import JobFailure
 from runner.jobs.inspect import run_inspect
 from runner.jobs.record import record_outcome
 from runner.jobs.request import JobRequest
 from runner.metrics import RunnerIdentity, RunnerMetrics
-from runner.outcome import JobKind, JobOutcome
+from runner.outcome import JobKind, JobOutcome, LocationFate
 from runner.ports import LastStatus
 from runner.reports import Reports
 from tests.unit.jobs.environment import CLUSTER, Surroundings
@@ -71,6 +72,10 @@ class Watched:
             status.stored_backups,
         )
 
+    @property
+    def verification(self) -> VerificationSummary | None:
+        return self._sink.status.last_verification
+
     def metric(self, name: str) -> float:
         lines = self.metrics.render().decode().splitlines()
         (line,) = [one for one in lines if one.startswith(f"db_backup_controller_{name}{{")]
@@ -123,6 +128,20 @@ def test_nothing_is_said_of_locations_that_never_answered(watched: Watched) -> N
     watched.look()
 
     assert watched.said == (None, (), None)
+
+
+def test_a_verification_that_could_not_look_inside_is_told_as_unknown(watched: Watched) -> None:
+    fate = LocationFate(name="one", reason="NoKey", message="for recipients only")
+    outcome = JobOutcome(
+        kind=JobKind.VERIFY, started_at=NOW, finished_at=NOW, success=True, fates=(fate,)
+    )
+
+    watched.reports.job_finished(JobRequest(kind=JobKind.VERIFY), outcome)
+
+    verification = watched.verification
+    assert verification is not None
+    assert verification.succeeded is None
+    assert verification.message == "one: for recipients only"
 
 
 # -- backups that too few locations hold --------------------------------------------------
