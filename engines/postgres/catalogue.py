@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
 from engines.postgres.connection import Session, identifier, one_row, sql
@@ -123,11 +125,70 @@ def counts(session: Session) -> dict[str, int]:
     return dict(zip(queries, row, strict=True))
 
 
+#: Where what users make is entered, with the columns of its OID and of its schema, if it has one.
+#: Left out is what belongs to something else here (an index, a trigger, a policy).
+_MADE = (
+    ("pg_class", "oid", "relnamespace"),
+    ("pg_proc", "oid", "pronamespace"),
+    ("pg_type", "oid", "typnamespace"),
+    ("pg_operator", "oid", "oprnamespace"),
+    ("pg_opclass", "oid", "opcnamespace"),
+    ("pg_opfamily", "oid", "opfnamespace"),
+    ("pg_collation", "oid", "collnamespace"),
+    ("pg_conversion", "oid", "connamespace"),
+    ("pg_statistic_ext", "oid", "stxnamespace"),
+    ("pg_ts_config", "oid", "cfgnamespace"),
+    ("pg_ts_dict", "oid", "dictnamespace"),
+    ("pg_ts_parser", "oid", "prsnamespace"),
+    ("pg_ts_template", "oid", "tmplnamespace"),
+    ("pg_am", "oid", ""),
+    ("pg_cast", "oid", ""),
+    ("pg_default_acl", "oid", ""),
+    ("pg_event_trigger", "oid", ""),
+    ("pg_foreign_data_wrapper", "oid", ""),
+    ("pg_foreign_server", "oid", ""),
+    ("pg_language", "oid", ""),
+    ("pg_largeobject_metadata", "oid", ""),
+    ("pg_publication", "oid", ""),
+    ("pg_transform", "oid", ""),
+    ("pg_user_mappings", "umid", ""),  # the view: the table is for superusers alone
+)
+#: FirstNormalObjectId: lower ones were given by initdb.
+_FIRST_OID = 16384
+
+
 def is_empty(session: Session) -> bool:
-    """Whether users made nothing here; extensions and empty schemas do not count."""
-    return not any(
-        number for kind, number in counts(session).items() if kind not in ("extensions", "schemas")
+    """Whether users made nothing here; extensions and empty schemas do not count.
+
+    They may be there before a restore: services put them into every new
+    database. Asked is every catalogue that a dump reads, not a list of kinds
+    that seem to matter: what this misses could be lost.
+    """
+    return not _any(session, [_made(*each) for each in _MADE])
+
+
+def is_bare(session: Session) -> bool:
+    """Whether it is empty, without schemas and extensions too: nothing can be missed."""
+    schemas = f"pg_catalog.pg_namespace n WHERE {_USER_SCHEMA} AND n.nspname <> 'public'"
+    extensions = "pg_catalog.pg_extension o WHERE o.extname <> 'plpgsql'"
+    return not _any(session, [schemas, extensions]) and is_empty(session)
+
+
+def _made(catalogue: str, oid: str, schema: str) -> str:
+    """FROM and WHERE of what users entered there, without what extensions brought."""
+    table = catalogue.removesuffix("s") if catalogue == "pg_user_mappings" else catalogue
+    where = f"WHERE o.{oid} >= {_FIRST_OID} AND {_not_part_of(table, f'o.{oid}', 'e', 'i')}"
+    if not schema:
+        return f"pg_catalog.{catalogue} o {where}"
+    return (
+        f"pg_catalog.{catalogue} o JOIN pg_catalog.pg_namespace n ON n.oid = o.{schema} "
+        f"AND {_USER_SCHEMA} {where}"
     )
+
+
+def _any(session: Session, queries: Sequence[str]) -> bool:
+    exist = " OR ".join(f"EXISTS (SELECT FROM {query})" for query in queries)
+    return bool(one_row(session, f"SELECT {exist}")[0])
 
 
 def extensions(session: Session) -> dict[str, str]:

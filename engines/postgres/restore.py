@@ -295,7 +295,7 @@ class Restore:
             return kept
         # The database has its name: what happens to the empty one is no failure any more.
         with contextlib.suppress(BackupError, driver_error()):
-            if swap.drop_if_empty(self._server, self._maintenance, kept):
+            if swap.drop_if_bare(self._server, self._maintenance, kept):
                 return None
         self._warnings.append(f'what had been the empty database is kept as "{kept}"')
         return kept

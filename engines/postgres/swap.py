@@ -187,10 +187,14 @@ def _pause() -> None:
     time.sleep(_PAUSE_S)
 
 
-def drop_if_empty(server: Server, maintenance: Session, kept: str) -> bool:
-    """Drop what an empty database became, unless someone has put something into it."""
+def drop_if_bare(server: Server, maintenance: Session, kept: str) -> bool:
+    """Drop what an empty database became, if nothing of a person's can be in it.
+
+    Someone may have put something into it meanwhile; a schema has privileges,
+    an extension may hold rows.
+    """
     with server.session(kept) as session, driver_errors("while looking into what was replaced"):
-        empty = catalogue.is_empty(session)
-    if empty:
+        bare = catalogue.is_bare(session)
+    if bare:
         targets.drop(maintenance, kept)
-    return empty
+    return bare
