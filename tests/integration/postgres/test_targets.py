@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from controller.api.errors import TargetExists
-from engines.interface import BackupFacts, Engine, Restored, Target
+from engines.interface import BackupFacts, Engine, Progress, Restored, Target
 from engines.postgres import catalogue
 from tests.fakes.streams import MemorySink, MemorySource
 from tests.integration.postgres.conftest import fill_small
@@ -172,3 +174,77 @@ def test_what_others_have_in_temporary_tables_is_not_in_the_way(
         other.execute("CREATE TEMPORARY TABLE t (id serial PRIMARY KEY, x text)")
 
         assert catalogue.is_empty(connection)
+
+
+class TestWithoutCreatedb:
+    """The restore into a database that is there commits before anything is compared."""
+
+    @pytest.fixture
+    def target(
+        self, postgres16: PostgresServer, a_database: AnyDatabase, a_role: Callable[..., str]
+    ) -> tuple[str, Engine]:
+        role, target = a_role(), a_database(postgres16)
+        with postgres16.connect(target) as connection:
+            connection.execute(f"ALTER DATABASE {target} OWNER TO {role}")
+            connection.execute(f"CREATE SCHEMA team AUTHORIZATION {role}")
+        return target, an_engine(postgres16, target, user=role, password="pw")
+
+    def test_what_was_there_before_is_no_difference(
+        self,
+        postgres16: PostgresServer,
+        tmp_path: Path,
+        stored: tuple[Engine, BackupFacts, MemorySink],
+        target: tuple[str, Engine],
+    ) -> None:
+        _, facts, sink = stored
+        database, engine = target
+
+        restored = engine.restore_backup(
+            MemorySource(sink.streams),
+            facts,
+            a_context(tmp_path),
+            target=Target(database=database, owners=False),
+        )
+
+        assert restored.warnings == ()
+        assert restored.counts == {**facts.counts, "schemas": facts.counts["schemas"] + 1}
+        with postgres16.connect(database) as connection:
+            assert connection.execute("SELECT count(*) FROM public.a").fetchone() == (2000,)
+
+    def test_a_difference_and_a_cancel_after_the_commit_are_warnings(
+        self,
+        postgres16: PostgresServer,
+        tmp_path: Path,
+        stored: tuple[Engine, BackupFacts, MemorySink],
+        target: tuple[str, Engine],
+    ) -> None:
+        _, facts, sink = stored
+        database, engine = target
+        cancelled = threading.Event()
+        more = evolve(facts, counts={**facts.counts, "tables": facts.counts["tables"] + 1})
+
+        def cancel(progress: Progress) -> None:
+            if progress.stage == "analyze":
+                cancelled.set()
+
+        restored = engine.restore_backup(
+            MemorySource(sink.streams),
+            more,
+            a_context(tmp_path),
+            target=Target(database=database, owners=False),
+        )
+
+        assert "tables: 2 instead of 3" in " ".join(restored.warnings)
+
+        with postgres16.connect(database) as connection:
+            connection.execute("DROP TABLE public.a, public.b")
+        restored = engine.restore_backup(
+            MemorySource(sink.streams),
+            facts,
+            a_context(tmp_path, cancelled=cancelled, report=cancel),
+            target=Target(database=database, owners=False),
+        )
+
+        assert "ANALYZE" in " ".join(restored.warnings)
+        with postgres16.connect(database) as connection:
+            assert connection.execute("SELECT count(*) FROM public.a").fetchone() == (2000,)
