@@ -177,7 +177,11 @@ class Server:
         return True
 
     def child_environment(self) -> dict[str, str]:
-        """The environment of a client tool: credentials, English messages."""
+        """The environment of a client tool: credentials, English messages.
+
+        No PGCLIENTENCODING: not every text of every encoding has a form in UTF-8, so data passes
+        in the database's own, which the archive names.
+        """
         environment = {
             key: value
             for key, value in self.environ.items()
@@ -189,7 +193,6 @@ class Server:
             "PGAPPNAME": self.application_name,
             "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT_S),
             "PGGSSENCMODE": "disable",
-            "PGCLIENTENCODING": "UTF8",
         }
         if password := self._password():
             environment["PGPASSWORD"] = password.reveal()

@@ -50,17 +50,22 @@ _LAST_WORD_S = 3.0
 _MAX_NAMED_TABLES = 256
 
 
-def plan(tables: Sequence[Table], parallel: int) -> Mapping[StreamName, Sequence[str]]:
+def plan(
+    tables: Sequence[Table], parallel: int, encoding: str = "UTF8"
+) -> Mapping[StreamName, Sequence[str]]:
     """Options of pg_dump for each stream, in the order of a restore.
 
     The rows of the largest tables are spread over `parallel` streams of about
     the same size. The last stream is the complement: all rows that no other stream has, large
     objects and sequences. Nothing can fall between, whatever a list misses.
+
+    Args:
+        encoding: of the database. pg_dump compares a name that it is given byte by byte.
     """
     if parallel == 1:
         return {DUMP: ()}
     named = sorted(
-        (t for t in tables if t.kind == "r" and not t.of_extension),
+        (t for t in tables if t.kind == "r" and not t.of_extension and _sayable(t, encoding)),
         key=lambda table: (-table.size_bytes, table.oid),
     )[:_MAX_NAMED_TABLES]
     total = sum(table.size_bytes for table in tables)
@@ -82,6 +87,11 @@ def plan(tables: Sequence[Table], parallel: int) -> Mapping[StreamName, Sequence
     elsewhere = [f"--exclude-table-data={table.quoted}" for group in with_names for table in group]
     streams[_data(len(with_names))] = ("--section=data", *elsewhere)
     return streams
+
+
+def _sayable(table: Table, encoding: str) -> bool:
+    """Whether an argument, which is UTF-8, can name it to a pg_dump that talks in `encoding`."""
+    return encoding == "UTF8" or table.quoted.isascii()
 
 
 def _data(number: int) -> StreamName:
@@ -129,7 +139,8 @@ class Dump:
                 public_schema=catalogue.has_public_schema(snapshot.session),
             )
             facts = self._facts(snapshot, around)
-        streams = plan(snapshot.tables, parallel)
+        encoding = around.locale.encoding
+        streams = plan(snapshot.tables, parallel, encoding)
         barrier = threading.Barrier(len(streams) + 1)
 
         def write_globals(_stop: threading.Event) -> None:
@@ -144,7 +155,8 @@ class Dump:
 
         jobs: list[Callable[[threading.Event], None]] = [write_globals]
         jobs += [
-            self._job(name, options, snapshot, sink, barrier) for name, options in streams.items()
+            self._job(name, (f"--encoding={encoding}", *options), snapshot, sink, barrier)
+            for name, options in streams.items()
         ]
         try:
             process.run_together(jobs, self._context.cancelled, on_stop=barrier.abort)
