@@ -28,6 +28,7 @@ from controller.api.errors import (
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import PostgresSpec
 from engines import process
+from engines.postgres import session_settings
 from engines.postgres.connecting import Connecting
 
 if TYPE_CHECKING:
@@ -52,13 +53,6 @@ _KEEPALIVE = {
 }
 #: For sessions that only receive. Whoever sends may see a busy server's window closed for longer.
 _RECEIVING = {"tcp_user_timeout": "120000"}
-#: A role's own limits would end a long job; a hostile search_path would change what names mean.
-_NO_LIMITS = """
-SELECT set_config('search_path', '', false),
-       (SELECT count(set_config(name, '0', false)) FROM pg_catalog.pg_settings
-        WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout',
-                       'idle_in_transaction_session_timeout', 'idle_session_timeout'))
-"""
 
 
 @frozen(kw_only=True)
@@ -89,6 +83,8 @@ class Server:
 
     def session(self, database: str) -> Session:
         """A session in autocommit mode, without time limits and with an empty search_path.
+
+        What a database or a role has set (DateStyle, read-only transactions) does not reach it.
 
         Raises: DatabaseUnavailable, AccessDenied, ObjectNotFound, DependencyMissing.
         """
@@ -123,7 +119,8 @@ class Server:
         with self._opened:
             self._sessions.add(session)
         try:
-            session.execute(_NO_LIMITS)
+            for statement in session_settings.AT_BEGIN:
+                session.execute(sql(statement))
         except psycopg.Error as error:
             session.close()
             raise from_driver(error, self._where()) from error
@@ -176,8 +173,8 @@ class Server:
             return True  # with a refusal, but it is there
         return True
 
-    def child_environment(self) -> dict[str, str]:
-        """The environment of a client tool: credentials, English messages.
+    def child_environment(self, **settings: str) -> dict[str, str]:
+        """The environment of a client tool: credentials, English messages, `settings`.
 
         No PGCLIENTENCODING: not every text of every encoding has a form in UTF-8, so data passes
         in the database's own, which the archive names.
@@ -193,6 +190,7 @@ class Server:
             "PGAPPNAME": self.application_name,
             "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT_S),
             "PGGSSENCMODE": "disable",
+            "PGOPTIONS": session_settings.options(settings),
         }
         if password := self._password():
             environment["PGPASSWORD"] = password.reveal()

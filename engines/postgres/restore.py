@@ -55,7 +55,11 @@ from engines.postgres.tools import Tools
 
 #: A restore is not there until its rename is committed, and that commit flushes
 #: everything before it: waiting for each earlier one gains nothing.
-_SESSION = "-c synchronous_commit=off"
+_SESSION = {
+    "synchronous_commit": "off",
+    "array_nulls": "on",  # these two would change what is loaded
+    "transform_null_equals": "off",
+}
 _NOTHING: Mapping[str, int] = {}
 
 
@@ -205,7 +209,7 @@ class Restore:
             argv.append("--no-tablespaces")
         return process.Command(
             argv=[*argv, *options],
-            environment={**self._server.child_environment(), "PGOPTIONS": _SESSION},
+            environment=self._server.child_environment(**_SESSION),
             secrets=self._server.secrets(),
             on_line=teller,
         )
