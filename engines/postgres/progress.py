@@ -34,12 +34,19 @@ SELECT 'copy', a.pid, p.relid::text, p.command, p.bytes_processed, p.bytes_total
 FROM pg_catalog.pg_stat_progress_copy p JOIN a ON a.pid = p.pid
 UNION ALL
 SELECT 'statement', a.pid, '', coalesce(a.wait_event, ''),
-       (extract(epoch FROM a.query_start) * 1000)::int8, 0
+       (extract(epoch FROM a.query_start) * 1000)::int8, a.at_work_ms
 FROM a ORDER BY 1, 2
 """
+# No view counts what a foreign key's check, a REFRESH or a long CHECK has done. A statement that
+# waits neither for a lock nor for us is at work: the time it took so far moves. One that waits for
+# us (Client) must stand still: its bytes are what the watchdog looks at.
 _OURS = """
 WITH a AS (
-  SELECT pid, query_start, CASE WHEN wait_event_type = 'Lock' THEN 'waits for a lock' END wait_event
+  SELECT pid, query_start,
+         CASE WHEN wait_event_type = 'Lock' THEN 'waits for a lock' END AS wait_event,
+         CASE WHEN state = 'active' AND coalesce(wait_event_type, '') NOT IN ('Lock', 'Client')
+              THEN (extract(epoch FROM pg_catalog.clock_timestamp() - query_start) * 1000)::int8
+              ELSE 0 END AS at_work_ms
   FROM pg_catalog.pg_stat_activity
   WHERE application_name = %s AND pid <> pg_catalog.pg_backend_pid()
 )

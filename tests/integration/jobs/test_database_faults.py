@@ -250,3 +250,25 @@ def test_a_lock_that_is_held_is_waited_for_and_named(make_world: MakeWorld) -> N
             assert client.returncode == 0, said
     assert "lock" in said
     world.assert_all_restorable()
+
+
+def test_a_long_statement_of_a_restore_is_no_stall(make_world: MakeWorld) -> None:
+    """A REFRESH, like a foreign key's check, takes its time and no view counts it."""
+    world = make_world("folder")
+    with world.server.connect(world.database) as connection:
+        connection.execute(
+            """
+            CREATE FUNCTION busy() RETURNS int LANGUAGE plpgsql AS $$
+            DECLARE until timestamptz := clock_timestamp() + '12 s';
+            BEGIN WHILE clock_timestamp() < until LOOP END LOOP; RETURN 1; END $$;
+            CREATE MATERIALIZED VIEW slow AS SELECT busy()
+            """
+        )
+    world.back_up()
+    world.configure(stallTimeout="6s")
+    new = f"{world.database}_new"
+
+    world.cli("restore", "--at", "now", "--database", new).must(0)
+
+    with world.server.connect(new) as connection:
+        assert connection.execute("SELECT * FROM slow").fetchone() == (1,)
