@@ -270,6 +270,11 @@ class Server:
                 f"{who} may not connect: GRANT CONNECT ON DATABASE "
                 f"{identifier(database)} TO {identifier(self.spec.user)}; ({said})"
             )
+        if "not currently accepting connections" in text and "database" in text:
+            return DatabaseUnavailable(
+                f"somebody has barred connections to it: ALTER DATABASE {identifier(database)} "
+                f"ALLOW_CONNECTIONS true; ({said})"
+            )
         if "role" in text and "does not exist" in text:
             return AccessDenied(f"{self._where()} does not know {who}: {said}")
         return DatabaseUnavailable(f"{self._where()} does not answer as it should: {said}")

@@ -292,7 +292,7 @@ class Restore:
         process.raise_if(self._context.cancelled)
         if not self._state.exists:
             self._apply(name, around.properties, owner=self._target.owners, acl=self._target.owners)
-            swap.give_name(self._maintenance, name, database)
+            swap.give_name(self._server, self._maintenance, name, database)
             return None
         with driver_errors("while reading the replaced database's settings"):
             there = database_globals.read(self._maintenance, database).properties

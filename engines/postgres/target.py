@@ -29,7 +29,6 @@ class TargetState:
 
     exists: bool
     empty: bool = True
-    connections_allowed: bool = True
 
 
 def maintenance_database(target: str) -> str:
@@ -94,15 +93,13 @@ def state_of(server: Server, maintenance: Session, target: str) -> TargetState:
     if row is None:
         return TargetState(exists=False)
     if not row[0]:  # nobody can look into it
-        return TargetState(exists=True, empty=False, connections_allowed=False)
+        return TargetState(exists=True, empty=False)
     with server.session(target) as session, driver_errors("while looking into the target"):
         return TargetState(exists=True, empty=catalogue.is_empty(session))
 
 
 def clear_leftovers(maintenance: Session, target: str) -> list[str]:
     """Drop what killed restores of this target left; call with the lock held.
-
-    One that was killed while it swapped has barred the target's connections.
 
     Returns: what could not be dropped, as warnings.
     """
@@ -112,22 +109,12 @@ def clear_leftovers(maintenance: Session, target: str) -> list[str]:
             "SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)",
             (_prefix(target),),
         ).fetchall()
-        if leftovers:
-            allow_connections_again(maintenance, target)
     for (name,) in leftovers:
         try:
             drop(maintenance, name)
         except BackupError as error:
             warnings.append(f'"{name}" is left from an earlier restore: {error}')
     return warnings
-
-
-def allow_connections_again(maintenance: Session, database: str) -> None:
-    barred = maintenance.execute(
-        "SELECT FROM pg_catalog.pg_database WHERE datname = %s AND NOT datallowconn", (database,)
-    ).fetchone()
-    if barred is not None:
-        maintenance.execute(sql(f"ALTER DATABASE {identifier(database)} ALLOW_CONNECTIONS true"))
 
 
 def drop(maintenance: Session, database: str) -> None:

@@ -31,6 +31,8 @@ class TcpProxy:
         bytes_per_s: speed limit for each connection and direction, None for none.
         cut_after_bytes: a connection is cut, with a reset, when so many bytes came
             from the server; None for never. Cleared once it happened.
+        cut_after_request: the connection on which these bytes are sent to the server
+            is cut when it answers, and the answer is lost. Cleared once it happened.
     """
 
     def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
@@ -39,11 +41,13 @@ class TcpProxy:
         self.is_refusing = False
         self.bytes_per_s: float | None = None
         self.cut_after_bytes: int | None = None
+        self.cut_after_request: bytes | None = None
         self.accepted_count = 0
         self._stop = threading.Event()
         # Guards the open connections.
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._unanswered: tuple[socket.socket, socket.socket] | None = None
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -120,6 +124,11 @@ class TcpProxy:
                     with contextlib.suppress(OSError):
                         sink.shutdown(socket.SHUT_WR)
                     return
+                if is_answer and self._unanswered == pair:
+                    self._drop(pair)
+                    return
+                if not is_answer and self.cut_after_request and self.cut_after_request in data:
+                    self.cut_after_request, self._unanswered = None, pair
                 limit = self.cut_after_bytes
                 if is_answer and limit is not None and forwarded_bytes + len(data) > limit:
                     self.cut_after_bytes = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import World, client_bin_dirs_with, fingerprint
+from tests.integration.jobs.world import World, client_bin_dirs_with, eventually, fingerprint
 from tests.servers.postgres import PostgresServer
 
 
@@ -261,3 +263,49 @@ def test_two_restores_of_one_target_do_not_meet(make_world: MakeWorld) -> None:
         assert first.returncode == 0, said
 
     assert fingerprint(world.server, new) == fingerprint(world.server, world.database)
+
+
+def test_a_job_killed_in_the_swap_leaves_the_old_database_open(make_world: MakeWorld) -> None:
+    """A session that does not end keeps the swap waiting, and there the job is killed."""
+    world = make_world("folder")
+    world.back_up()
+    before = fingerprint(world.server, world.database)
+    replace = ("restore", "--at", "now", "--replace", "--yes")
+
+    with world.server.connect(world.database) as lasting:
+        stuck = lasting.info.backend_pid
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            with world.started(*replace) as client:
+                eventually(
+                    lambda: _rows(
+                        world,
+                        "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'ALTER%RENAME TO%' AND "
+                        "state = 'active' UNION ALL SELECT 1 FROM pg_database "
+                        "WHERE NOT datallowconn AND datname <> 'template0'",
+                    ),
+                    say=lambda: "no swap began",
+                )
+                os.kill(world.find_process("runner.jobs.child"), signal.SIGKILL)
+                said, _ = client.communicate(timeout=60)
+                assert client.returncode == 75, said
+        finally:
+            os.kill(stuck, signal.SIGCONT)
+
+    eventually(
+        lambda: (
+            not _rows(
+                world, "SELECT FROM pg_stat_activity WHERE application_name LIKE 'db-backup%'"
+            )
+        ),
+        say=lambda: "sessions of the killed job live",
+    )
+    assert fingerprint(world.server, world.database) == before
+    world.back_up()
+    world.cli(*replace).must(0)
+    assert fingerprint(world.server, world.database) == before
+
+
+def _rows(world: World, query: str) -> bool:
+    with world.server.connect() as connection:
+        return bool(connection.execute(query).fetchall())

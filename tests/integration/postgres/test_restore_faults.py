@@ -32,6 +32,7 @@ from tests.integration.postgres.test_backup_faults import children, gone
 from tests.servers.postgres import PostgresServer
 from tests.servers.postgres_engine import a_context, an_engine
 from tests.servers.postgres_samples import fingerprint
+from tests.servers.proxy import TcpProxy
 
 AnyDatabase = Callable[..., str]
 
@@ -222,7 +223,7 @@ def test_a_replication_slot_on_the_replaced_database_is_a_refusal(
             connection.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
 
 
-def test_connections_are_let_in_again_when_the_swap_fails(
+def test_connections_are_let_in_when_the_swap_fails(
     backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_args: object, **_kwargs: object) -> None:
@@ -235,6 +236,68 @@ def test_connections_are_let_in_again_when_the_swap_fails(
     backup.server.connect(backup.database).close()
     assert databases(backup.server, backup.database) == [backup.database]
     gone(backup.server)
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_swap_whose_answer_is_lost_is_looked_up(
+    backup: Backup, tmp_path: Path, replace: bool
+) -> None:
+    database = backup.database if replace else f"{backup.database}_new"
+    with backup.server.connect(backup.database) as connection:
+        connection.execute("DELETE FROM public.a")
+    with TcpProxy(backup.server.port) as proxy:
+        engine = an_engine(backup.server, backup.database, port=proxy.port)
+        proxy.cut_after_request = b"COMMIT"
+
+        restored = engine.restore_backup(
+            backup.source(),
+            backup.facts,
+            a_context(tmp_path),
+            target=Target(database=database, replace=replace, owners=False),
+        )
+
+    assert proxy.cut_after_request is None
+    names = {backup.database, database, restored.kept_as} - {None}
+    assert databases(backup.server, backup.database) == sorted(names)
+    assert (restored.kept_as is not None) == replace
+    with backup.server.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM public.a").fetchone() == (2000,)
+    gone(backup.server)
+
+
+def test_a_swap_that_was_not_committed_is_a_failure_and_leaves_the_old_one(
+    backup: Backup, tmp_path: Path
+) -> None:
+    """The connection is lost before its last word: the same error, another truth."""
+    before = fingerprint(backup.server, backup.database)
+    with TcpProxy(backup.server.port) as proxy:
+        engine = an_engine(backup.server, backup.database, port=proxy.port)
+        proxy.cut_after_request = b"RENAME TO"
+
+        with pytest.raises(DatabaseUnavailable, match="connection"):
+            engine.restore_backup(
+                backup.source(),
+                backup.facts,
+                a_context(tmp_path),
+                target=Target(database=backup.database, replace=True, owners=False),
+            )
+
+    assert databases(backup.server, backup.database) == [backup.database]
+    assert fingerprint(backup.server, backup.database) == before
+    gone(backup.server)
+
+
+def test_a_barred_database_is_told_with_its_cure(backup: Backup, tmp_path: Path) -> None:
+    with backup.server.connect() as connection:
+        connection.execute(f"ALTER DATABASE {backup.database} ALLOW_CONNECTIONS false")
+    try:
+        with pytest.raises(DatabaseUnavailable, match="ALLOW_CONNECTIONS true;"):
+            backup.engine.create_backup(MemorySink(), a_context(tmp_path))
+        with pytest.raises(DatabaseUnavailable, match="ALLOW_CONNECTIONS true;"):
+            backup.engine.preflight(a_context(tmp_path), purpose=Purpose.BACKUP)
+    finally:
+        with backup.server.connect() as connection:
+            connection.execute(f"ALTER DATABASE {backup.database} ALLOW_CONNECTIONS true")
 
 
 def test_a_session_that_may_not_be_ended_is_named_and_nothing_changes(
