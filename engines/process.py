@@ -31,6 +31,8 @@ from engines.interface import StreamReader, StreamWriter
 BLOCK_BYTES = 1 << 20
 #: Much less than a pipe holds, so that fresh buffers come from the heap and not from mmap.
 READ_BYTES = 1 << 17
+#: Of one line: a statement that failed may name thousands of tables, after the line with the cause.
+_LINE_BYTES = 1024
 STDERR_TAIL_BYTES = 4096
 #: From SIGTERM to SIGKILL.
 GRACE_S = 3.0
@@ -261,8 +263,8 @@ class Child:
             *lines, self._line = (self._line + data).split(b"\n")
             for line in lines:
                 if not self._command.on_line(line.decode(errors="replace")):
-                    self._tail = (self._tail + line + b"\n")[-STDERR_TAIL_BYTES:]
-            self._line = self._line[-STDERR_TAIL_BYTES:]
+                    self._tail = (self._tail + line[:_LINE_BYTES] + b"\n")[-STDERR_TAIL_BYTES:]
+            self._line = self._line[:STDERR_TAIL_BYTES]
 
 
 def _pipe(end: IO[bytes] | None) -> int:

@@ -30,7 +30,7 @@ from engines.interface import (
     StreamName,
     StreamSink,
 )
-from engines.postgres import catalogue, globals as database_globals, versions
+from engines.postgres import catalogue, globals as database_globals, lock_table, versions
 from engines.postgres.catalogue import Table
 from engines.postgres.connection import Server, bounded, driver_error, driver_errors
 from engines.postgres.snapshot import LOCK_WAIT_S, LocksQueued, Snapshot, held
@@ -277,6 +277,8 @@ class Dump:
 def _explained(failed: process.ProcessFailed, user: str) -> BackupError:
     """The cause behind pg_dump's last words. Its own messages are in English (LC_ALL)."""
     text = failed.stderr
+    if lock_table.is_full(text):
+        return lock_table.full()
     if "Query was: LOCK TABLE" in text or "lock timeout" in text:
         return LocksQueued(str(failed))
     if "row-level security" in text or "row security" in text:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from controller.api.errors import DatabaseUnavailable
-from engines.postgres import catalogue
+from engines.postgres import catalogue, lock_table
 from engines.postgres.catalogue import Table
 from engines.postgres.connection import (
     Server,
@@ -72,7 +72,7 @@ def held(
 ) -> Iterator[Snapshot]:
     """Lock every table, take a snapshot, and hold both until the block ends.
 
-    Raises: LocksQueued, DatabaseUnavailable, AccessDenied, Cancelled.
+    Raises: LocksQueued, DatabaseUnavailable, AccessDenied, PreflightFailed, Cancelled.
     """
     session = server.session(server.spec.database)
     try:
@@ -92,6 +92,8 @@ def _locks_queued() -> Iterator[None]:
             raise LocksQueued(f"waited for a lock: {str(error).strip()}") from error
         if has_state(error, _UNDEFINED_TABLE, _UNDEFINED_SCHEMA, _WRONG_OBJECT_TYPE):
             raise LocksQueued(f"a table went away: {str(error).strip()}") from error
+        if lock_table.is_full(error):
+            raise lock_table.full() from error
         raise from_driver(error, "while taking the snapshot") from error
 
 
