@@ -53,7 +53,8 @@ class Snapshot:
         session: inside of the snapshot's transaction.
         name: for ``pg_dump --snapshot``.
         at: the server's clock when it was taken; on a standby the time of the
-            last transaction that it had replayed.
+            last transaction that it had replayed, or of the checkpoint that it
+            started from.
         lineage: system identifier and timeline. position: where in the log.
     """
 
@@ -77,7 +78,9 @@ def held(
     session = server.session(server.spec.database)
     try:
         with cancelling(session, cancelled), _locks_queued():
-            snapshot = _take(session, _lineage(session, server), lock_wait_s)
+            snapshot = _take(
+                session, _lineage(session, server), _no_later_than(session), lock_wait_s
+            )
         yield snapshot
     finally:
         session.close()  # ends the transaction, whatever state it is in
@@ -97,7 +100,9 @@ def _locks_queued() -> Iterator[None]:
         raise from_driver(error, "while taking the snapshot") from error
 
 
-def _take(session: Session, lineage: str, lock_wait_s: float) -> Snapshot:
+def _take(
+    session: Session, lineage: str, started_at: datetime | None, lock_wait_s: float
+) -> Snapshot:
     known = catalogue.tables(session)
     session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     session.execute(sql(f"SET LOCAL lock_timeout = {int(lock_wait_s * 1000)}"))
@@ -117,6 +122,8 @@ def _take(session: Session, lineage: str, lock_wait_s: float) -> Snapshot:
         """,
     )
     now, name, on_standby, lsn, replayed_at = row
+    if on_standby and replayed_at is None:
+        replayed_at = started_at
     tables = catalogue.tables(session, sizes=True)
     _insist_on_locks(session, tables)
     at = min(now, replayed_at) if on_standby and replayed_at is not None else now
@@ -145,6 +152,30 @@ def _insist_on_locks(session: Session, tables: Sequence[Table]) -> None:
     for table in tables:
         if table.oid not in locked:
             raise LocksQueued(f"the table {table.quoted} was made while the tables were locked")
+
+
+def _no_later_than(session: Session) -> datetime | None:
+    """On a standby that has replayed no transaction since its start: its state is not younger.
+
+    It then shows what there was at the checkpoint from which it started: all
+    later commits would have been replayed. The time of a checkpoint is in whole
+    seconds and taken just before it. None where the server keeps it to itself.
+    """
+    try:
+        row = one_row(
+            session,
+            """
+            SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
+                   THEN (SELECT checkpoint_time + interval '1 s'
+                         FROM pg_catalog.pg_control_checkpoint()) END
+            """,
+        )
+    except driver_error() as error:
+        if not has_state(error, "42501"):
+            raise
+        return None
+    at: datetime | None = row[0]
+    return at
 
 
 def _lineage(session: Session, server: Server) -> str:

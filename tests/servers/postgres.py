@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from tests.servers import debian
 from tests.servers.cache import cache_dir
@@ -207,7 +207,7 @@ def running(
             settings |= _install_tls(tls, data, owner)
         _write_config(data, settings, tls=tls is not None)
         process = _start(server_bin, data, folder / "log", owner)
-        try:
+        with _stopped_at_the_end(process):
             server = PostgresServer(
                 major=major,
                 host="localhost" if tls is not None else "127.0.0.1",
@@ -221,15 +221,59 @@ def running(
             )
             _wait_until_ready(server, process, folder / "log", tls)
             yield server
-        finally:
-            process.send_signal(signal.SIGINT)  # fast shutdown
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGQUIT)
-                process.wait(20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
+    """Start a hot standby of `primary`, which needs wal_level replica or above; stop it."""
+    owner = _unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix=f"pg{primary.major}-standby-", dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        server_bin = _reachable_copy(primary.bin_dir, folder, owner)
+        data = folder / "data"
+        if owner:
+            os.chown(folder, owner["user"], owner["group"])
+        hba = primary.data_dir / "pg_hba.conf"
+        rule = f"host replication {SUPERUSER} 127.0.0.1/32 scram-sha-256\n"
+        if rule not in hba.read_text():
+            hba.write_text(hba.read_text() + rule)
+        with primary.connect() as connection:
+            connection.execute("SELECT pg_reload_conf()")
+        subprocess.run(
+            [server_bin / "pg_basebackup", "-D", data, "-R", "-X", "stream", "-c", "fast"],
+            env=primary.environment(),
+            capture_output=True,
+            check=True,
+            cwd="/",
+            **owner,
+        )
+        port = _free_port()
+        settings = {"port": str(port), "unix_socket_directories": str(folder)}
+        with (data / "postgresql.conf").open("a") as config:
+            config.writelines(f"{key} = '{value}'\n" for key, value in settings.items())
+        process = _start(server_bin, data, folder / "log", owner)
+        server = evolve(primary, port=port, data_dir=data, socket_dir=folder, pid=process.pid)
+        with _stopped_at_the_end(process):
+            _wait_until_ready(server, process, folder / "log", None)
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)  # fast shutdown
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(20)
 
 
 def _initdb(server_bin: Path, data: Path, password: Path, owner: Mapping[str, Any]) -> None:
