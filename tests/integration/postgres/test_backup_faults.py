@@ -33,7 +33,7 @@ AnyDatabase = Callable[..., str]
 def children() -> list[str]:
     """Client tools that this process started and that still run."""
     listed = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "args="],
+        ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args="],
         capture_output=True,
         text=True,
         check=False,
@@ -208,7 +208,7 @@ def test_the_password_is_in_no_argument_of_any_process(
     seen: list[str] = []
 
     def look(progress: Progress) -> None:
-        if progress.stage == "dump" and not seen:
+        if not any(database in line for line in seen):
             seen.extend(children())
 
     an_engine(postgres16, database).create_backup(MemorySink(), a_context(tmp_path, report=look))
