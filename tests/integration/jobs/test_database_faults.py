@@ -121,7 +121,7 @@ def test_hung_database_is_ended_by_the_stall_watchdog(
             assert time.monotonic() - started < 25
         assert runner.metric("last_job_success", job_type="backup") == 0
         eventually(
-            lambda: not any(one.program == "pg_dump" for one in world.processes()),
+            lambda: not world.processes("pg_dump"),
             say=lambda: "pg_dump lives",
         )
         slow_database.is_hanging = False

@@ -307,9 +307,10 @@ class World:
         found += [f"snapshot {path}" for path in (self.server.data_dir / "pg_snapshots").iterdir()]
         return found
 
-    def processes(self) -> list[Process]:
-        """Those that this world's commands started."""
-        return list(marked(f"{_MARK}={self.folder}"))
+    def processes(self, program: str = "") -> list[Process]:
+        """Those that this world's commands started; of one program if it is named."""
+        found = marked(f"{_MARK}={self.folder}")
+        return [one for one in found if program in ("", one.program)]
 
     def find_process(self, program: str, timeout_s: float = 60) -> int:
         """Wait for a job (`runner.jobs.child`) or a tool at its work; returns the newest id."""
@@ -317,9 +318,9 @@ class World:
         def find() -> int:
             found = (
                 process.pid
-                for process in self.processes()
+                for process in self.processes(program)
                 # A tool that is asked for its version is gone before anything can be done to it.
-                if process.program == program and "--version" not in process.argv
+                if "--version" not in process.argv
             )
             return max(found, default=0)
 
