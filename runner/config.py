@@ -15,18 +15,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import attrs
 from attrs import evolve, field, frozen
 
 from controller.api import codec
 from controller.api.errors import AccessDenied, BackupError, DependencyMissing, InvalidSpec, Problem
-from controller.api.secrets import Secret, SecretValue
+from controller.api.secrets import Secret, SecretValue, secret_values
 from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass, StorageClassSpec
-from runner.documents import MAX_BYTES, read_documents
+from controller.process.documents import MAX_BYTES, read_documents
 
 BACKUP_FILE = "backup.yaml"
 STORAGE_FILE = "storageSpec.yaml"
@@ -93,7 +92,7 @@ class RunnerConfig:
         """Return every secret text known by now, for the log's Redactor."""
         inline = (
             value.value.reveal()
-            for value in _secret_values((self.backup, self.storage))
+            for value in secret_values((self.backup, self.storage))
             if value.value is not None
         )
         return frozenset({*inline, *self._resolved} - {""})
@@ -126,7 +125,7 @@ def load(path: Path) -> RunnerConfig:
     cluster_id = reading.cluster_id(files[CLUSTER_FILE])
     if reading.problems or backup is None or storage is None:
         raise InvalidSpec(reading.problems, reading.warnings)
-    for value in _secret_values((backup, storage)):
+    for value in secret_values((backup, storage)):
         if value.from_secret is not None:
             name = f"{SECRETS_FOLDER}/{value.from_secret}"
             files[name] = _read_if_possible(folder / name)
@@ -264,18 +263,6 @@ def _texts_of(files: Mapping[str, bytes | None]) -> set[str]:
         for name, raw in files.items()
         if raw is not None and name.startswith(f"{SECRETS_FOLDER}/")
     }
-
-
-def _secret_values(value: Any) -> Iterator[SecretValue]:
-    """Find the secret values in attrs values and tuples of them."""
-    if isinstance(value, SecretValue):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _secret_values(item)
-    elif attrs.has(type(value)):
-        for attribute in attrs.fields(type(value)):
-            yield from _secret_values(getattr(value, attribute.name))
 
 
 def _fingerprint(files: Mapping[str, bytes | None]) -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator
+from typing import Any
 
+import attrs
 from attrs import field, frozen
 
 from controller.api import rules
@@ -85,3 +88,15 @@ class SecretValue(rules.Checked):
     # The Go original's, with the same precedence.
     value: Secret | None = field(default=None)
     from_secret: SecretRef | None = field(default=None)
+
+
+def secret_values(value: Any) -> Iterator[SecretValue]:
+    """Find the secret values in attrs values and tuples of them."""
+    if isinstance(value, SecretValue):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from secret_values(item)
+    elif attrs.has(type(value)):
+        for attribute in attrs.fields(type(value)):
+            yield from secret_values(getattr(value, attribute.name))

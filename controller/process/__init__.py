@@ -1,4 +1,4 @@
-"""What every long-lived process of this project needs: a clock, a log.
+"""What the processes of both sides need: a clock, a log, a reader of YAML.
 
 A leaf that the runner imports, too: it knows values and the standard library,
 and nothing of databases, storages, clusters or either side's loops.

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from controller.api import codec, v1
 from controller.api.durations import format_duration
 from controller.api.errors import InvalidSpec
-from runner.documents import read_documents
+from controller.process.documents import read_documents
 from tests import strategies
 from tests.bad_manifests import CODEC_ALONE, bad_manifests
 from tests.builders import a_backup_manifest, a_class_manifest, a_location_manifest

@@ -17,9 +17,9 @@ from controller.api import codec, v1
 from controller.api.passphrase import derive_passphrase
 from controller.api.secrets import Secret
 from controller.api.wire import wire_name
+from controller.process.documents import read_documents
 from engines import registry
 from runner import config
-from runner.documents import read_documents
 from runner.storage.registry import storage_types
 
 ROOT = Path(__file__).parents[3]

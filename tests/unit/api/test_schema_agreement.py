@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from controller.api import codec, v1
 from controller.api.crd import crds
 from controller.api.errors import InvalidSpec
-from runner.documents import read_documents
+from controller.process.documents import read_documents
 from tests import strategies
 from tests.bad_manifests import CODEC_ALONE, bad_manifests
 from tests.builders import a_backup_manifest

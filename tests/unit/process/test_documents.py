@@ -7,7 +7,7 @@ import time
 import pytest
 
 from controller.api.errors import InvalidSpec
-from runner.documents import MAX_BYTES, read_documents
+from controller.process.documents import MAX_BYTES, read_documents
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(9)
