@@ -15,8 +15,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+#: What a reader may take for the end of a line, or for none: only escapes keep them.
+_BREAKS = set("\r\x85\u2028\u2029\ufeff")
+
+
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
+    style = '"' if _BREAKS.intersection(text) else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -99,7 +99,11 @@ class InitOptions:
 
 @frozen(kw_only=True)
 class PodSpec:
-    """What the engine's runner pod needs beyond the common parts."""
+    """What the engine's runner pod needs beyond the common parts.
+
+    Args:
+        environment: further variables; none of the common ones.
+    """
 
     image: str
     environment: Mapping[str, str] = Factory(dict)
@@ -246,8 +250,12 @@ class Engine(Protocol):
         """
         ...
 
-    def pod_spec(self, *, image_prefix: str) -> PodSpec:
-        """A pure function of the spec: image and environment, no secret value."""
+    def pod_spec(self, *, image_prefix: str, release: str) -> PodSpec:
+        """A pure function of the spec: image and environment, no secret value.
+
+        The image is ``<prefix>-<engine>:<database version>-<release>``, where
+        release is this project's: a new one is a new image.
+        """
         ...
 
     def preflight(

@@ -49,8 +49,8 @@ class PostgresEngine:
                 [Problem("spec.databaseVersion", f"must be a major of {known}")]
             ) from None
 
-    def pod_spec(self, *, image_prefix: str) -> PodSpec:
-        return PodSpec(image=f"{image_prefix}postgres:{self._major}")
+    def pod_spec(self, *, image_prefix: str, release: str) -> PodSpec:
+        return PodSpec(image=f"{image_prefix}-postgres:{self._major}-{release}")
 
     def preflight(
         self,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from controller.api.errors import InvalidSpec
+from controller.api.places import claim_folder
 from controller.api.v1 import BackupLocation, StorageType
 from runner.storage.base import Storage
 from runner.storage.connection import Resolve, Timeouts, resolve_connection
@@ -21,9 +21,11 @@ _Factory = Callable[[BackupLocation, Resolve, Timeouts], Storage]
 
 
 def _open_filesystem(location: BackupLocation, _resolve: Resolve, _timeouts: Timeouts) -> Storage:
-    if not location.path.startswith("/"):
-        raise InvalidSpec(f"location {location.name}: path has to be an absolute directory")
-    return FilesystemStorage(location.name, Path(location.path))
+    root = Path(location.path)
+    if location.claim_name:
+        # A path on the volume, with and without a slash at its start.
+        root = Path(claim_folder(location.claim_name)) / location.path.strip("/")
+    return FilesystemStorage(location.name, root)
 
 
 def _open_s3(location: BackupLocation, resolve: Resolve, timeouts: Timeouts) -> Storage:

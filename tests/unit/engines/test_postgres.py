@@ -43,10 +43,10 @@ class TestInit:
         password = SecretValue(value=Secret("hunter2"))
         engine = an_engine(version="16.3", password=password)
 
-        spec = engine.pod_spec(image_prefix="registry/x-")
+        spec = engine.pod_spec(image_prefix="registry/x", release="1.2.3")
 
-        assert spec == engine.pod_spec(image_prefix="registry/x-")
-        assert spec.image == "registry/x-postgres:16"
+        assert spec == engine.pod_spec(image_prefix="registry/x", release="1.2.3")
+        assert spec.image == "registry/x-postgres:16-1.2.3"
         assert "hunter2" not in repr(spec)
 
     @pytest.mark.parametrize("version", ["9.6", "10", "99", "latest"])

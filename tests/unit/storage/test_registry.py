@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from controller.api.errors import InvalidSpec
+from controller.api.errors import InvalidSpec, ObjectNotFound
 from controller.api.secrets import Secret, SecretRef, SecretValue
 from controller.api.v1 import BackupLocation, StorageType
 from runner.storage.connection import CaFile, Timeouts, resolve_connection
@@ -59,11 +59,12 @@ def test_opening_sends_nothing(storage_type: StorageType, tmp_path: Path) -> Non
     assert properties.part_size_bytes * properties.max_parts >= 64 * 1024**3
 
 
-def test_a_folder_on_a_claim_needs_to_know_where_that_is_mounted() -> None:
-    location = a_location(StorageType.FILESYSTEM, claim_name="backups", path="team-a")
+@pytest.mark.parametrize("path", ["team-a", "/team-a/"])
+def test_a_folder_on_a_claim_is_where_the_controller_mounts_it(path: str) -> None:
+    location = a_location(StorageType.FILESYSTEM, claim_name="backups", path=path)
 
-    with pytest.raises(InvalidSpec, match=r"location far: .*absolute"):
-        open_storage(location, resolve)
+    with pytest.raises(ObjectNotFound, match=r"/var/lib/db-backup/claims/backups/team-a\b"):
+        next(iter(open_storage(location, resolve).list("")))
 
 
 @pytest.mark.parametrize("storage_type", [StorageType.S3, StorageType.MINIO, StorageType.GCS])

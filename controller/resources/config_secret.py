@@ -1,0 +1,121 @@
+"""The Secret with a runner's configuration: what runner.config reads, as files."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from attrs import evolve
+
+from controller.api import codec
+from controller.api.errors import InvalidSpec, Problem
+from controller.api.secrets import Secret, SecretRef, SecretValue
+from controller.api.v1 import BackupLocation, DatabaseBackup, StorageClassSpec
+from controller.api.wire import wire_name
+from controller.kube.resource import SECRETS
+from controller.manifests import to_yaml
+from controller.resources.labels import Child, Manifest, child
+from controller.resources.passphrases import ClassKeys
+
+ROLE = "config"
+BACKUP_FILE = "backup.yaml"
+STORAGE_FILE = "storageSpec.yaml"
+CLUSTER_FILE = "cluster"
+
+Lookup = Callable[[SecretRef], Secret]
+#: No labels and no annotations: whoever changes one would have a Secret written.
+_KEPT_METADATA = ("name", "namespace", "uid", "generation")
+_PASSPHRASES = ("encryption_pass", "previous_encryption_passes")
+
+
+def config_secret(
+    backup: DatabaseBackup, raw_backup: Mapping[str, Any], storage: Manifest, *, cluster_id: str
+) -> Child:
+    """Build the Secret.
+
+    Args:
+        storage: from `resolved_storage`.
+    """
+    files = {
+        BACKUP_FILE: to_yaml(_as_written(raw_backup)),
+        CLUSTER_FILE: cluster_id + "\n",
+        STORAGE_FILE: to_yaml(storage),
+    }
+    data = {name: encoded(text) for name, text in files.items()}
+    return child(SECRETS, backup, role=ROLE, type="Opaque", data=data)
+
+
+def encoded(text: str) -> str:
+    """Write a text as `data` of a Secret."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def _as_written(raw: Mapping[str, Any]) -> Manifest:
+    """The object as its author wrote it: a newer field is a newer runner's to read."""
+    metadata = {key: raw["metadata"][key] for key in _KEPT_METADATA if raw["metadata"].get(key)}
+    identity = {key: raw[key] for key in ("apiVersion", "kind") if key in raw}
+    return identity | {"metadata": metadata, "spec": raw["spec"]}
+
+
+def resolved_storage(
+    backup: DatabaseBackup, spec: StorageClassSpec, lookup: Lookup, keys: ClassKeys
+) -> Manifest:
+    """Fill the class's secret values in, and make its passphrases the object's own.
+
+    Raises:
+        InvalidSpec: a text is empty; from `lookup`: DependencyMissing.
+    """
+    resolver = _Resolver(backup, lookup, keys)
+    locations = [
+        codec.encode(
+            _resolved(location, f"spec.backupLocations[{index}]", resolver), reveal_secrets=True
+        )
+        for index, location in enumerate(spec.backup_locations)
+    ]
+    return codec.encode(spec) | {"backupLocations": locations}
+
+
+@attrs.frozen
+class _Resolver:
+    """Finds texts for one object."""
+
+    backup: DatabaseBackup
+    lookup: Lookup
+    keys: ClassKeys
+
+    def text(self, value: SecretValue, path: str) -> Secret:
+        """Find the text; as in the runner's files, one newline at its end is dropped."""
+        if value.value is not None:
+            found, what = value.value, "the value"
+        elif value.from_secret is not None:
+            found = Secret(self.lookup(value.from_secret).reveal().removesuffix("\n"))
+            what = f"the Secret's key {value.from_secret}"
+        else:
+            raise InvalidSpec([Problem(path, "needs value or fromSecret")])
+        if not found:
+            raise InvalidSpec([Problem(path, f"{what} is empty")])
+        return found
+
+    def passphrase(self, value: SecretValue, path: str) -> Secret:
+        """Derive the object's own passphrase from the class's."""
+        metadata = self.backup.metadata
+        return self.keys.derive(
+            self.text(value, path), namespace=metadata.namespace, name=metadata.name
+        )
+
+
+def _resolved(location: BackupLocation, path: str, resolver: _Resolver) -> BackupLocation:
+    changes: dict[str, Any] = {}
+    for attribute in attrs.fields(BackupLocation):
+        value = getattr(location, attribute.name)
+        resolve = resolver.passphrase if attribute.name in _PASSPHRASES else resolver.text
+        at = f"{path}.{wire_name(attribute.name)}"
+        if isinstance(value, SecretValue):
+            changes[attribute.name] = SecretValue(value=resolve(value, at))
+        elif attribute.name == "previous_encryption_passes":
+            changes[attribute.name] = tuple(
+                SecretValue(value=resolve(old, f"{at}[{index}]")) for index, old in enumerate(value)
+            )
+    return evolve(location, **changes)

@@ -1,0 +1,116 @@
+"""All children of one DatabaseBackup, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Factory, frozen
+
+from controller.api.errors import DependencyMissing
+from controller.api.names import child_name
+from controller.api.secrets import Secret, SecretValue
+from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass
+from controller.resources.access import role, role_binding, service_account
+from controller.resources.config_secret import Lookup, config_secret, resolved_storage
+from controller.resources.deployment import RunnerPod, deployment
+from controller.resources.labels import Child
+from controller.resources.lease import lease
+from controller.resources.network_policy import network_policy
+from controller.resources.passphrases import ClassKeys
+from controller.resources.pull_secret import pull_secret
+from controller.resources.tenant import tenant_of
+from engines import registry
+from engines.interface import InitOptions, PodSpec
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What one controller gives to all of its runners.
+
+    Args:
+        image_prefix: of the runners' images: ``<prefix>-<engine>:<version>-<release>``.
+        release: of this build, see controller.api.version.
+        cluster_id: UID of the namespace kube-system.
+        pull_secret: the text of a docker configuration, for the images' registry.
+    """
+
+    image_prefix: str
+    release: str
+    cluster_id: str
+    runner_log_level: str = "INFO"
+    pull_secret: Secret | None = None
+    keys: ClassKeys = Factory(ClassKeys)
+
+
+@frozen(kw_only=True)
+class Desired:
+    """What has to be there.
+
+    Args:
+        name: of the Deployment, and of each child that is alone of its kind.
+        children: what a later one refers to comes before it.
+    """
+
+    name: str
+    children: tuple[Child, ...]
+
+
+def desired(
+    backup: DatabaseBackup,
+    storage_class: DatabaseBackupStorageClass,
+    *,
+    raw_backup: Mapping[str, Any],
+    secrets: Lookup,
+    settings: Settings,
+) -> Desired:
+    """Build the children.
+
+    Args:
+        raw_backup: the same object as the cluster has it: the runner gets every
+            field, also those that this build does not know.
+        secrets: finds the text of a class's Secret.
+    Raises:
+        InvalidSpec, UnknownEngine: a person has to change the object or class.
+        DependencyMissing: from `secrets`.
+    """
+    spec = storage_class.spec
+    pod = RunnerPod(
+        engine=_engine_pod(backup, settings),
+        tenant=tenant_of(backup, spec),
+        log_level=settings.runner_log_level,
+        has_pull_secret=settings.pull_secret is not None,
+    )
+    storage = resolved_storage(backup, spec, secrets, settings.keys)
+    children = [config_secret(backup, raw_backup, storage, cluster_id=settings.cluster_id)]
+    if settings.pull_secret is not None:
+        children.append(pull_secret(backup, settings.pull_secret))
+    children += [
+        service_account(backup, {}),
+        role(backup),
+        role_binding(backup),
+        lease(backup),
+        network_policy(backup),
+        deployment(backup, pod),
+    ]
+    name = child_name(backup.metadata.namespace, backup.metadata.name)
+    return Desired(name=name, children=tuple(children))
+
+
+def _engine_pod(backup: DatabaseBackup, settings: Settings) -> PodSpec:
+    engine = registry.get(backup.spec.database_type)
+    engine.init(
+        InitOptions(
+            namespace=backup.metadata.namespace,
+            name=backup.metadata.name,
+            spec=getattr(backup.spec, backup.spec.database_type),
+            resolve=_resolve_nothing,
+            environ={},
+            version=backup.spec.database_version,
+        )
+    )
+    return engine.pod_spec(image_prefix=settings.image_prefix, release=settings.release)
+
+
+def _resolve_nothing(_value: SecretValue) -> Secret:
+    raise DependencyMissing("secrets of a DatabaseBackup are read by its runner alone")
