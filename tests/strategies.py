@@ -94,7 +94,16 @@ def storage_class_specs(draw: st.DrawFn) -> v1.StorageClassSpec:
         )
     )
     least = draw(st.none() | st.integers(1, len(places)))
-    return v1.StorageClassSpec(backup_locations=places, min_successful_locations=least)
+    return v1.StorageClassSpec(
+        backup_locations=places,
+        min_successful_locations=least,
+        allowed_namespaces=draw(st.lists(dns_labels, max_size=2)),
+        credential_scope=draw(st.sampled_from(v1.CredentialScope)),
+        share_encryption_pass=draw(st.booleans()),
+        service_account_annotations=draw(
+            st.dictionaries(st.sampled_from(["a", "eks.amazonaws.com/role-arn"]), st.text())
+        ),
+    )
 
 
 _counts = st.none() | st.integers(1, 1000)

@@ -167,5 +167,11 @@ SECRET_KEY = Matches(
     r"[A-Za-z0-9_-][-._A-Za-z0-9]{0,252}|\.[-_A-Za-z0-9][-._A-Za-z0-9]{0,251}",
     "a Secret's key: letters, digits, -, _ and .",
 )
+#: Keys of labels and annotations.
+QUALIFIED_NAME = Matches(
+    rf"({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-._A-Za-z0-9]{{0,61}}[A-Za-z0-9])?",
+    "the key of a label or annotation: letters, digits, -, _ and ., after a DNS name and / or not",
+    longest=317,
+)
 # No control characters: none of these reaches a server, a log line or a prompt.
 TEXT = Matches(r"[^\x00-\x1f\x7f]{1,253}", "text of 1 to 253 characters without control characters")

@@ -5,11 +5,24 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from attrs import evolve, field, frozen
 
 from controller.api import rules
-from controller.api.bounds import DNS_LABEL, DNS_NAME, All, Between, Each, Length, Matches, wire
+from controller.api.bounds import (
+    DNS_LABEL,
+    DNS_NAME,
+    QUALIFIED_NAME,
+    All,
+    Between,
+    Each,
+    Keys,
+    Length,
+    Matches,
+    wire,
+)
 from controller.api.secrets import SecretValue
 
 _MAX_LOCATIONS = 16
@@ -17,6 +30,10 @@ _MAX_LOCATIONS = 16
 _CHAR = r"[^/\x00-\x1f\x7f]"
 _NO_DOT = r"[^./\x00-\x1f\x7f]"
 _STEP = rf"({_NO_DOT}{_CHAR}*|\.{_NO_DOT}{_CHAR}*|\.\.{_CHAR}+)"
+
+
+def _read_only(mapping: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(mapping))
 
 
 def _without_outer_slashes(text: str) -> str:
@@ -32,12 +49,20 @@ class StorageType(enum.Enum):
     FILESYSTEM = "filesystem"
 
 
+class CredentialScope(enum.Enum):
+    """In which namespace the Secrets of a class are looked up."""
+
+    CLASS = "Class"
+    NAMESPACE = "Namespace"
+
+
 @frozen(kw_only=True)
 class BackupLocation(rules.Checked):
     """One place where backups are stored.
 
-    Secrets are looked up in the controller's namespace. A field that does not
-    belong to the `storageType` is refused.
+    Secrets are looked up in the controller's namespace, unless the class's
+    `credentialScope` says otherwise. A field that does not belong to the
+    `storageType` is refused.
 
     Args:
         storage_type: kind of the store.
@@ -184,6 +209,16 @@ class StorageClassSpec(rules.Checked):
         min_successful_locations: a backup job succeeds when so many locations
             hold the backup; left out: all of them. Those that did take it keep
             it either way.
+        allowed_namespaces: whose DatabaseBackups may use this class; left out: all.
+        credential_scope: Class: Secrets are in the controller's namespace and one
+            set of credentials serves all. Namespace: they are looked up in the
+            namespace of each DatabaseBackup, which brings its own; a passphrase
+            from there is used as it is.
+        share_encryption_pass: runners get the class's own passphrases, too, for
+            reading only. Whoever gets into one of them can then read the backups
+            of all.
+        service_account_annotations: annotations of the runners' ServiceAccounts,
+            such as those of a workload identity.
     """
 
     RULES = (rules.locations_differ, rules.enough_locations_for_success)
@@ -192,6 +227,16 @@ class StorageClassSpec(rules.Checked):
         converter=tuple, validator=Length(1, _MAX_LOCATIONS)
     )
     min_successful_locations: int | None = field(default=None, validator=Between(1, _MAX_LOCATIONS))
+    allowed_namespaces: tuple[str, ...] = field(
+        default=(), converter=tuple, validator=All((Length(0, 1000), Each(DNS_LABEL)))
+    )
+    credential_scope: CredentialScope = CredentialScope.CLASS
+    share_encryption_pass: bool = False
+    service_account_annotations: Mapping[str, str] = field(
+        factory=dict,
+        converter=_read_only,
+        validator=All((Length(0, 32), Keys(QUALIFIED_NAME))),
+    )
 
     @property
     def required_locations(self) -> int:

@@ -32,7 +32,7 @@ from controller.api.bounds import (
     wire,
 )
 from controller.api.durations import HoldTime
-from controller.api.locations import BackupLocation, StorageClassSpec, StorageType
+from controller.api.locations import BackupLocation, CredentialScope, StorageClassSpec, StorageType
 from controller.api.secrets import SecretValue
 from controller.api.status import DatabaseBackupStatus, StorageClassStatus
 
@@ -47,6 +47,7 @@ __all__ = [
     "BackupLocation",
     "CockroachSpec",
     "Compression",
+    "CredentialScope",
     "DatabaseBackup",
     "DatabaseBackupSpec",
     "DatabaseBackupStatus",

@@ -12,7 +12,7 @@ from attrs import evolve
 from controller.api import codec
 from controller.api.errors import InvalidSpec, Problem
 from controller.api.secrets import Secret, SecretRef, SecretValue
-from controller.api.v1 import BackupLocation, DatabaseBackup, StorageClassSpec
+from controller.api.v1 import BackupLocation, CredentialScope, DatabaseBackup, StorageClassSpec
 from controller.api.wire import wire_name
 from controller.kube.resource import SECRETS
 from controller.manifests import to_yaml
@@ -27,7 +27,13 @@ CLUSTER_FILE = "cluster"
 Lookup = Callable[[SecretRef], Secret]
 #: No labels and no annotations: whoever changes one would have a Secret written.
 _KEPT_METADATA = ("name", "namespace", "uid", "generation")
-_PASSPHRASES = ("encryption_pass", "previous_encryption_passes")
+#: Fields of a class that are this side's to act upon.
+_OF_NO_RUNNER = (
+    "allowedNamespaces",
+    "credentialScope",
+    "serviceAccountAnnotations",
+    "shareEncryptionPass",
+)
 
 
 def config_secret(
@@ -64,17 +70,21 @@ def resolved_storage(
 ) -> Manifest:
     """Fill the class's secret values in, and make its passphrases the object's own.
 
+    With `credentialScope: Namespace` references stay: they are the tenant's,
+    for the runner to read.
+
     Raises:
         InvalidSpec: a text is empty; from `lookup`: DependencyMissing.
     """
-    resolver = _Resolver(backup, lookup, keys)
+    resolver = _Resolver(backup, spec, lookup, keys)
     locations = [
         codec.encode(
             _resolved(location, f"spec.backupLocations[{index}]", resolver), reveal_secrets=True
         )
         for index, location in enumerate(spec.backup_locations)
     ]
-    return codec.encode(spec) | {"backupLocations": locations}
+    storage = {key: value for key, value in codec.encode(spec).items() if key not in _OF_NO_RUNNER}
+    return storage | {"backupLocations": locations}
 
 
 @attrs.frozen
@@ -82,10 +92,27 @@ class _Resolver:
     """Finds texts for one object."""
 
     backup: DatabaseBackup
+    storage: StorageClassSpec
     lookup: Lookup
     keys: ClassKeys
 
-    def text(self, value: SecretValue, path: str) -> Secret:
+    def resolved(self, value: SecretValue, path: str) -> SecretValue:
+        return value if self._is_tenants(value) else SecretValue(value=self._text(value, path))
+
+    def passphrase(self, value: SecretValue, path: str) -> SecretValue:
+        """Derive the object's own passphrase from the class's; a tenant's own stays as it is."""
+        if self._is_tenants(value):
+            return value
+        metadata = self.backup.metadata
+        own = self.keys.derive(
+            self._text(value, path), namespace=metadata.namespace, name=metadata.name
+        )
+        return SecretValue(value=own)
+
+    def _is_tenants(self, value: SecretValue) -> bool:
+        return self.storage.credential_scope is CredentialScope.NAMESPACE and not value.value
+
+    def _text(self, value: SecretValue, path: str) -> Secret:
         """Find the text; as in the runner's files, one newline at its end is dropped."""
         if value.value is not None:
             found, what = value.value, "the value"
@@ -98,24 +125,30 @@ class _Resolver:
             raise InvalidSpec([Problem(path, f"{what} is empty")])
         return found
 
-    def passphrase(self, value: SecretValue, path: str) -> Secret:
-        """Derive the object's own passphrase from the class's."""
-        metadata = self.backup.metadata
-        return self.keys.derive(
-            self.text(value, path), namespace=metadata.namespace, name=metadata.name
-        )
-
 
 def _resolved(location: BackupLocation, path: str, resolver: _Resolver) -> BackupLocation:
     changes: dict[str, Any] = {}
     for attribute in attrs.fields(BackupLocation):
         value = getattr(location, attribute.name)
-        resolve = resolver.passphrase if attribute.name in _PASSPHRASES else resolver.text
-        at = f"{path}.{wire_name(attribute.name)}"
-        if isinstance(value, SecretValue):
-            changes[attribute.name] = SecretValue(value=resolve(value, at))
-        elif attribute.name == "previous_encryption_passes":
-            changes[attribute.name] = tuple(
-                SecretValue(value=resolve(old, f"{at}[{index}]")) for index, old in enumerate(value)
-            )
-    return evolve(location, **changes)
+        if isinstance(value, SecretValue) and attribute.name != "encryption_pass":
+            at = f"{path}.{wire_name(attribute.name)}"
+            changes[attribute.name] = resolver.resolved(value, at)
+    return evolve(location, **changes, **_own_passphrases(location, path, resolver))
+
+
+def _own_passphrases(location: BackupLocation, path: str, resolver: _Resolver) -> dict[str, Any]:
+    current, at = location.encryption_pass, f"{path}.encryptionPass"
+    old = [
+        (value, f"{path}.previousEncryptionPasses[{index}]")
+        for index, value in enumerate(location.previous_encryption_passes)
+    ]
+    previous = [resolver.passphrase(*one) for one in old]
+    if resolver.storage.share_encryption_pass:
+        shared = [(current, at), *old] if current is not None else old
+        previous += [
+            one for one in (resolver.resolved(*one) for one in shared) if one not in previous
+        ]
+    return {
+        "encryption_pass": None if current is None else resolver.passphrase(current, at),
+        "previous_encryption_passes": tuple(previous),
+    }

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import Factory, frozen
 
-from controller.api.errors import DependencyMissing
+from controller.api.errors import AccessDenied, DependencyMissing
 from controller.api.names import child_name
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass
@@ -72,8 +72,10 @@ def desired(
         secrets: finds the text of a class's Secret.
     Raises:
         InvalidSpec, UnknownEngine: a person has to change the object or class.
+        AccessDenied: the class is not for this namespace.
         DependencyMissing: from `secrets`.
     """
+    _check_allowed(backup, storage_class)
     spec = storage_class.spec
     pod = RunnerPod(
         engine=_engine_pod(backup, settings),
@@ -86,7 +88,7 @@ def desired(
     if settings.pull_secret is not None:
         children.append(pull_secret(backup, settings.pull_secret))
     children += [
-        service_account(backup, {}),
+        service_account(backup, spec.service_account_annotations),
         role(backup),
         role_binding(backup),
         lease(backup),
@@ -95,6 +97,15 @@ def desired(
     ]
     name = child_name(backup.metadata.namespace, backup.metadata.name)
     return Desired(name=name, children=tuple(children))
+
+
+def _check_allowed(backup: DatabaseBackup, storage_class: DatabaseBackupStorageClass) -> None:
+    namespace, allowed = backup.metadata.namespace, storage_class.spec.allowed_namespaces
+    if allowed and namespace not in allowed:
+        raise AccessDenied(
+            f"the storage class {storage_class.metadata.name} is not for namespace {namespace}: "
+            "name another one, or have the namespace added to its spec.allowedNamespaces"
+        )
 
 
 def _engine_pod(backup: DatabaseBackup, settings: Settings) -> PodSpec:

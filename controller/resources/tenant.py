@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from attrs import frozen
 
 from controller.api.secrets import SecretRef, secret_values
-from controller.api.v1 import DatabaseBackup, StorageClassSpec
+from controller.api.v1 import CredentialScope, DatabaseBackup, StorageClassSpec
 
 
 @frozen(kw_only=True)
@@ -25,9 +25,15 @@ class Tenant:
 
 def tenant_of(backup: DatabaseBackup, storage: StorageClassSpec) -> Tenant:
     """Collect what object and class refer to in the object's namespace."""
+    referring: list[object] = [backup.spec]
+    if storage.credential_scope is CredentialScope.NAMESPACE:
+        referring += storage.backup_locations
     return Tenant(
         secret_keys=_by_secret(
-            value.from_secret for value in secret_values(backup.spec) if value.from_secret
+            value.from_secret
+            for one in referring
+            for value in secret_values(one)
+            if value.from_secret
         ),
         claims=tuple(
             sorted({one.claim_name for one in storage.backup_locations if one.claim_name})

@@ -164,6 +164,11 @@ def test_location_is_refused(location: Any, path: str, message: str) -> None:
     assert "canary-secret" not in str(refused.value)
 
 
+QUALIFIED = (
+    "must be the key of a label or annotation: letters, digits, -, _ and ., after a DNS name "
+    "and / or not"
+)
+
 SPEC_CASES: list[tuple[Any, str]] = [
     ({}, "backupLocations: is required"),
     ({"backupLocations": []}, "backupLocations: must have 1 to 16 entries"),
@@ -189,6 +194,26 @@ SPEC_CASES: list[tuple[Any, str]] = [
             ]
         },
         "backupLocations[1].name: must differ from that of backupLocations[0]",
+    ),
+    (
+        {"backupLocations": [a_location_manifest()], "allowedNamespaces": ["web", "a.b"]},
+        "allowedNamespaces[1]: must be a DNS label: up to 63 of a-z, 0-9 and -, not - at an end",
+    ),
+    (
+        {"backupLocations": [a_location_manifest()], "credentialScope": "Cluster"},
+        "credentialScope: must be one of Class, Namespace",
+    ),
+    (
+        {"backupLocations": [a_location_manifest()], "shareEncryptionPass": "yes"},
+        "shareEncryptionPass: must be true or false",
+    ),
+    (
+        {"backupLocations": [a_location_manifest()], "serviceAccountAnnotations": {"a": 1}},
+        "serviceAccountAnnotations.a: must be a string; put it in quotes",
+    ),
+    (
+        {"backupLocations": [a_location_manifest()], "serviceAccountAnnotations": {"a/b/c": "d"}},
+        'serviceAccountAnnotations["a/b/c"]: ' + QUALIFIED,
     ),
     (
         {"backupLocations": [a_location_manifest()], "minSuccessfulLocations": 0},

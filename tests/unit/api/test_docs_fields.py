@@ -137,6 +137,7 @@ def test_a_row_names_every_field_of_its_part(place: tuple[str, str], kind: type)
 def test_every_choice_of_an_enumeration_is_named() -> None:
     cells = {
         v1.StorageType: tables("backupLocations[]")[0]["storageType"]["type"],
+        v1.CredentialScope: tables("class spec")[0]["credentialScope"]["type"],
         v1.SslMode: tables("spec.postgres")[0]["sslMode"]["type"],
         conditions.ConditionStatus: tables("conditions")[0]["status"]["type"],
     }

@@ -108,6 +108,7 @@ def test_a_default_in_the_schema_is_the_codec_s() -> None:
         "databasebackups.spec.mysql": v1.MysqlSpec,
         "databasebackups.spec.postgres": v1.PostgresSpec,
         "databasebackups.spec.retention": v1.Retention,
+        "databasebackupstorageclasses.spec": v1.StorageClassSpec,
         "databasebackupstorageclasses.spec.backupLocations[]": v1.BackupLocation,
     }
     defaults = {

@@ -37,6 +37,7 @@ SAID_OTHERWISE = {
     r"must be <= \d, the number of locations": "must be at most the number of locations",
     # Nor a key: the codec's path has it.
     r"must be a strftime format (.*)": r"each key must be a strftime format \1",
+    r"must be the key of a label (.*)": r"each key must be the key of a label \1",
 }
 
 
