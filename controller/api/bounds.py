@@ -173,5 +173,14 @@ QUALIFIED_NAME = Matches(
     "the key of a label or annotation: letters, digits, -, _ and ., after a DNS name and / or not",
     longest=317,
 )
+LABEL_VALUE = Matches(
+    r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?",
+    "a label's value: up to 63 letters, digits, -, _ and .",
+    optional=True,
+)
+_CHAR = r"[^/\x00-\x1f\x7f]"
+_NO_DOT = r"[^./\x00-\x1f\x7f]"
+#: One name of a path that is neither . nor ..; RE2 has no lookahead to say so.
+PATH_STEP = rf"({_NO_DOT}{_CHAR}*|\.{_NO_DOT}{_CHAR}*|\.\.{_CHAR}+)"
 # No control characters: none of these reaches a server, a log line or a prompt.
 TEXT = Matches(r"[^\x00-\x1f\x7f]{1,253}", "text of 1 to 253 characters without control characters")

@@ -12,6 +12,7 @@ does not hide that the schedule is missing.
 
 from __future__ import annotations
 
+import copy
 import enum
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ from cattrs import Converter
 from controller.api import durations
 from controller.api.durations import HoldTime
 from controller.api.errors import InvalidSpec, Problem
+from controller.api.raw import RawObject
 from controller.api.secrets import REDACTED, Secret, SecretValue
 from controller.api.v1 import API_VERSION, ObjectMeta
 from controller.api.wire import join_path, key_path, relocated, wire_name
@@ -98,6 +100,7 @@ def build_converter(*, reveal_secrets: bool = False) -> Converter:
     converter.register_structure_hook(datetime, _decode_time)
     converter.register_structure_hook_func(_is_enum, _decode_enum)
     converter.register_structure_hook_func(lambda kind: kind is HoldTime, _decode_hold_time)
+    converter.register_structure_hook_func(lambda kind: kind is RawObject, _decode_raw)
     converter.register_structure_hook_factory(_is_list, _list_decoder)
     converter.register_structure_hook_factory(_is_mapping, _mapping_decoder)
     converter.register_structure_hook_factory(attrs.has, _object_decoder)
@@ -318,6 +321,12 @@ def _secret_value_decoder(decode_object: _Structure) -> _Structure:
         return value
 
     return structure
+
+
+def _decode_raw(raw: Any, _: Any) -> RawObject:
+    if not isinstance(raw, Mapping):
+        raise InvalidSpec("must be an object")
+    return RawObject(copy.deepcopy(dict(raw)))
 
 
 def _decode_enum(raw: Any, kind: type[enum.Enum]) -> enum.Enum:

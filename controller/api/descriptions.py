@@ -25,10 +25,14 @@ def describe(kind: type) -> str:
 def describe_fields(kind: type) -> Mapping[str, str]:
     """Give the text of each field that has an entry, by its Python name.
 
+    A field that a type inherits has its entry where it is defined.
+
     Raises: ValueError for an entry that no field has: a field was renamed.
     """
-    _, found, arguments = _parts(kind)
-    texts = dict(_entries(arguments)) if found else {}
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        _, found, arguments = _parts(base) if attrs.has(base) else ("", "", "")
+        texts |= _entries(arguments) if found else ()
     names = {field.name for field in attrs.fields(kind)}
     if unknown := texts.keys() - names:
         raise ValueError(f"{kind.__name__}: no such fields: {', '.join(sorted(unknown))}")

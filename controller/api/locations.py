@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from controller.api import rules
 from controller.api.bounds import (
     DNS_LABEL,
     DNS_NAME,
+    PATH_STEP,
     QUALIFIED_NAME,
     All,
     Between,
@@ -23,13 +24,10 @@ from controller.api.bounds import (
     Matches,
     wire,
 )
+from controller.api.pods import RunnerDefaults
 from controller.api.secrets import SecretValue
 
 _MAX_LOCATIONS = 16
-#: One name of a path that is neither . nor ..; RE2 has no lookahead to say so.
-_CHAR = r"[^/\x00-\x1f\x7f]"
-_NO_DOT = r"[^./\x00-\x1f\x7f]"
-_STEP = rf"({_NO_DOT}{_CHAR}*|\.{_NO_DOT}{_CHAR}*|\.\.{_CHAR}+)"
 
 
 def _read_only(mapping: Mapping[str, str]) -> Mapping[str, str]:
@@ -132,7 +130,7 @@ class BackupLocation(rules.Checked):
         default="",
         converter=_without_outer_slashes,
         validator=Matches(
-            rf"{_STEP}(/{_STEP})*",
+            rf"{PATH_STEP}(/{PATH_STEP})*",
             "names separated by single slashes, none of them . or ..",
             optional=True,
             longest=512,
@@ -140,7 +138,7 @@ class BackupLocation(rules.Checked):
         # The converter has not taken the slashes away yet.
         metadata=wire(
             Matches(
-                rf"/?{_STEP}(/{_STEP})*/?",
+                rf"/?{PATH_STEP}(/{PATH_STEP})*/?",
                 "names separated by single slashes, none of them . or ..",
                 optional=True,
                 longest=512,
@@ -154,7 +152,7 @@ class BackupLocation(rules.Checked):
     path: str = field(
         default="",
         validator=Matches(
-            rf"/?({_STEP}(/{_STEP})*/?)?",
+            rf"/?({PATH_STEP}(/{PATH_STEP})*/?)?",
             "a folder's path without . or .. or empty names",
             optional=True,
             longest=1024,
@@ -232,6 +230,7 @@ class StorageClassSpec(rules.Checked):
     )
     credential_scope: CredentialScope = CredentialScope.CLASS
     share_encryption_pass: bool = False
+    runner: RunnerDefaults = Factory(RunnerDefaults)
     service_account_annotations: Mapping[str, str] = field(
         factory=dict,
         converter=_read_only,

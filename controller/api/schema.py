@@ -22,6 +22,7 @@ from controller.api.cel import Cel, quoted, re2
 from controller.api.descriptions import default_text, describe, describe_fields
 from controller.api.durations import HoldTime, format_duration
 from controller.api.errors import Problem
+from controller.api.raw import RawObject
 from controller.api.secrets import Secret
 from controller.api.wire import wire_name
 
@@ -93,6 +94,8 @@ def _field_schema(field: attrs.Attribute[Any], text: str | None, *, defaults: bo
 def _type_schema(kind: Any, *, defaults: bool) -> Schema:
     if kind in _PLAIN:
         return dict(_PLAIN[kind])
+    if kind is RawObject:
+        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     if kind is timedelta:
         return {"type": "string"} | _DURATION
     if kind == HoldTime:
@@ -159,7 +162,7 @@ def _add_length(bound: Length, schema: Schema) -> None:
 
 @_add_bound.register
 def _add_each(bound: Each, schema: Schema) -> None:
-    _add_bound(bound.check, schema["items"])
+    _add_bound(bound.check, schema.get("items") or schema["additionalProperties"])
 
 
 @_add_bound.register

@@ -33,6 +33,7 @@ from controller.api.bounds import (
 )
 from controller.api.durations import HoldTime
 from controller.api.locations import BackupLocation, CredentialScope, StorageClassSpec, StorageType
+from controller.api.pods import PodOptions, RunnerDefaults
 from controller.api.secrets import SecretValue
 from controller.api.status import DatabaseBackupStatus, StorageClassStatus
 
@@ -55,8 +56,10 @@ __all__ = [
     "HoldTime",
     "MysqlSpec",
     "ObjectMeta",
+    "PodOptions",
     "PostgresSpec",
     "Retention",
+    "RunnerDefaults",
     "RunnerOptions",
     "SslMode",
     "StorageClassSpec",
@@ -225,8 +228,8 @@ class Verification:
 
 
 @frozen(kw_only=True)
-class RunnerOptions:
-    """The process that does the work.
+class RunnerOptions(PodOptions):
+    """The process that does the work, and its pod. What restarts it: everything but `parallelism`.
 
     Args:
         parallelism: ceiling for simultaneous streams of one backup or restore.

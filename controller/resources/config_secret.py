@@ -31,6 +31,7 @@ _KEPT_METADATA = ("name", "namespace", "uid", "generation")
 _OF_NO_RUNNER = (
     "allowedNamespaces",
     "credentialScope",
+    "runner",
     "serviceAccountAnnotations",
     "shareEncryptionPass",
 )

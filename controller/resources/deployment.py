@@ -13,9 +13,11 @@ from attrs import frozen
 
 from controller.api import places
 from controller.api.names import child_name
+from controller.api.pod_rules import TAKEN_PREFIX
+from controller.api.pods import PodOptions
 from controller.api.v1 import DatabaseBackup
 from controller.kube.resource import DEPLOYMENTS
-from controller.resources import config_secret, pull_secret
+from controller.resources import config_secret, pull_secret, runner_options
 from controller.resources.labels import Child, Manifest, child, labels, pod_selector
 from controller.resources.tenant import Tenant
 from engines.interface import PodSpec
@@ -29,15 +31,12 @@ _TERMINATION_GRACE_S = 660
 _ID = 65532
 #: A certificate's key must not be readable by everybody: libpq refuses it then.
 _SECRET_MODE = 0o440
-_CONFIG_VOLUME = "db-backup-config"
-_RUN_VOLUME = "db-backup-run"
-_SCRATCH_VOLUME = "db-backup-scratch"
+# Nobody else names a volume so: controller.api.pod_rules.
+_CONFIG_VOLUME = f"{TAKEN_PREFIX}config"
+_RUN_VOLUME = f"{TAKEN_PREFIX}run"
+_SCRATCH_VOLUME = f"{TAKEN_PREFIX}scratch"
 # Sockets, and what a job puts aside: certificates, a table of contents.
 _RUN_LIMIT = "256Mi"
-_RESOURCES = {
-    "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
-    "limits": {"memory": "1Gi"},
-}
 
 
 @frozen(kw_only=True)
@@ -46,12 +45,14 @@ class RunnerPod:
 
     Args:
         engine: the engine's part.
+        options: what object and class say, merged.
         tenant: what of the object's namespace it mounts.
         log_level: as the runner's LOG_LEVEL.
         has_pull_secret: there is a child Secret for the image's registry.
     """
 
     engine: PodSpec
+    options: PodOptions
     tenant: Tenant
     log_level: str
     has_pull_secret: bool = False
@@ -68,11 +69,18 @@ def deployment(backup: DatabaseBackup, pod: RunnerPod) -> Child:
             "selector": {"matchLabels": pod_selector(backup)},
             "strategy": {"type": "Recreate"},
             "template": {
-                "metadata": {"labels": labels(backup)},
+                "metadata": _pod_metadata(backup, pod.options),
                 "spec": _pod_spec(backup, pod),
             },
         },
     )
+
+
+def _pod_metadata(backup: DatabaseBackup, options: PodOptions) -> Manifest:
+    metadata: Manifest = {"labels": {**options.labels, **labels(backup)}}
+    if options.annotations:
+        metadata["annotations"] = dict(options.annotations)
+    return metadata
 
 
 def _pod_spec(backup: DatabaseBackup, pod: RunnerPod) -> Manifest:
@@ -94,10 +102,12 @@ def _pod_spec(backup: DatabaseBackup, pod: RunnerPod) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(pod)],
-        "volumes": _volumes(backup, pod.tenant),
+        "volumes": _volumes(backup, pod),
+        **runner_options.placement(pod.options),
     }
-    if pod.has_pull_secret:
-        spec["imagePullSecrets"] = [{"name": child_name(namespace, name, pull_secret.ROLE)}]
+    own = [child_name(namespace, name, pull_secret.ROLE)] if pod.has_pull_secret else []
+    if pull_secrets := [*own, *pod.options.image_pull_secrets]:
+        spec["imagePullSecrets"] = [{"name": one} for one in pull_secrets]
     return spec
 
 
@@ -111,7 +121,7 @@ def _container(pod: RunnerPod) -> Manifest:
         # A parent that answers at all is well; a job has its own watchdog.
         "livenessProbe": _probe("/healthz", period_s=20, failures=6),
         "readinessProbe": _probe("/readyz", period_s=10, failures=3),
-        "resources": _RESOURCES,
+        "resources": runner_options.resources(pod.options),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -125,6 +135,7 @@ def _container(pod: RunnerPod) -> Manifest:
                 {"name": _claim_volume(index), "mountPath": places.claim_folder(claim)}
                 for index, claim in enumerate(pod.tenant.claims)
             ),
+            *map(runner_options.mount, pod.options.volume_mounts),
         ],
     }
 
@@ -140,9 +151,13 @@ def _environment(pod: RunnerPod) -> list[Manifest]:
         "TMPDIR": places.SCRATCH_DIR,
     } | dict(pod.engine.environment)
     fields = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
-    return [{"name": name, "value": value} for name, value in sorted(given.items())] + [
-        {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
-        for name, path in fields.items()
+    return [
+        *({"name": name, "value": value} for name, value in sorted(given.items())),
+        *(
+            {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+            for name, path in fields.items()
+        ),
+        *map(runner_options.variable, pod.options.env),
     ]
 
 
@@ -155,15 +170,16 @@ def _probe(path: str, *, period_s: int, failures: int) -> Manifest:
     }
 
 
-def _volumes(backup: DatabaseBackup, tenant: Tenant) -> list[Manifest]:
+def _volumes(backup: DatabaseBackup, pod: RunnerPod) -> list[Manifest]:
     return [
-        {"name": _CONFIG_VOLUME, "projected": _config(backup, tenant)},
+        {"name": _CONFIG_VOLUME, "projected": _config(backup, pod.tenant)},
         {"name": _RUN_VOLUME, "emptyDir": {"sizeLimit": _RUN_LIMIT}},
-        {"name": _SCRATCH_VOLUME, "emptyDir": {}},
+        {"name": _SCRATCH_VOLUME, **runner_options.scratch(pod.options)},
         *(
             {"name": _claim_volume(index), "persistentVolumeClaim": {"claimName": claim}}
-            for index, claim in enumerate(tenant.claims)
+            for index, claim in enumerate(pod.tenant.claims)
         ),
+        *map(runner_options.volume, pod.options.volumes),
     ]
 
 
@@ -183,4 +199,4 @@ def _config(backup: DatabaseBackup, tenant: Tenant) -> Manifest:
 
 
 def _claim_volume(index: int) -> str:
-    return f"db-backup-claim-{index}"
+    return f"{TAKEN_PREFIX}claim-{index}"

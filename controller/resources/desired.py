@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from controller.api.errors import AccessDenied, DependencyMissing
 from controller.api.names import child_name
@@ -19,6 +19,7 @@ from controller.resources.lease import lease
 from controller.resources.network_policy import network_policy
 from controller.resources.passphrases import ClassKeys
 from controller.resources.pull_secret import pull_secret
+from controller.resources.runner_options import merged
 from controller.resources.tenant import tenant_of
 from engines import registry
 from engines.interface import InitOptions, PodSpec
@@ -78,7 +79,8 @@ def desired(
     _check_allowed(backup, storage_class)
     spec = storage_class.spec
     pod = RunnerPod(
-        engine=_engine_pod(backup, settings),
+        engine=_engine_pod(backup, spec.runner.image, settings),
+        options=merged(backup.spec.runner, spec.runner),
         tenant=tenant_of(backup, spec),
         log_level=settings.runner_log_level,
         has_pull_secret=settings.pull_secret is not None,
@@ -108,7 +110,7 @@ def _check_allowed(backup: DatabaseBackup, storage_class: DatabaseBackupStorageC
         )
 
 
-def _engine_pod(backup: DatabaseBackup, settings: Settings) -> PodSpec:
+def _engine_pod(backup: DatabaseBackup, image: str, settings: Settings) -> PodSpec:
     engine = registry.get(backup.spec.database_type)
     engine.init(
         InitOptions(
@@ -120,7 +122,8 @@ def _engine_pod(backup: DatabaseBackup, settings: Settings) -> PodSpec:
             version=backup.spec.database_version,
         )
     )
-    return engine.pod_spec(image_prefix=settings.image_prefix, release=settings.release)
+    pod = engine.pod_spec(image_prefix=settings.image_prefix, release=settings.release)
+    return evolve(pod, image=image or pod.image)
 
 
 def _resolve_nothing(_value: SecretValue) -> Secret:

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from controller.api import conditions, secrets, status, v1
+from controller.api import conditions, pods, secrets, status, v1
 from controller.api.bounds import All, Between
 from controller.api.durations import format_duration
 from controller.api.wire import wire_name
@@ -25,10 +25,12 @@ TABLES: Mapping[tuple[str, int], type] = {
     ("spec.compression", 0): v1.Compression,
     ("spec.verification", 0): v1.Verification,
     ("spec.runner", 0): v1.RunnerOptions,
+    ("volumes", 0): pods.Volume,
     ("spec.cockroach", 0): v1.CockroachSpec,
     ("spec.mysql", 0): v1.MysqlSpec,
     ("metadata", 0): v1.ObjectMeta,
     ("class spec", 0): v1.StorageClassSpec,
+    ("class spec.runner", 0): v1.RunnerDefaults,
     ("backupLocations[]", 0): v1.BackupLocation,
     ("Secret values", 0): secrets.SecretValue,
     ("Secret values", 1): secrets.SecretRef,
@@ -40,10 +42,22 @@ TABLES: Mapping[tuple[str, int], type] = {
 CONFIGURED = {
     place: kind
     for place, kind in TABLES.items()
-    if place[0].startswith(("spec", "class spec", "backupLocations"))
+    if place[0].startswith(("spec", "volumes", "class spec", "backupLocations"))
 }
-#: Parts of a status that have no table of their own: a row of the table above names their fields.
+#: Parts that have no table of their own: a row of the table above names their fields.
 IN_A_ROW: Mapping[tuple[str, str], type] = {
+    **{
+        (heading, name): kind
+        for heading in ("spec.runner", "class spec.runner")
+        for name, kind in {
+            "tolerations": pods.Toleration,
+            "env": pods.EnvVariable,
+            "volumeMounts": pods.VolumeMount,
+            "scratch": pods.Scratch,
+        }.items()
+    },
+    ("volumes", "persistentVolumeClaim"): pods.Claim,
+    ("volumes", "secret"): pods.SecretFiles,
     ("DatabaseBackup status", "lastBackup"): status.BackupSummary,
     ("DatabaseBackup status", "lastAttempt"): status.AttemptSummary,
     ("DatabaseBackup status", "lastRestore"): status.RestoreSummary,

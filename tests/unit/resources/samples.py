@@ -102,6 +102,63 @@ WITH_SECRETS = {
     "sslKey": ref("shop-db-tls", "tls.key"),
 }
 
+EVERY_OPTION: dict[str, Any] = {
+    "parallelism": 4,
+    "resources": {"requests": {"cpu": "0.5"}, "limits": {"memory": "2048Mi", "cpu": "2"}},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "affinity": {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 1,
+                    "podAffinityTerm": {
+                        "topologyKey": "kubernetes.io/hostname",
+                        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "db-backup"}},
+                    },
+                }
+            ]
+        }
+    },
+    "tolerations": [
+        {
+            "key": "backups",
+            "operator": "Equal",
+            "value": "true",
+            "effect": "NoExecute",
+            "tolerationSeconds": 60,
+        },
+        {"operator": "Exists"},
+    ],
+    "annotations": {"prometheus.io/scrape": "true"},
+    "labels": {"team": "web"},
+    "imagePullSecrets": ["registry"],
+    "env": [
+        {"name": "NO_PROXY", "value": ".svc"},
+        {"name": "HTTPS_PROXY"} | ref("proxy", "url"),
+    ],
+    "volumes": [
+        {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "0.5Gi"}},
+        {"name": "nas", "persistentVolumeClaim": {"claimName": "nas", "readOnly": True}},
+        {"name": "files", "configMap": {"name": "files", "items": [{"key": "k", "path": "p"}]}},
+        {"name": "gcp", "secret": {"secretName": "gcp", "optional": True, "defaultMode": 288}},
+        {
+            "name": "both",
+            "projected": {
+                "sources": [{"secret": {"name": "a"}}, {"configMap": {"name": "b"}}],
+                "defaultMode": 288,
+            },
+        },
+    ],
+    "volumeMounts": [
+        {"name": "memory", "mountPath": "/mnt/memory"},
+        {"name": "nas", "mountPath": "/mnt/nas", "readOnly": True},
+        {"name": "files", "mountPath": "/mnt/files"},
+        {"name": "gcp", "mountPath": "/mnt/gcp"},
+        {"name": "both", "mountPath": "/mnt/both"},
+    ],
+    "scratch": {"claimName": "scratch"},
+}
+
 #: name -> object, class, settings.
 CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any], Settings]] = {
     "smallest": (a_raw_backup(), a_class_manifest(), SETTINGS),
@@ -110,6 +167,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any], Settings]] = {
         A_CLASS,
         attrs.evolve(SETTINGS, pull_secret=Secret('{"auths": {}}')),
     ),
+    "every-option": (a_raw_backup(runner=EVERY_OPTION), a_class_manifest(), SETTINGS),
 }
 
 

@@ -1,0 +1,104 @@
+"""Rules that cross fields of what is said of a runner's pod; see controller.api.rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from controller.api.cel import Cel, only_here, rule
+from controller.api.errors import Problem
+from controller.api.wire import wire_name
+
+if TYPE_CHECKING:
+    from controller.api import pods
+
+#: Volumes of these names are the controller's.
+TAKEN_PREFIX = "db-backup-"
+#: Labels below these are ours: they say whose pod it is.
+RESERVED_LABELS = ("app.kubernetes.io/", "db-backup.nect.com/")
+_KINDS = ("empty_dir", "persistent_volume_claim", "config_map", "secret", "projected")
+
+
+def _count(names: tuple[str, ...]) -> str:
+    """CEL for how many of some fields there are."""
+    return " + ".join(f"(has(self.{wire_name(name)}) ? 1 : 0)" for name in names)
+
+
+def _given(value: Any, names: tuple[str, ...]) -> int:
+    return sum(getattr(value, name) is not None for name in names)
+
+
+_ONE_KIND = Problem(
+    "",
+    "needs exactly one of emptyDir, persistentVolumeClaim, configMap, secret, projected: "
+    "a runner mounts no other kinds",
+)
+
+
+@rule(Cel(f"{_count(_KINDS)} == 1", _ONE_KIND))
+def one_kind_of_volume(volume: pods.Volume) -> Iterator[Problem]:
+    if _given(volume, _KINDS) != 1:
+        yield _ONE_KIND
+
+
+_TAKEN = Problem("name", f"must not begin with {TAKEN_PREFIX}: those are the controller's")
+
+
+@rule(Cel(f"!self.name.startsWith('{TAKEN_PREFIX}')", _TAKEN))
+def name_is_not_taken(volume: pods.Volume) -> Iterator[Problem]:
+    if volume.name.startswith(TAKEN_PREFIX):
+        yield _TAKEN
+
+
+_ONE_SOURCE = Problem("", "needs exactly one of secret, configMap: a runner mounts no tokens")
+
+
+@rule(Cel(f"{_count(('secret', 'config_map'))} == 1", _ONE_SOURCE))
+def one_projected_source(source: pods.ProjectedSource) -> Iterator[Problem]:
+    if _given(source, ("secret", "config_map")) != 1:
+        yield _ONE_SOURCE
+
+
+_ONE_VALUE = Problem("", "needs exactly one of value, fromSecret")
+
+
+@rule(Cel(f"{_count(('value', 'from_secret'))} == 1", _ONE_VALUE))
+def one_source_of_a_variable(variable: pods.EnvVariable) -> Iterator[Problem]:
+    if _given(variable, ("value", "from_secret")) != 1:
+        yield _ONE_VALUE
+
+
+_ONE_SCRATCH = Problem("claimName", "cannot be combined with sizeLimit: a claim has its own size")
+
+
+@rule(Cel("!has(self.sizeLimit) || !has(self.claimName) || self.claimName == ''", _ONE_SCRATCH))
+def one_kind_of_scratch(scratch: pods.Scratch) -> Iterator[Problem]:
+    if scratch.size_limit is not None and scratch.claim_name:
+        yield _ONE_SCRATCH
+
+
+_OURS = Problem("labels", f"must not have keys below {' or '.join(RESERVED_LABELS)}")
+
+
+@rule(
+    Cel(
+        "!has(self.labels) || self.labels.all(key, "
+        + " && ".join(f"!key.startsWith('{prefix}')" for prefix in RESERVED_LABELS)
+        + ")",
+        _OURS,
+    )
+)
+def labels_are_not_ours(options: pods.PodOptions) -> Iterator[Problem]:
+    if any(key.startswith(RESERVED_LABELS) for key in options.labels):
+        yield _OURS
+
+
+@only_here("the API server sees it by the type of the lists, whose key these names are")
+def names_differ(options: pods.PodOptions) -> Iterator[Problem]:
+    for field_name, key in (("env", "name"), ("volumes", "name"), ("volume_mounts", "mount_path")):
+        seen: set[str] = set()
+        for index, item in enumerate(getattr(options, field_name)):
+            if (name := getattr(item, key)) in seen:
+                path = f"{wire_name(field_name)}[{index}].{wire_name(key)}"
+                yield Problem(path, "is there twice")
+            seen.add(name)

@@ -1,0 +1,166 @@
+"""What an object says of its pod, over what its class says for all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controller.api import codec, v1
+from controller.api.errors import InvalidSpec
+from controller.resources.runner_options import merged
+from tests.unit.resources.samples import (
+    A_CLASS,
+    CASES,
+    a_raw_backup,
+    build,
+    template_of,
+)
+
+NONE = template_of(build(a_raw_backup(), A_CLASS))
+
+
+def template(own: dict[str, Any] | None = None, **defaults: Any) -> dict[str, Any]:
+    raw_class = A_CLASS | {"spec": A_CLASS["spec"] | {"runner": defaults}}
+    return template_of(build(a_raw_backup(runner=own or {}), raw_class))
+
+
+def container(pod: dict[str, Any]) -> dict[str, Any]:
+    (one,) = pod["spec"]["containers"]
+    found: dict[str, Any] = one
+    return found
+
+
+def test_options_that_say_nothing_change_nothing() -> None:
+    assert template({}, resources={}, env=[], image="") == NONE
+    assert template({"parallelism": 4}) == NONE
+
+
+@pytest.mark.parametrize(
+    ("field", "low", "high", "both"),
+    [
+        ("nodeSelector", {"a": "1", "b": "1"}, {"b": "2"}, {"a": "1", "b": "2"}),
+        ("affinity", {"nodeAffinity": {}}, {"podAffinity": {}}, {"podAffinity": {}}),
+        ("tolerations", [{"key": "a"}], [{"key": "b"}], [{"key": "a"}, {"key": "b"}]),
+        ("priorityClassName", "low", "high", "high"),
+    ],
+)
+def test_an_object_wins_over_its_class(field: str, low: Any, high: Any, both: Any) -> None:
+    assert template(**{field: low})["spec"][field] == low
+    assert template({field: high})["spec"][field] == high
+    assert template({field: high}, **{field: low})["spec"][field] == both
+
+
+def test_labels_and_annotations_are_the_pod_s_and_ours_stay() -> None:
+    metadata = template({"labels": {"team": "web"}}, annotations={"a/b": "c"})["metadata"]
+
+    assert metadata["annotations"] == {"a/b": "c"}
+    assert metadata["labels"] == NONE["metadata"]["labels"] | {"team": "web"}
+
+
+def test_an_image_of_the_class_is_used_as_it_is() -> None:
+    assert container(template(image="mirror.example/r:1"))["image"] == "mirror.example/r:1"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "memory"),
+    [
+        ({}, {}, ("128Mi", "1Gi")),
+        ({"limits": {"memory": "2048Mi"}}, {}, ("128Mi", "2Gi")),
+        # A default gives way to what is said.
+        ({"limits": {"memory": "64Mi"}}, {}, ("64Mi", "64Mi")),
+        ({}, {"requests": {"memory": "3Gi"}}, ("3Gi", "3Gi")),
+        ({"limits": {"memory": "2Gi"}}, {"requests": {"memory": "3Gi"}}, ("3Gi", "3Gi")),
+    ],
+)
+def test_resources_are_merged_by_name(
+    low: dict[str, Any], high: dict[str, Any], memory: tuple[str, str]
+) -> None:
+    found = container(template({"resources": high}, resources=low))["resources"]
+
+    assert (found["requests"]["memory"], found["limits"]["memory"]) == memory
+    assert found["requests"]["cpu"] == "50m"
+
+
+def test_a_variable_of_the_object_replaces_the_class_s_and_ours_stay() -> None:
+    proxy = {"name": "HTTPS_PROXY", "value": "http://class:3128"}
+    own = [
+        {"name": "HTTPS_PROXY", "fromSecret": {"name": "proxy", "key": "url"}},
+        {"name": "AWS_REGION", "value": "eu-central-1"},
+    ]
+
+    env = container(template({"env": own}, env=[proxy]))["env"]
+
+    assert env == [
+        *container(NONE)["env"],
+        {"name": "AWS_REGION", "value": "eu-central-1"},
+        {
+            "name": "HTTPS_PROXY",
+            "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}},
+        },
+    ]
+
+
+def test_volumes_of_every_kind_are_as_in_a_pod_s_own_spec() -> None:
+    volumes = [
+        {"name": "a", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+        {"name": "b", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}},
+        {"name": "c", "configMap": {"name": "files", "items": [{"key": "k", "path": "p/q"}]}},
+        {"name": "d", "secret": {"secretName": "s", "optional": True, "defaultMode": 256}},
+        {
+            "name": "e",
+            "projected": {"sources": [{"secret": {"name": "s"}}, {"configMap": {"name": "c"}}]},
+        },
+    ]
+    mounts = [{"name": "a", "mountPath": "/mnt/a"}, {"name": "b", "mountPath": "/mnt/b/c"}]
+
+    pod = template({"volumes": volumes[1:], "volumeMounts": mounts}, volumes=volumes[:1])
+
+    assert pod["spec"]["volumes"] == NONE["spec"]["volumes"] + volumes
+    assert container(pod)["volumeMounts"] == container(NONE)["volumeMounts"] + mounts
+
+
+def test_a_mount_of_no_volume_is_refused_by_its_path() -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        template({"volumeMounts": [{"name": "gone", "mountPath": "/mnt/a"}]})
+
+    assert str(refused.value) == (
+        'spec.runner.volumeMounts["/mnt/a"].name: there is no volume gone in spec.runner.volumes'
+    )
+
+
+@pytest.mark.parametrize(
+    ("scratch", "source"),
+    [
+        ({"sizeLimit": "1024Mi"}, {"emptyDir": {"sizeLimit": "1Gi"}}),
+        ({"claimName": "fast"}, {"persistentVolumeClaim": {"claimName": "fast"}}),
+    ],
+)
+def test_scratch_has_a_limit_or_a_claim(scratch: dict[str, str], source: Any) -> None:
+    volumes = template({"scratch": scratch})["spec"]["volumes"]
+
+    assert {"name": "db-backup-scratch"} | source in volumes
+
+
+@pytest.mark.parametrize(
+    ("field", "items", "path"),
+    [
+        ("env", [{"name": "AWS_REGION", "value": "a"}] * 2, "env[1].name"),
+        ("volumes", [{"name": "a", "emptyDir": {}}] * 2, "volumes[1].name"),
+        ("volumeMounts", [{"name": "a", "mountPath": "/mnt/a"}] * 2, "volumeMounts[1].mountPath"),
+    ],
+)
+def test_one_name_is_given_once(field: str, items: list[dict[str, Any]], path: str) -> None:
+    with pytest.raises(InvalidSpec, match="is there twice") as refused:
+        codec.decode(v1.RunnerOptions, {field: items})
+
+    assert [problem.path for problem in refused.value.problems] == [path]
+
+
+def test_what_is_merged_with_nothing_is_itself() -> None:
+    raw, _, _ = CASES["every-option"]
+    own = codec.decode(v1.DatabaseBackup, raw).spec.runner
+
+    once = merged(own, v1.RunnerDefaults())
+
+    assert merged(once, v1.RunnerDefaults()) == once
