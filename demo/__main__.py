@@ -1,7 +1,7 @@
 """Back up a real PostgreSQL to an S3 server and a directory, lose it, bring it back, compare.
 
-Uses the same configuration files that the controller mounts into a runner, and
-the same commands that a person gives to `kubectl exec`. Everything lives in one
+Uses the configuration that the controller's own builders make, mounted as the
+kubelet does, and the same commands that a person gives to `kubectl exec`. Everything lives in one
 temporary folder, listens on loopback only, and is gone afterwards.
 """
 
@@ -78,7 +78,7 @@ def tell(stack: contextlib.ExitStack) -> str:
         "LOG_LEVEL": "WARNING",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    say("starting the runner, with configuration files as the controller mounts them")
+    say("starting the runner, with the configuration that `controller render` made for it")
     stack.enter_context(running_runner(environ, folder / "runner.log"))
     wait_until_ready(port, folder / "runner.log")
 
