@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from controller.api import codec, v1
+from controller.api.durations import parse_duration
 from controller.api.errors import DependencyMissing, InvalidSpec, UnknownEngine
 from controller.api.names import child_name
 from controller.api.secrets import Secret, secret_values
@@ -191,6 +192,15 @@ def test_the_pod_is_one_that_the_restricted_standard_takes() -> None:
     }
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["runAsUser"] > 0
+
+
+def test_a_job_has_its_grace_before_the_pod_is_killed() -> None:
+    spec = template_of(build(a_raw_backup(), A_CLASS))["spec"]
+
+    env = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}
+    grace = parse_duration(env["SHUTDOWN_GRACE"]).total_seconds()
+    # What a job that has to end takes back, and the last report.
+    assert spec["terminationGracePeriodSeconds"] >= grace + 60
 
 
 def test_an_engine_that_there_is_not_ends_it() -> None:
