@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from controller.api import v1
+from controller.api import pods, v1
 from controller.api.conditions import Condition, ConditionStatus
 from controller.api.secrets import Secret, SecretRef, SecretValue
 from controller.api.status import (
@@ -144,6 +144,59 @@ def postgres_specs(draw: st.DrawFn) -> v1.PostgresSpec:
     )
 
 
+_quantities = st.sampled_from(["1", "0.5", "100m", "1500m", "64Mi", "1024Mi", "2.5Gi", "3G"])
+_amounts = st.dictionaries(st.sampled_from(["cpu", "memory"]), _quantities)
+_labels = st.dictionaries(
+    st.sampled_from(["team", "example.com/tier"]), st.sampled_from(["", "a", "a.b_c"])
+)
+_volumes = st.lists(
+    st.builds(
+        pods.Volume,
+        name=st.sampled_from(["cache", "keys"]),
+        secret=st.builds(pods.SecretFiles, secret_name=dns_names, optional=st.booleans()),
+    )
+    | st.builds(
+        pods.Volume,
+        name=st.sampled_from(["cache", "keys"]),
+        empty_dir=st.builds(pods.EmptyDir, size_limit=st.none() | _quantities),
+    ),
+    max_size=2,
+    unique_by=lambda volume: volume.name,
+)
+
+
+@st.composite
+def runner_options(draw: st.DrawFn) -> v1.RunnerOptions:
+    volumes = draw(_volumes)
+    return v1.RunnerOptions(
+        parallelism=draw(st.integers(1, 32)),
+        resources=pods.Resources(requests=draw(_amounts), limits=draw(_amounts)),
+        node_selector=draw(_labels),
+        affinity=draw(st.none() | st.just({"nodeAffinity": {"a": [1]}})),
+        tolerations=draw(
+            st.lists(
+                st.builds(
+                    pods.Toleration,
+                    key=st.sampled_from(["", "a"]),
+                    operator=st.none() | st.sampled_from(pods.TolerationOperator),
+                    effect=st.none() | st.sampled_from(pods.TaintEffect),
+                ),
+                max_size=2,
+            )
+        ),
+        annotations=draw(st.dictionaries(st.sampled_from(["a", "b.c/d"]), st.text())),
+        labels=draw(_labels),
+        image_pull_secrets=draw(st.lists(dns_names, max_size=2)),
+        env=draw(st.sampled_from([(), (pods.EnvVariable(name="NO_PROXY", value="\n"),)])),
+        volumes=volumes,
+        volume_mounts=[
+            pods.VolumeMount(name=volume.name, mount_path=f"/mnt/{volume.name}")
+            for volume in volumes
+        ],
+        scratch=draw(st.none() | st.builds(pods.Scratch, claim_name=dns_names)),
+    )
+
+
 @st.composite
 def backup_specs(draw: st.DrawFn) -> v1.DatabaseBackupSpec:
     fields: dict[str, object] = {}
@@ -172,7 +225,7 @@ def backup_specs(draw: st.DrawFn) -> v1.DatabaseBackupSpec:
         timeout=draw(durations(timedelta(minutes=1))),
         stall_timeout=draw(durations(timedelta(minutes=1))),
         compression=v1.Compression(level=draw(st.integers(1, 19))),
-        runner=v1.RunnerOptions(parallelism=draw(st.integers(1, 32))),
+        runner=draw(runner_options()),
         **fields,
     )
 
