@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from controller.api import pods, v1
+from controller.api import pods, quantity, v1
 from controller.api.conditions import Condition, ConditionStatus
 from controller.api.secrets import Secret, SecretRef, SecretValue
 from controller.api.status import (
@@ -146,6 +146,20 @@ def postgres_specs(draw: st.DrawFn) -> v1.PostgresSpec:
 
 _quantities = st.sampled_from(["1", "0.5", "100m", "1500m", "64Mi", "1024Mi", "2.5Gi", "3G"])
 _amounts = st.dictionaries(st.sampled_from(["cpu", "memory"]), _quantities)
+_resources = st.builds(
+    lambda one, other: pods.Resources(
+        requests={
+            name: min(amount, other.get(name, amount), key=quantity.amount)
+            for name, amount in one.items()
+        },
+        limits={
+            name: max(amount, one.get(name, amount), key=quantity.amount)
+            for name, amount in other.items()
+        },
+    ),
+    _amounts,
+    _amounts,
+)
 _labels = st.dictionaries(
     st.sampled_from(["team", "example.com/tier"]), st.sampled_from(["", "a", "a.b_c"])
 )
@@ -170,7 +184,7 @@ def runner_options(draw: st.DrawFn) -> v1.RunnerOptions:
     volumes = draw(_volumes)
     return v1.RunnerOptions(
         parallelism=draw(st.integers(1, 32)),
-        resources=pods.Resources(requests=draw(_amounts), limits=draw(_amounts)),
+        resources=draw(_resources),
         node_selector=draw(_labels),
         affinity=draw(st.none() | st.just({"nodeAffinity": {"a": [1]}})),
         tolerations=draw(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.api.cel import Cel, only_here, rule
 from controller.api.errors import Problem
+from controller.api.quantity import amount
 from controller.api.wire import wire_name
 
 if TYPE_CHECKING:
@@ -48,6 +49,23 @@ _TAKEN = Problem("name", f"must not begin with {TAKEN_PREFIX}: those are the con
 def name_is_not_taken(volume: pods.Volume) -> Iterator[Problem]:
     if volume.name.startswith(TAKEN_PREFIX):
         yield _TAKEN
+
+
+_TOO_MUCH = Problem("requests", "must not be above the limits")
+
+
+@rule(
+    Cel(
+        "!has(self.requests) || !has(self.limits)"
+        " || self.requests.all(name, !(name in self.limits)"
+        " || quantity(self.requests[name]).compareTo(quantity(self.limits[name])) <= 0)",
+        _TOO_MUCH,
+    )
+)
+def requests_fit_limits(resources: pods.Resources) -> Iterator[Problem]:
+    requests, limits = resources.requests, resources.limits
+    if any(amount(requests[name]) > amount(limits[name]) for name in requests if name in limits):
+        yield _TOO_MUCH
 
 
 _ONE_SOURCE = Problem("", "needs exactly one of secret, configMap: a runner mounts no tokens")

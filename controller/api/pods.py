@@ -67,13 +67,15 @@ def _list_of_up_to(count: int, check: Any = None) -> Any:
 
 
 @frozen(kw_only=True)
-class Resources:
+class Resources(Checked):
     """Requests and limits of the runner's container: cpu, memory, ephemeral-storage.
 
     Args:
         requests: what is kept free for it.
         limits: what it may use at most.
     """
+
+    RULES = (pod_rules.requests_fit_limits,)
 
     requests: Mapping[str, str] = _map_of(QUALIFIED_NAME, _QUANTITY)
     limits: Mapping[str, str] = _map_of(QUALIFIED_NAME, _QUANTITY)

@@ -8,8 +8,8 @@ from typing import TypeVar
 from controller.api import codec
 from controller.api.errors import InvalidSpec, Problem
 from controller.api.pods import EnvVariable, PodOptions, Resources, Volume, VolumeMount
+from controller.api.quantity import amount, canonical
 from controller.resources.labels import Manifest
-from controller.resources.quantity import amount, canonical
 
 _T = TypeVar("_T")
 

@@ -53,6 +53,11 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
         "must be a quantity such as 500m or 2Gi",
     ),
     ({"runner": {"resources": {"limits": {"cpu": 1}}}}, "runner.resources.limits.cpu", TEXT),
+    (
+        {"runner": {"resources": {"requests": {"cpu": "1500m"}, "limits": {"cpu": "1"}}}},
+        "runner.resources.requests",
+        "must not be above the limits",
+    ),
     ({"runner": {"affinity": []}}, "runner.affinity", OBJECT),
     (
         {"runner": {"tolerations": [{"operator": "Like"}]}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.resources.quantity import amount, canonical
+from controller.api.quantity import amount, canonical
 
 
 @pytest.mark.parametrize(
