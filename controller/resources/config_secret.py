@@ -12,7 +12,13 @@ from attrs import evolve
 from controller.api import codec
 from controller.api.errors import InvalidSpec, Problem
 from controller.api.secrets import Secret, SecretRef, SecretValue
-from controller.api.v1 import BackupLocation, CredentialScope, DatabaseBackup, StorageClassSpec
+from controller.api.v1 import (
+    BackupLocation,
+    CredentialScope,
+    DatabaseBackup,
+    DatabaseBackupStorageClass,
+    StorageClassSpec,
+)
 from controller.api.wire import wire_name
 from controller.kube.resource import SECRETS
 from controller.manifests import to_yaml
@@ -67,7 +73,10 @@ def _as_written(raw: Mapping[str, Any]) -> Manifest:
 
 
 def resolved_storage(
-    backup: DatabaseBackup, spec: StorageClassSpec, lookup: Lookup, keys: ClassKeys
+    backup: DatabaseBackup,
+    storage_class: DatabaseBackupStorageClass,
+    lookup: Lookup,
+    keys: ClassKeys,
 ) -> Manifest:
     """Fill the class's secret values in, and make its passphrases the object's own.
 
@@ -77,11 +86,12 @@ def resolved_storage(
     Raises:
         InvalidSpec: a text is empty; from `lookup`: DependencyMissing.
     """
+    spec = storage_class.spec
     resolver = _Resolver(backup, spec, lookup, keys)
+    # Told to who looks at the object: say that this is about another one.
+    path = f"{storage_class.KIND} {storage_class.metadata.name}: spec.backupLocations"
     locations = [
-        codec.encode(
-            _resolved(location, f"spec.backupLocations[{index}]", resolver), reveal_secrets=True
-        )
+        codec.encode(_resolved(location, f"{path}[{index}]", resolver), reveal_secrets=True)
         for index, location in enumerate(spec.backup_locations)
     ]
     storage = {key: value for key, value in codec.encode(spec).items() if key not in _OF_NO_RUNNER}

@@ -85,7 +85,7 @@ def desired(
         log_level=settings.runner_log_level,
         has_pull_secret=settings.pull_secret is not None,
     )
-    storage = resolved_storage(backup, spec, secrets, settings.keys)
+    storage = resolved_storage(backup, storage_class, secrets, settings.keys)
     children = [config_secret(backup, raw_backup, storage, cluster_id=settings.cluster_id)]
     if settings.pull_secret is not None:
         children.append(pull_secret(backup, settings.pull_secret))

@@ -9,6 +9,7 @@ from controller.api import codec
 from controller.api.errors import InvalidSpec, Problem
 from controller.api.pods import EnvVariable, PodOptions, Resources, Volume, VolumeMount
 from controller.api.quantity import amount, canonical
+from controller.api.wire import relocated
 from controller.resources.labels import Manifest
 
 _T = TypeVar("_T")
@@ -26,9 +27,25 @@ def merged(own: PodOptions, defaults: PodOptions) -> PodOptions:
     Maps are merged by key, `env`, `volumes` and `volumeMounts` by name or path;
     tolerations and pull secrets add up; the rest is the object's if it has it.
 
-    Raises: InvalidSpec for a mount of a volume that neither has.
+    Raises: InvalidSpec for a mount of a volume that neither has, and for lists
+        that are too long together.
     """
-    options = PodOptions(
+    try:
+        options = _merged(own, defaults)
+    except InvalidSpec as refused:
+        raise InvalidSpec(relocated(refused, "spec.runner")) from None
+    there = {volume.name for volume in options.volumes}
+    for mount in options.volume_mounts:
+        if mount.name not in there:
+            path = f'spec.runner.volumeMounts["{mount.mount_path}"].name'
+            raise InvalidSpec(
+                [Problem(path, f"there is no volume {mount.name} in spec.runner.volumes")]
+            )
+    return options
+
+
+def _merged(own: PodOptions, defaults: PodOptions) -> PodOptions:
+    return PodOptions(
         resources=_resources(_resources(_RESOURCES, defaults.resources), own.resources),
         node_selector={**defaults.node_selector, **own.node_selector},
         affinity=defaults.affinity if own.affinity is None else own.affinity,
@@ -44,14 +61,6 @@ def merged(own: PodOptions, defaults: PodOptions) -> PodOptions:
         volume_mounts=_by("mount_path", defaults.volume_mounts, own.volume_mounts),
         scratch=defaults.scratch if own.scratch is None else own.scratch,
     )
-    there = {volume.name for volume in options.volumes}
-    for mount in options.volume_mounts:
-        if mount.name not in there:
-            path = f'spec.runner.volumeMounts["{mount.mount_path}"].name'
-            raise InvalidSpec(
-                [Problem(path, f"there is no volume {mount.name} in spec.runner.volumes")]
-            )
-    return options
 
 
 def _resources(below: Resources, above: Resources) -> Resources:

@@ -127,7 +127,8 @@ def test_an_empty_text_is_an_error_with_its_path(
         build(a_raw_backup(), a_class_manifest(backupLocations=[location]))
 
     assert str(refused.value) == (
-        "spec.backupLocations[0].encryptionPass: the Secret's key bucket/empty is empty"
+        "DatabaseBackupStorageClass standard: spec.backupLocations[0].encryptionPass: "
+        "the Secret's key bucket/empty is empty"
     )
 
 

@@ -129,6 +129,13 @@ def test_a_mount_of_no_volume_is_refused_by_its_path() -> None:
     )
 
 
+def test_lists_that_are_too_long_together_are_refused_by_their_path() -> None:
+    some = [{"key": f"k{n}"} for n in range(20)]
+
+    with pytest.raises(InvalidSpec, match=r"^spec\.runner\.tolerations: must have at most 32"):
+        template({"tolerations": some}, tolerations=some)
+
+
 @pytest.mark.parametrize(
     ("scratch", "source"),
     [
