@@ -122,6 +122,8 @@ class Parent:
             ),
         )
         self._wake = threading.Event()
+        #: Who acts instead of this runner; set by the fence's thread.
+        self._lost: BusyError | None = None
         # When the last step was done; None while another runner holds the fence.
         self._stepped_mono: float | None = None
 
@@ -133,15 +135,22 @@ class Parent:
         """Run until `stop`; a running job gets its grace, less once `now` is set.
 
         Args:
-            stop: SIGTERM or Ctrl-C. now: a second signal: end the job at once.
+            stop: SIGTERM or Ctrl-C; set here, too, when the fence is lost.
+            now: a second signal: end the job at once.
+        Raises: BusyError, after all was ended, if another runner acts instead.
         """
         closing = threading.Event()
+
+        def on_lost(error: BusyError) -> None:
+            self._lost = error
+            stop.set()
+
         self._http.bind()
         threads = [threading.Thread(target=self._http.run, args=(closing,), name="http")]
         threads[0].start()
         try:
             # Probes are answered while another runner still holds the fence; commands are not.
-            if self._fence.acquire(stop):
+            if self._fence.acquire(stop, on_lost):
                 # What a runner that was killed with its job left: certificates, passwords, uploads.
                 begun = map(read_begun, self._scratch.glob("*/"))
                 self._abandoned = tuple(filter(None, begun))
@@ -161,6 +170,8 @@ class Parent:
                 thread.join(_JOIN_S)
             self._fence.release()
         log.info("runner stopped")
+        if self._lost is not None:
+            raise self._lost
 
     def step(self) -> float:
         """Do what is due; returns the seconds until the next step."""
@@ -223,12 +234,16 @@ class Parent:
         self._wake.set()
 
     def _shut_down(self, now: threading.Event) -> None:
-        """No new job; the running one may finish within its grace, else it is ended cleanly."""
+        """No new job; the running one may finish within its grace, else it is ended cleanly.
+
+        A runner that lost its fence has no grace: somebody else acts already.
+        """
         self._slot.close()
         deadline_mono = self._clock.monotonic() + self._settings.grace_s
         while not self._slot.join(0.2):
-            if now.is_set() or self._clock.monotonic() > deadline_mono:
-                self._slot.cancel(Cancelled("the runner is shutting down"))
+            lost = self._lost
+            if lost or now.is_set() or self._clock.monotonic() > deadline_mono:
+                self._slot.cancel(Cancelled(str(lost or "the runner is shutting down")))
                 self._slot.join()
 
     def _due(self) -> JobRequest | None:

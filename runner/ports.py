@@ -10,21 +10,31 @@ import fcntl
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from controller.api.errors import BusyError
 from controller.api.status import DatabaseBackupStatus
 from controller.process.logging import kv
 from runner.rundir import own_directory
 
 log = logging.getLogger(__name__)
 
+#: Told, in a thread of the fence, that another runner was seen to act, and which one.
+OnLost = Callable[[BusyError], None]
+
 
 class Fence(Protocol):
     """Makes sure that one runner acts per DatabaseBackup."""
 
-    def acquire(self, stop: threading.Event) -> bool:
-        """Wait until this runner may act; False if `stop` was set before."""
+    def acquire(self, stop: threading.Event, on_lost: OnLost) -> bool:
+        """Wait until this runner may act; False if `stop` was set before.
+
+        Args:
+            on_lost: called at most once, before `release`. Nothing may be done
+                any more from then on.
+        """
         ...
 
     def busy_until(self, deadline_s: float | None) -> None:
@@ -60,7 +70,9 @@ class FileFence:
         self._text = f"{holder} (process {os.getpid()})"
         self._descriptor: int | None = None
 
-    def acquire(self, stop: threading.Event) -> bool:
+    def acquire(self, stop: threading.Event, on_lost: OnLost | None = None) -> bool:
+        """Wait for the lock, which nobody can take away."""
+        del on_lost
         told = False
         while not stop.is_set():
             if self.try_acquire():
@@ -101,6 +113,30 @@ class FileFence:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class BothFences:
+    """One within the other: `outer` keeps out other pods, `inner` the commands of this one."""
+
+    def __init__(self, outer: Fence, inner: Fence) -> None:
+        self._outer = outer
+        self._inner = inner
+
+    def acquire(self, stop: threading.Event, on_lost: OnLost) -> bool:
+        if not self._outer.acquire(stop, on_lost):
+            return False
+        if self._inner.acquire(stop, on_lost):
+            return True
+        self._outer.release()
+        return False
+
+    def busy_until(self, deadline_s: float | None) -> None:
+        self._outer.busy_until(deadline_s)
+        self._inner.busy_until(deadline_s)
+
+    def release(self) -> None:
+        self._inner.release()
+        self._outer.release()
 
 
 class LastStatus:

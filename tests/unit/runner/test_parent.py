@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.api.errors import Cancelled
+from controller.api.errors import BackupError, BusyError, Cancelled
 from controller.api.status import DatabaseBackupStatus
 from controller.process.clock import Clock, SystemClock
 from runner import config as runner_config
@@ -23,7 +23,7 @@ from runner.control import ControlClient, RunnerNotRunning
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind
 from runner.parent import Parent, Settings
-from runner.ports import FileFence, LastStatus
+from runner.ports import Fence, FileFence, LastStatus, OnLost
 from tests.builders import a_backup_manifest, a_config_folder
 from tests.fakes.clock import START, FakeClock
 from tests.unit.jobs.stand_in import command
@@ -57,7 +57,8 @@ class RecordingFence:
     def __init__(self) -> None:
         self.calls: list[float | None] = []
 
-    def acquire(self, stop: threading.Event) -> bool:
+    def acquire(self, stop: threading.Event, on_lost: OnLost) -> bool:
+        self.on_lost = on_lost
         return True
 
     def busy_until(self, deadline_s: float | None) -> None:
@@ -365,15 +366,20 @@ def test_a_defect_in_a_step_does_not_end_the_runner_and_is_seen_if_it_stays(
 class Running:
     """A runner in a thread, with real clocks, sockets and fence."""
 
-    def __init__(self, folder: Path, body: str) -> None:
+    def __init__(self, folder: Path, body: str, *, fence: Fence | None = None) -> None:
         self.runner = Runner(folder, body, clock=SystemClock())
-        self.runner.parent._fence = FileFence(folder / "run" / "fence")
+        self.runner.parent._fence = fence or FileFence(folder / "run" / "fence")
         self.client = ControlClient(folder / "run" / "control.sock")
         self.stop, self.now = threading.Event(), threading.Event()
-        self.thread = threading.Thread(
-            target=self.runner.parent.run, args=(self.stop, self.now), name="parent"
-        )
+        self.error: BackupError | None = None
+        self.thread = threading.Thread(target=self._run, name="parent")
         self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.runner.parent.run(self.stop, self.now)
+        except BackupError as error:
+            self.error = error
 
     def get(self, path: str) -> tuple[int, str]:
         host, port = self.runner.parent.http_address
@@ -454,6 +460,31 @@ wait()
         Cancelled.reason,
         "the runner is shutting down",
     )
+
+
+def test_a_runner_that_lost_its_fence_ends_its_job_without_grace_and_then_itself(
+    tmp_path: Path,
+) -> None:
+    obeys = """
+signal.signal(signal.SIGTERM, lambda *_: end(130, reason="Cancelled", message="taken back"))
+progress(1)
+wait()
+"""
+    fence = RecordingFence()
+    running = Running(tmp_path, _job(_NOTHING, other=obeys), fence=fence)
+    _until(lambda: running.runner.parent._slot.progress and len(running.runner.started) == 2)
+
+    fence.on_lost(BusyError("another-pod holds the Lease"))
+
+    running.thread.join(30)
+    assert not running.thread.is_alive()
+    assert str(running.error) == "another-pod holds the Lease"
+    assert running.error is not None
+    assert running.error.exit_code == 69
+    attempt = running.runner.status.status.last_attempt
+    assert attempt is not None
+    assert attempt.message == "another-pod holds the Lease"
+    assert not _answers(running.client)
 
 
 def test_of_two_runners_the_second_waits_and_takes_over(tmp_path: Path) -> None:

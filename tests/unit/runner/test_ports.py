@@ -10,7 +10,7 @@ import pytest
 
 from controller.api.errors import TerminalError
 from controller.api.status import DatabaseBackupStatus
-from runner.ports import FileFence, LastStatus
+from runner.ports import BothFences, FileFence, LastStatus
 from runner.rundir import socket_path
 
 
@@ -96,6 +96,36 @@ def test_a_directory_that_is_open_to_others_is_refused(path: Path) -> None:
 
     with pytest.raises(TerminalError, match="open to others"):
         FileFence(path).acquire(threading.Event())
+
+
+def test_who_gets_the_outer_fence_and_not_the_inner_one_keeps_none(tmp_path: Path) -> None:
+    outer, inner = tmp_path / "outer", tmp_path / "run" / "fence"
+    tmp_path.chmod(0o700)
+    command, stop = FileFence(inner), threading.Event()
+    assert command.acquire(threading.Event())
+    result: list[bool] = []
+    both = BothFences(FileFence(outer), FileFence(inner))
+    waiting = threading.Thread(target=lambda: result.append(both.acquire(stop, lambda _: None)))
+    waiting.start()
+    _until_taken(outer)
+
+    stop.set()
+
+    waiting.join(20)
+    assert result == [False]
+    other = FileFence(outer)
+    assert other.try_acquire()
+    other.release()
+    command.release()
+    assert both.acquire(threading.Event(), lambda _: None)
+    both.release()
+
+
+def _until_taken(path: Path) -> None:
+    deadline_mono = time.monotonic() + 20
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline_mono
+        time.sleep(0.02)
 
 
 def test_the_last_status_is_kept() -> None:
