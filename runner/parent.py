@@ -17,10 +17,12 @@ from attrs import frozen
 
 from controller.api import codec
 from controller.api.errors import BackupError, BusyError, Cancelled
+from controller.api.status import DatabaseBackupStatus
 from controller.api.version import version
 from controller.process.clock import Clock
 from controller.process.logging import kv
 from runner import config as runner_config
+from runner.conditions import Basis
 from runner.control import ControlServer
 from runner.httpd import Endpoints, HttpServer
 from runner.inspection import Inspection
@@ -30,7 +32,8 @@ from runner.jobs.process import JobLimits, JobResult
 from runner.jobs.request import JobRequest, look_after
 from runner.jobs.slot import JobSlot
 from runner.metrics import CONTENT_TYPE, RunnerIdentity, RunnerMetrics
-from runner.outcome import JobKind, JobOutcome, Result
+from runner.outcome import JobKind, JobOutcome
+from runner.past import past_of
 from runner.ports import Fence, StatusSink
 from runner.reports import Reports
 from runner.schedule import schedule_of
@@ -95,7 +98,9 @@ class Parent:
             ),
             started_at=started_at,
         )
-        self._reports = Reports(status, self.metrics)
+        self._status = status
+        self._reports = Reports(status, self.metrics, clock)
+        self._former = DatabaseBackupStatus()
         self._scheduler: Scheduler | None = None
         self._inspected_mono = float("-inf")
         self._problem = ""
@@ -155,6 +160,8 @@ class Parent:
                 begun = map(read_begun, self._scratch.glob("*/"))
                 self._abandoned = tuple(filter(None, begun))
                 shutil.rmtree(self._scratch, ignore_errors=True)
+                self._former = self._status.start()
+                self._reports.resume(self._former)
                 self._control.bind()
                 self._try_step()  # the first look at the locations comes before any client's job
                 threads.append(
@@ -168,6 +175,8 @@ class Parent:
             closing.set()
             for thread in reversed(threads):
                 thread.join(_JOIN_S)
+            # Before the fence: what a successor reports must be the last word.
+            self._status.stop(flush=self._lost is None)
             self._fence.release()
         log.info("runner stopped")
         if self._lost is not None:
@@ -324,7 +333,7 @@ class Parent:
         with self._lock:
             if self._scheduler is None:
                 # Not even the first look worked: start from nothing rather than not at all.
-                self._scheduler = self._first_scheduler(None)
+                self._scheduler = self._begin(None)
             elif request.kind is not JobKind.INSPECT:
                 self._scheduler.finished(request, result.outcome.result)
         self._show_schedule()
@@ -345,27 +354,20 @@ class Parent:
         with self._lock:
             self._inspected_mono = self._clock.monotonic()
             if self._scheduler is None:
-                self._scheduler = self._first_scheduler(inspection)
-                self.metrics.resume(
-                    inspection.last, consecutive_failures=inspection.consecutive_failures
-                )
+                self._scheduler = self._begin(inspection)
         self._reports.inspected(inspection)
         self._show_schedule()
 
-    def _first_scheduler(self, inspection: Inspection | None) -> Scheduler:
-        attempts = [inspection.newest_at] if inspection and inspection.newest_at else []
-        if inspection:
-            attempts += [
-                outcome.started_at
-                for outcome in inspection.last
-                if outcome.kind is JobKind.BACKUP and outcome.result is not Result.CANCELLED
-            ]
+    def _begin(self, inspection: Inspection | None) -> Scheduler:
+        """Begin to schedule where the time before ended."""
+        past = past_of(inspection, self._former)
+        self.metrics.resume(past.last, consecutive_failures=past.consecutive_failures)
         return Scheduler(
             schedule_of(self._config.backup),
             now=self._clock.now(),
-            last_attempt_at=max(attempts, default=None),
-            has_backup=bool(inspection and inspection.stored_backups),
-            last_verified_at=inspection.last_verified_at if inspection else None,
+            last_attempt_at=past.attempted_at,
+            has_backup=past.has_backup,
+            last_verified_at=past.verified_at,
         )
 
     def _show_schedule(self) -> None:
@@ -377,8 +379,11 @@ class Parent:
             next_at = scheduler.next_backup_at(now)
             interval = scheduler.expected_interval(now)
             suspended = scheduler.schedule.suspend
+            generation = self._config.backup.metadata.generation
         self.metrics.set_schedule(next_at=next_at, interval=interval, suspended=suspended)
-        self._reports.next_backup(next_at)
+        self._reports.schedule(
+            next_at, Basis(generation=generation, suspended=suspended, interval=interval)
+        )
 
     # -- probes -----------------------------------------------------------------
 

@@ -47,9 +47,23 @@ class Fence(Protocol):
 
 
 class StatusSink(Protocol):
-    """Takes what a person wants to know; never blocks, never raises."""
+    """Takes what a person wants to know."""
 
-    def report(self, status: DatabaseBackupStatus) -> None: ...
+    def start(self) -> DatabaseBackupStatus:
+        """Begin, the fence held; returns what a former runner reported, as far as that is known."""
+        ...
+
+    def report(self, status: DatabaseBackupStatus) -> None:
+        """Take the newest status, whole; never blocks, never raises. From any thread."""
+        ...
+
+    def stop(self, *, flush: bool) -> None:
+        """End, the fence still held.
+
+        Args:
+            flush: try once more to hand on what was reported last.
+        """
+        ...
 
 
 class FileFence:
@@ -145,6 +159,13 @@ class LastStatus:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._status = DatabaseBackupStatus()
+
+    def start(self) -> DatabaseBackupStatus:
+        """Nothing is left of a former runner, but what the locations remember."""
+        return DatabaseBackupStatus()
+
+    def stop(self, *, flush: bool) -> None:
+        """Nothing waits to be handed on."""
 
     def report(self, status: DatabaseBackupStatus) -> None:
         with self._lock:

@@ -15,24 +15,31 @@ from controller.api.status import (
     RestoreSummary,
     VerificationSummary,
 )
+from controller.process.clock import Clock
+from runner.conditions import Basis, assess, own_part
 from runner.inspection import Inspection
 from runner.jobs.request import JobRequest
 from runner.metrics import RunnerMetrics
-from runner.outcome import JobKind, JobOutcome, LocationState
+from runner.outcome import JobKind, JobOutcome, LocationState, Result
+from runner.past import ended
 from runner.ports import StatusSink
 
 
 class Reports:
     """Keeps the runner's part of the status, and hands each change on.
 
-    Threads: any may call. `_lock` guards `_status`, `_known` and `_complete`; the sink and the
-    metrics are called outside of it.
+    Threads: any may call. `_lock` guards `_status`, `_basis`, `_known` and `_complete`; the
+    metrics are called outside of it. The sink is told under `_telling`, so that the last status
+    that it hears of is the newest one; it never blocks.
     """
 
-    def __init__(self, sink: StatusSink, metrics: RunnerMetrics) -> None:
+    def __init__(self, sink: StatusSink, metrics: RunnerMetrics, clock: Clock) -> None:
         self._sink = sink
         self._metrics = metrics
+        self._clock = clock
+        self._telling = threading.Lock()
         self._lock = threading.Lock()
+        self._basis = Basis()
         self._status = DatabaseBackupStatus()
         # The last state of each location that ever answered.
         self._known: dict[str, LocationState] = {}
@@ -43,9 +50,24 @@ class Reports:
         with self._lock:
             return self._status
 
+    def resume(self, former: DatabaseBackupStatus) -> None:
+        """Go on from what a former runner reported; it is not told to the sink, which knows it."""
+        now = self._clock.now()
+        with self._lock:
+            self._status = ended(own_part(former), now)
+            self._known = {one.name: _state(one, now) for one in former.locations}
+            self._complete = former.last_backup
+
     def job_started(self, request: JobRequest, started_at: datetime) -> None:
+        restore = request.restore
         if request.kind is JobKind.BACKUP:
             self._change(last_attempt=AttemptSummary(started_at=started_at))
+        elif restore and not restore.dry_run:
+            self._change(
+                last_restore=RestoreSummary(
+                    backup_id=restore.name, database=restore.database, started_at=started_at
+                )
+            )
 
     def job_finished(self, request: JobRequest, outcome: JobOutcome) -> None:
         if outcome.kind is JobKind.BACKUP:
@@ -61,7 +83,7 @@ class Reports:
                     message=outcome.message,
                 )
             )
-        elif outcome.kind is JobKind.VERIFY:
+        elif outcome.kind is JobKind.VERIFY and outcome.result is not Result.CANCELLED:
             self._change(last_verification=_verification(outcome))
 
     def inspected(self, inspection: Inspection) -> None:
@@ -85,15 +107,22 @@ class Reports:
             "locations": tuple(_location(state) for state in states),
         }
         status = self.status
-        if status.last_attempt is None and JobKind.BACKUP in remembered:
-            changes["last_attempt"] = _attempt(remembered[JobKind.BACKUP])
-        if status.last_verification is None and JobKind.VERIFY in remembered:
-            changes["last_verification"] = _verification(remembered[JobKind.VERIFY])
+        attempt, verification = status.last_attempt, status.last_verification
+        if (backup := remembered.get(JobKind.BACKUP)) and (
+            attempt is None or (attempt.finished_at and backup.started_at > attempt.started_at)
+        ):
+            changes["last_attempt"] = _attempt(backup)
+        if (verify := remembered.get(JobKind.VERIFY)) and (
+            verification is None or verify.finished_at > verification.finished_at
+        ):
+            changes["last_verification"] = _verification(verify)
         self._change(**changes)
 
-    def next_backup(self, next_at: datetime | None) -> None:
-        if self.status.next_backup_at != next_at:
-            self._change(next_backup_at=next_at)
+    def schedule(self, next_at: datetime | None, basis: Basis) -> None:
+        """Take what the configuration asks for, against which the rest is judged."""
+        with self._lock:
+            self._basis = basis
+        self._change(next_backup_at=next_at)
 
     def _with_last_known(self, states: tuple[LocationState, ...]) -> tuple[LocationState, ...]:
         """Of a location that cannot be listed now, what was known stays, and its problem is new."""
@@ -135,9 +164,15 @@ class Reports:
         return max(inspection.stored_backups, *known) if known else None
 
     def _change(self, **changes: object) -> None:
-        with self._lock:
-            self._status = status = evolve(self._status, **changes)  # type: ignore[arg-type]  # by name
-        self._sink.report(status)
+        with self._telling:
+            now = self._clock.now()
+            with self._lock:
+                changed = evolve(self._status, **changes)  # type: ignore[arg-type]  # by name
+                status = evolve(changed, conditions=assess(changed, self._basis, now))
+                if status == self._status:
+                    return
+                self._status = status
+            self._sink.report(status)
 
 
 def _all_answered(inspection: Inspection) -> bool:
@@ -160,7 +195,23 @@ def _verification(outcome: JobOutcome) -> VerificationSummary:
         backup_id=outcome.backup_id,
         finished_at=outcome.finished_at,
         succeeded=None if outcome.success and doubts else outcome.success,
+        reason=outcome.reason or next((fate.reason for fate in doubts), ""),
         message=outcome.message or "; ".join(f"{fate.name}: {fate.message}" for fate in doubts),
+    )
+
+
+def _state(status: LocationStatus, now: datetime) -> LocationState:
+    """What is known of a location from a former runner's status."""
+    return LocationState(
+        name=status.name,
+        healthy=status.healthy,
+        reason=status.reason,
+        message=status.message,
+        checked_at=now,
+        stored_backups=status.stored_backups,
+        oldest_restorable_at=status.oldest_backup_at,
+        last_backup_at=status.newest_backup_at,
+        last_verified_at=status.last_verified_at,
     )
 
 

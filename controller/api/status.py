@@ -84,12 +84,14 @@ class VerificationSummary:
         finished_at: when.
         succeeded: every byte was as it was stored. Absent if nobody here can tell:
             the runner has no key for the contents.
+        reason: one word for machines, if not.
         message: for people: what went wrong and the cure.
     """
 
     backup_id: str
     finished_at: datetime
     succeeded: bool | None = None
+    reason: str = ""
     message: str = ""
 
 

@@ -20,6 +20,7 @@ from runner.metrics import RunnerIdentity, RunnerMetrics
 from runner.outcome import JobKind, JobOutcome, LocationFate
 from runner.ports import LastStatus
 from runner.reports import Reports
+from tests.fakes.clock import FakeClock
 from tests.unit.jobs.environment import CLUSTER, Surroundings
 from tests.unit.repository.samples import START, a_manifest, an_id, put_data
 
@@ -36,7 +37,7 @@ class Watched:
             started_at=NOW,
         )
         self._sink = LastStatus()
-        self.reports = Reports(self._sink, self.metrics)
+        self.reports = Reports(self._sink, self.metrics, FakeClock(NOW))
 
     def store(self, location: str, *numbers: int) -> None:
         for number in numbers:
