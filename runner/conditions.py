@@ -39,6 +39,7 @@ _DAMAGE = frozenset(
 )
 #: As the alert in docs/operations.md.
 _OVERDUE_INTERVALS = 2
+_PENDING = "Pending"
 _WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 
 
@@ -120,10 +121,14 @@ def _backup_healthy(status: DatabaseBackupStatus, basis: Basis, now: datetime) -
             )
     if not has_ended and (kept := _kept(status.conditions, BACKUP_HEALTHY)):
         return kept
-    if newest is None:
-        if has_ended:
-            return _false("NoBackup", "the last backup succeeded, and now no location holds one")
-        return _unknown("Pending", "the first backup has not ended yet")
+    if newest is None and has_ended:
+        return _false("NoBackup", "the last backup succeeded, and now no location holds one")
+    former = get_condition(status.conditions, BACKUP_HEALTHY)
+    is_first = former is None or former.reason == _PENDING
+    runs = attempt is not None and attempt.succeeded is None
+    # A first backup is listed before its job has ended, and only the end is the good news.
+    if newest is None or (is_first and runs):
+        return _unknown(_PENDING, "the first backup has not ended yet")
     where = ", ".join(newest.locations)
     return _true("BackupSucceeded", f"the newest backup is {newest.id}, in {where}")
 

@@ -282,7 +282,7 @@ def test_an_api_server_that_does_not_answer_is_no_loss_and_no_expiry(
     lease: Callable[[], dict[str, Any]],
     namespace: str,
 ) -> None:
-    impatient = new_client(read_timeout_s=0.3)
+    impatient = new_client(connect_timeout_s=0.3, read_timeout_s=0.3)
     first = Contender(impatient, namespace, "pod-1")
     second = Contender(impatient, namespace, "pod-2")
     first.hold()
