@@ -61,6 +61,8 @@ class ClusterStatus:
     forced: nothing but our own fields is in it.
 
     Args:
+        regarding: the object, by its identity alone; with the uid, or `kubectl
+            describe` does not find its events.
         instance: which runner, for events: the pod's name.
     Threads: `report` may be called by any; one thread of its own writes.
     `_changed` guards `_wanted`, `_events`, `_told`, `_due_mono` and `_closing`;
@@ -78,6 +80,9 @@ class ClusterStatus:
     ) -> None:
         self._client = client
         self._regarding = regarding
+        # Without the uid: an object that was made again goes on with the past of its name.
+        identity = {key: regarding["metadata"][key] for key in ("namespace", "name")}
+        self._identity = {**regarding, "metadata": identity}
         self._instance = instance
         self._clock = clock
         self._timing = timing or StatusTiming()
@@ -208,7 +213,7 @@ class ClusterStatus:
                 return None
             self._client.apply_status(
                 DATABASE_BACKUPS,
-                {**self._regarding, "status": body},
+                {**self._identity, "status": body},
                 field_manager=FIELD_MANAGER,
                 force=True,
             )

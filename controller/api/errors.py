@@ -302,7 +302,7 @@ class NoKey(IntegrityError):
 
 
 class BusyError(BackupError):
-    """Another job runs; it is named."""
+    """Another job runs, or another runner acts; it is named."""
 
     reason = "Busy"
     retriable = True

@@ -12,7 +12,7 @@ import click
 import orjson
 from attrs import frozen
 
-from controller.api.errors import BackupError, InvalidSpec, UsageError
+from controller.api.errors import BackupError, InvalidSpec, Problem, UsageError
 from runner.wording import printable
 
 if TYPE_CHECKING:
@@ -52,6 +52,18 @@ class CliContext:
         log_for(config)
         _warn(config.warnings)
         return config
+
+    @property
+    def is_in_cluster(self) -> bool:
+        """Whether the controller made this pod: RUNNER_IN_CLUSTER.
+
+        Not whether it is a pod: one that a person made to restore from has no
+        Lease and no rights.
+        """
+        text = self.environ.get("RUNNER_IN_CLUSTER", "false")
+        if text not in {"true", "false"}:
+            raise InvalidSpec([Problem("RUNNER_IN_CLUSTER", "must be true or false")])
+        return text == "true"
 
     @contextmanager
     def locations(self, name: str = "") -> Iterator[Locations]:

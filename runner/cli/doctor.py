@@ -68,6 +68,7 @@ def _checks(context: CliContext) -> Iterator[_Check]:
     if not loaded:
         return
     config = loaded[0]
+    yield from _cluster_checks(context, config)
     yield "database, backup", partial(_backup, config)
     with open_locations(config) as locations:
         for name, error in locations.failed:
@@ -75,6 +76,26 @@ def _checks(context: CliContext) -> Iterator[_Check]:
         for location in locations.opened:
             yield f"location {location.name}", partial(_try, location, config)
         yield "database, restore", partial(_restore, config, locations)
+
+
+def _cluster_checks(context: CliContext, config: RunnerConfig) -> Iterator[_Check]:
+    """Whether the runner of a cluster may do what it has to, without changing anything."""
+    if not context.is_in_cluster:
+        return
+    from runner.cluster import connected  # noqa: PLC0415 - a laptop needs none of it
+
+    def status() -> str:
+        with connected(config.backup.metadata, context.environ) as cluster:
+            cluster.check_status()
+        return "may be written"
+
+    def lease() -> str:
+        with connected(config.backup.metadata, context.environ) as cluster:
+            holder = cluster.check_lease()
+        return f"held by {holder}" if holder else "may be written, nobody holds it"
+
+    yield "Kubernetes API, status", status
+    yield "Kubernetes API, Lease", lease
 
 
 def _backup(config: RunnerConfig) -> str:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from controller.api.durations import parse_duration
 from controller.api.errors import InvalidSpec, Problem
 from runner.cli.context import CliContext, json_option
+
+if TYPE_CHECKING:
+    from controller.process.clock import Clock
+    from runner.config import RunnerConfig
+    from runner.ports import Fence, StatusSink
 
 #: Below the terminationGracePeriodSeconds that the controller gives the pod.
 _DEFAULT_GRACE = "10m"
@@ -23,32 +31,27 @@ def command(context: CliContext, *, as_json: bool) -> None:
 
     LISTEN (default :3000) is where metrics and probes are served,
     SHUTDOWN_GRACE (default 10m) how long a running job may go on after SIGTERM.
+    In a pod that the controller made (RUNNER_IN_CLUSTER=true) it acts only
+    while it holds the object's Lease, and reports into the object's status.
     The log is JSON with and without --json.
     """
     del as_json  # `main` tells an error in its form
     from controller.process.clock import SystemClock  # noqa: PLC0415 - --help needs none of it
     from runner.parent import Parent, Settings  # noqa: PLC0415 - as above
-    from runner.ports import FileFence, LastStatus  # noqa: PLC0415 - as above
-    from runner.rundir import fence_path, socket_path  # noqa: PLC0415 - as above
+    from runner.rundir import socket_path  # noqa: PLC0415 - as above
 
     config = context.load()
-    socket = socket_path(context.config, context.environ)
     try:
         grace = parse_duration(context.environ.get("SHUTDOWN_GRACE", _DEFAULT_GRACE))
     except InvalidSpec as error:
         raise InvalidSpec([Problem("SHUTDOWN_GRACE", str(error))]) from error
-    parent = Parent(
-        Settings(
-            config=context.config,
-            listen=context.environ.get("LISTEN", ":3000"),
-            control_socket=socket,
-            grace_s=grace.total_seconds(),
-        ),
-        config,
-        SystemClock(),
-        FileFence(fence_path(context.config, context.environ)),
-        LastStatus(),
+    settings = Settings(
+        config=context.config,
+        listen=context.environ.get("LISTEN", ":3000"),
+        control_socket=socket_path(context.config, context.environ),
+        grace_s=grace.total_seconds(),
     )
+    clock = SystemClock()
     stop, now = threading.Event(), threading.Event()
 
     def on_signal(number: int, _: object) -> None:
@@ -58,4 +61,23 @@ def command(context: CliContext, *, as_json: bool) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    parent.run(stop, now)
+    with _ports(context, config, clock) as (fence, status):
+        Parent(settings, config, clock, fence, status).run(stop, now)
+
+
+@contextmanager
+def _ports(
+    context: CliContext, config: RunnerConfig, clock: Clock
+) -> Iterator[tuple[Fence, StatusSink]]:
+    """Those of a cluster if the controller started us, else those of a laptop."""
+    from runner.ports import BothFences, FileFence, LastStatus  # noqa: PLC0415 - --help needs none
+    from runner.rundir import fence_path  # noqa: PLC0415 - as above
+
+    file = FileFence(fence_path(context.config, context.environ))
+    if not context.is_in_cluster:
+        yield file, LastStatus()
+        return
+    from runner.cluster import connected  # noqa: PLC0415 - nor does a laptop
+
+    with connected(config.backup.metadata, context.environ) as cluster:
+        yield BothFences(cluster.fence(clock), file), cluster.status(clock)

@@ -99,6 +99,7 @@ class World:
         storage: Mapping[str, Any] | None = None,
         database: Mapping[str, Any] | None = None,
         cluster: str | None = CLUSTER,
+        metadata: Mapping[str, Any] | None = None,
         **spec: Any,
     ) -> None:
         """Write the configuration as the controller mounts it.
@@ -106,7 +107,7 @@ class World:
         Args:
             locations: fields by a location's name, above those of its place.
             storage: further fields of the class. database: fields of `spec.postgres`.
-            spec: further fields of the DatabaseBackup.
+            metadata: of the DatabaseBackup. spec: its further fields.
         """
         secrets = self.config / "secrets" / "shop-db"
         secrets.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ class World:
         backup = {
             "apiVersion": "backup.nect.com/v1",
             "kind": "DatabaseBackup",
-            "metadata": {"namespace": "db", "name": "shop"},
+            "metadata": {"namespace": "db", "name": "shop", **(metadata or {})},
             "spec": {
                 "databaseType": "postgres",
                 "backupStorageClass": "standard",
