@@ -20,11 +20,11 @@ from controller.api.errors import BackupError, BusyError, Cancelled
 from controller.api.status import DatabaseBackupStatus
 from controller.api.version import version
 from controller.process.clock import Clock
+from controller.process.httpd import Endpoints, HttpServer
 from controller.process.logging import kv
 from runner import config as runner_config
 from runner.conditions import Basis
 from runner.control import ControlServer
-from runner.httpd import Endpoints, HttpServer
 from runner.inspection import Inspection
 from runner.jobs.begun import read_begun
 from runner.jobs.events import Event

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from controller.api.errors import InvalidSpec
-from runner.httpd import Endpoints, HttpServer, parse_listen
+from controller.process.httpd import Endpoints, HttpServer, parse_listen
 
 REAL_TIMEOUT_S = 10.0
 

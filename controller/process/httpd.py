@@ -1,4 +1,4 @@
-"""The runner's HTTP side: /metrics, /healthz and /readyz, for GET and HEAD.
+"""A process's HTTP side: /metrics, /healthz and /readyz, for GET and HEAD.
 
 It faces the pod network, so a client gets little: a few threads, one request
 per connection, and so many seconds for it whatever it does.
@@ -96,7 +96,7 @@ class HttpServer:
         return host, port
 
     def bind(self) -> None:
-        """Take the port, so that a port in use ends the start of the runner.
+        """Take the port, so that a port in use ends the start of the process.
 
         Raises: InvalidSpec.
         """
