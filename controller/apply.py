@@ -1,0 +1,138 @@
+"""Makes the children of an object be as desired: writes what differs, and nothing else.
+
+It decides what is ours. An object of a child's name that we did not make is
+left alone and reported, whatever is desired: names have a hash in them, so it
+did not come there by chance.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from controller.api.errors import ApiConflict, ObjectExists, ObjectNotFound, WaitingError
+from controller.difference import differences, owned_fields
+from controller.kube.client import Raw
+from controller.kube.resource import Resource
+from controller.process.logging import kv
+
+log = logging.getLogger(__name__)
+
+#: Of all that the controller applies; a constant, for owned fields are found by it.
+FIELD_MANAGER = "db-backup-controller"
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+#: The garbage collector is asynchronous, and mostly faster.
+_GARBAGE_WAIT_S = 5.0
+
+
+class Writer(Protocol):
+    """What this needs of a client."""
+
+    def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> Raw: ...
+    def apply(
+        self, resource: Resource, raw: Raw, *, field_manager: str, force: bool = False
+    ) -> Raw: ...
+    def delete(
+        self, resource: Resource, name: str, *, namespace: str | None = None, uid: str = ""
+    ) -> None: ...
+
+
+class Applier:
+    """Writes children.
+
+    Args:
+        may_write: called before each write; raises when this replica must not.
+
+    Threads: any; two that work on one child at once would be two reconciles of
+        one key, which the queue rules out.
+    """
+
+    def __init__(self, client: Writer, *, may_write: Callable[[], None]) -> None:
+        self._client = client
+        self._may_write = may_write
+
+    def read(self, resource: Resource, namespace: str, name: str) -> Raw | None:
+        """The object as it is on the server; None: there is none."""
+        try:
+            return self._client.get(resource, name, namespace=namespace)
+        except ObjectNotFound:
+            return None
+
+    def changes(self, resource: Resource, desired: Raw, actual: Raw) -> tuple[str, ...]:
+        """Paths at which an existing child differs; empty: nothing to write.
+
+        Raises:
+            ObjectExists: it is not ours.
+            WaitingError: it belongs to an earlier object of the same name, and goes.
+        """
+        check_ours(resource, desired, actual)
+        return differences(desired, actual, field_manager=FIELD_MANAGER)
+
+    def write(self, resource: Resource, desired: Raw, changed: tuple[str, ...] = ()) -> Raw:
+        """Apply the whole of a child.
+
+        Args:
+            changed: the paths that made it necessary, for the log; empty: it is new.
+        """
+        self._may_write()
+        written = self._client.apply(resource, desired, field_manager=FIELD_MANAGER, force=True)
+        log.info(
+            "child changed" if changed else "child created",
+            extra=kv(operation=resource.kind, object_key=_name(desired), reasons=changed[:10]),
+        )
+        return written
+
+    def remove(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete a child of ours that is not desired any more; only that very one."""
+        self._may_write()
+        try:
+            self._client.delete(resource, name, namespace=namespace, uid=uid)
+        except (ObjectNotFound, ApiConflict):
+            return  # gone, or another one of its name: not ours to judge
+        log.info("child removed", extra=kv(operation=resource.kind, object_key=name))
+
+
+def check_ours(resource: Resource, desired: Raw, actual: Raw) -> None:
+    """Raise unless `actual` is the child that we made, of the same owner.
+
+    The owner's uid proves it. Where somebody took the owner reference away, our
+    labels together with fields that we applied do.
+
+    Raises: as `Applier.changes`.
+    """
+    owner = desired["metadata"]["ownerReferences"][0]
+    references = actual["metadata"].get("ownerReferences") or ()
+    if any(reference.get("uid") == owner["uid"] for reference in references):
+        return
+    where = f"{resource.kind} {_name(actual)}"
+    if not _is_labelled(desired, actual):
+        raise ObjectExists(
+            f"{where}: there is one that this object does not own; look whose it is, and rename"
+            " or delete it"
+        )
+    if any(_is_same_name(reference, owner) for reference in references):
+        raise WaitingError(
+            f"{where}: belongs to an earlier {owner['kind']} of this name; the garbage collector"
+            " removes it",
+            retry_after_s=_GARBAGE_WAIT_S,
+        )
+    if references or not owned_fields(actual, FIELD_MANAGER):
+        raise ObjectExists(
+            f"{where}: has our labels and another owner; delete it, and it is made again"
+        )
+
+
+def _is_labelled(desired: Raw, actual: Raw) -> bool:
+    wanted: Mapping[str, Any] = desired["metadata"].get("labels") or {}
+    labels: Mapping[str, Any] = actual["metadata"].get("labels") or {}
+    identifying = [key for key in wanted if key.startswith("db-backup.nect.com/src-")]
+    return all(labels.get(key) == wanted.get(key) for key in (_MANAGED_BY, *identifying))
+
+
+def _is_same_name(reference: Raw, owner: Raw) -> bool:
+    return all(reference.get(key) == owner[key] for key in ("kind", "name"))
+
+
+def _name(raw: Raw) -> str:
+    return f"{raw['metadata'].get('namespace', '')}/{raw['metadata']['name']}"

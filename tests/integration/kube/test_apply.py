@@ -1,0 +1,260 @@
+"""What a real API server makes of applied children, and what is found different then."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from controller.api.errors import ObjectExists, WaitingError
+from controller.apply import Applier
+from controller.kube.client import Client
+from controller.kube.resource import (
+    DEPLOYMENTS,
+    LEASES,
+    NETWORK_POLICIES,
+    ROLES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
+from tests.integration.kube.objects import an_object
+
+OWNER = {
+    "apiVersion": "backup.nect.com/v1",
+    "kind": "DatabaseBackup",
+    "name": "shop",
+    "uid": "11111111-1111-1111-1111-111111111111",
+    "controller": True,
+    "blockOwnerDeletion": True,
+}
+LABELS = {
+    "app.kubernetes.io/managed-by": "db-backup-controller",
+    "db-backup.nect.com/src-name": "shop",
+}
+SELECTOR = {"matchLabels": LABELS}
+PORT = {"port": 3000, "protocol": "TCP"}
+CONTENT: list[tuple[Resource, dict[str, Any]]] = [
+    (SECRETS, {"type": "Opaque", "data": {"a": "Yg=="}}),
+    (SERVICE_ACCOUNTS, {"automountServiceAccountToken": False}),
+    (ROLES, {"rules": [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]}),
+    (LEASES, {}),
+    (
+        NETWORK_POLICIES,
+        {
+            "spec": {
+                "podSelector": SELECTOR,
+                "policyTypes": ["Ingress"],
+                "ingress": [{"ports": [PORT]}],
+            }
+        },
+    ),
+    (
+        DEPLOYMENTS,
+        {
+            "spec": {
+                "replicas": 1,
+                "selector": SELECTOR,
+                "strategy": {"type": "Recreate"},
+                "template": {
+                    "metadata": {"labels": LABELS},
+                    "spec": {
+                        "enableServiceLinks": False,
+                        "terminationGracePeriodSeconds": 660,
+                        "securityContext": {"runAsNonRoot": True, "fsGroup": 65532},
+                        "containers": [
+                            {
+                                "name": "runner",
+                                "image": "runner:1",
+                                "args": ["run"],
+                                "env": [
+                                    {"name": "A", "value": "1"},
+                                    {
+                                        "name": "POD",
+                                        "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+                                    },
+                                ],
+                                "ports": [{"name": "metrics", "containerPort": 3000}],
+                                "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}},
+                                "livenessProbe": {"httpGet": {"path": "/", "port": "metrics"}},
+                                "volumeMounts": [
+                                    {"name": "run", "mountPath": "/run"},
+                                    {"name": "config", "mountPath": "/etc/a", "readOnly": True},
+                                ],
+                            }
+                        ],
+                        "volumes": [
+                            {"name": "run", "emptyDir": {"sizeLimit": "0.5Gi"}},
+                            {
+                                "name": "config",
+                                "projected": {
+                                    "defaultMode": 288,
+                                    "sources": [{"secret": {"name": "a", "optional": True}}],
+                                },
+                            },
+                        ],
+                    },
+                },
+            }
+        },
+    ),
+]
+EACH_KIND = pytest.mark.parametrize(
+    ("resource", "content"), CONTENT, ids=[resource.kind for resource, _ in CONTENT]
+)
+
+
+def a_child(resource: Resource, namespace: str, content: dict[str, Any]) -> dict[str, Any]:
+    child = copy.deepcopy(an_object(resource, namespace, "a", **content))
+    child["metadata"] |= {"labels": dict(LABELS), "ownerReferences": [dict(OWNER)]}
+    return child
+
+
+@pytest.fixture
+def applier(client: Client) -> Applier:
+    return Applier(client, may_write=lambda: None)
+
+
+@EACH_KIND
+def test_what_was_applied_is_not_different_and_comes_back_when_changed(
+    resource: Resource, content: dict[str, Any], applier: Applier, client: Client, namespace: str
+) -> None:
+    desired = a_child(resource, namespace, content)
+    assert applier.read(resource, namespace, "a") is None
+    applier.write(resource, desired)
+    actual = applier.read(resource, namespace, "a")
+    assert applier.changes(resource, desired, actual) == ()
+
+    # Somebody edits a label away and adds one of their own.
+    patch = {
+        "metadata": {"labels": {"db-backup.nect.com/src-name": None, "theirs": "1"}},
+    }
+    edited = client.patch(resource, "a", patch, namespace=namespace, field_manager="kubectl-edit")
+    changed = applier.changes(resource, desired, edited)
+    assert changed == ("metadata.labels.db-backup.nect.com/src-name",)
+    repaired = applier.write(resource, desired, changed)
+
+    assert applier.changes(resource, desired, repaired) == ()
+    assert repaired["metadata"]["labels"] == LABELS | {"theirs": "1"}
+
+
+@EACH_KIND
+def test_what_is_not_wanted_any_more_goes(
+    resource: Resource, content: dict[str, Any], applier: Applier, namespace: str
+) -> None:
+    earlier = a_child(resource, namespace, content)
+    earlier["metadata"]["annotations"] = {"old": "1"}
+    actual = applier.write(resource, earlier)
+    desired = a_child(resource, namespace, content)
+
+    changed = applier.changes(resource, desired, actual)
+    written = applier.write(resource, desired, changed)
+
+    assert changed == ("metadata.annotations",)
+    assert "annotations" not in written["metadata"]
+    assert applier.changes(resource, desired, written) == ()
+
+
+@EACH_KIND
+def test_an_object_that_is_not_ours_is_refused(
+    resource: Resource, content: dict[str, Any], applier: Applier, client: Client, namespace: str
+) -> None:
+    desired = a_child(resource, namespace, content)
+    foreign = an_object(resource, namespace, "a", **content)
+    actual = client.create(resource, foreign)
+
+    with pytest.raises(ObjectExists, match=rf"{resource.kind} {namespace}/a: .* rename"):
+        applier.changes(resource, desired, actual)
+
+
+def test_a_list_that_somebody_lengthened_is_put_right(
+    applier: Applier, client: Client, namespace: str
+) -> None:
+    desired = a_child(ROLES, namespace, dict(CONTENT)[ROLES])
+    applier.write(ROLES, desired)
+    more = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}
+    edited = client.patch(ROLES, "a", {"rules": [*desired["rules"], more]}, namespace=namespace)
+
+    changed = applier.changes(ROLES, desired, edited)
+    written = applier.write(ROLES, desired, changed)
+
+    assert changed == ("rules",)
+    assert written["rules"] == desired["rules"]
+
+
+def test_a_lost_owner_reference_is_put_back(
+    applier: Applier, client: Client, namespace: str
+) -> None:
+    desired = a_child(LEASES, namespace, {})
+    applier.write(LEASES, desired)
+    edited = client.patch(LEASES, "a", {"metadata": {"ownerReferences": None}}, namespace=namespace)
+
+    changed = applier.changes(LEASES, desired, edited)
+
+    assert changed == ("metadata.ownerReferences",)
+    assert applier.write(LEASES, desired, changed)["metadata"]["ownerReferences"] == [OWNER]
+
+
+def test_labels_alone_make_an_object_not_ours(
+    applier: Applier, client: Client, namespace: str
+) -> None:
+    desired = a_child(LEASES, namespace, {})
+    forged = an_object(LEASES, namespace, "a")
+    forged["metadata"]["labels"] = dict(LABELS)
+    actual = client.create(LEASES, forged)
+
+    with pytest.raises(ObjectExists, match="has our labels and another owner; delete it"):
+        applier.changes(LEASES, desired, actual)
+
+
+def test_a_child_of_an_earlier_object_of_the_name_is_waited_for(
+    applier: Applier, namespace: str
+) -> None:
+    earlier = a_child(LEASES, namespace, {})
+    actual = applier.write(LEASES, earlier)
+    desired = a_child(LEASES, namespace, {})
+    desired["metadata"]["ownerReferences"][0]["uid"] = "22222222-2222-2222-2222-222222222222"
+
+    with pytest.raises(WaitingError, match="garbage collector"):
+        applier.changes(LEASES, desired, actual)
+
+
+def test_the_runners_spec_of_the_lease_stays(
+    applier: Applier, client: Client, namespace: str
+) -> None:
+    desired = a_child(LEASES, namespace, {})
+    lease = applier.write(LEASES, desired)
+    held = client.replace(LEASES, lease | {"spec": {"holderIdentity": "runner"}})
+    assert applier.changes(LEASES, desired, held) == ()
+
+    written = applier.write(LEASES, desired)
+
+    assert written["spec"] == {"holderIdentity": "runner"}
+
+
+def test_only_the_very_child_is_removed(applier: Applier, client: Client, namespace: str) -> None:
+    uid = applier.write(LEASES, a_child(LEASES, namespace, {}))["metadata"]["uid"]
+
+    applier.remove(LEASES, namespace, "a", "33333333-3333-3333-3333-333333333333")
+    assert applier.read(LEASES, namespace, "a") is not None
+    applier.remove(LEASES, namespace, "a", uid)
+    assert applier.read(LEASES, namespace, "a") is None
+    applier.remove(LEASES, namespace, "a", uid)  # gone is fine
+
+
+def test_nothing_is_written_while_another_replica_leads(client: Client, namespace: str) -> None:
+    class NotNowError(Exception):
+        pass
+
+    def refuse() -> None:
+        raise NotNowError
+
+    applier = Applier(client, may_write=refuse)
+    for act in (
+        lambda: applier.write(LEASES, a_child(LEASES, namespace, {})),
+        lambda: applier.remove(LEASES, namespace, "a", "1"),
+    ):
+        with pytest.raises(NotNowError):
+            act()
+    assert applier.read(LEASES, namespace, "a") is None
