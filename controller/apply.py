@@ -7,6 +7,7 @@ did not come there by chance.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -32,6 +33,18 @@ class Writer(Protocol):
     def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> Raw: ...
     def apply(
         self, resource: Resource, raw: Raw, *, field_manager: str, force: bool = False
+    ) -> Raw: ...
+    def apply_status(
+        self, resource: Resource, raw: Raw, *, field_manager: str, force: bool = False
+    ) -> Raw: ...
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        raw: Raw,
+        *,
+        namespace: str | None = None,
+        field_manager: str = "",
     ) -> Raw: ...
     def delete(
         self, resource: Resource, name: str, *, namespace: str | None = None, uid: str = ""
@@ -82,6 +95,35 @@ class Applier:
             extra=kv(operation=resource.kind, object_key=_name(desired), reasons=changed[:10]),
         )
         return written
+
+    def write_status(self, resource: Resource, raw: Raw) -> None:
+        """Apply the controller's part of a status; of an object that is gone there is none."""
+        self._may_write()
+        # Gone: not found. Another of its name, which is looked at on its own: a conflict.
+        with contextlib.suppress(ObjectNotFound, ApiConflict):
+            self._client.apply_status(resource, raw, field_manager=FIELD_MANAGER, force=True)
+            log.info("status changed", extra=kv(operation=resource.kind))
+
+    def drop_finalizer(self, resource: Resource, namespace: str, name: str, finalizer: str) -> None:
+        """Take one finalizer off an object, and leave the others."""
+        actual = self.read(resource, namespace, name)
+        finalizers = actual["metadata"].get("finalizers", []) if actual else []
+        if actual is None or finalizer not in finalizers:
+            return
+        self._may_write()
+        metadata = {
+            "finalizers": [one for one in finalizers if one != finalizer],
+            "resourceVersion": actual["metadata"]["resourceVersion"],
+        }
+        with contextlib.suppress(ObjectNotFound):
+            self._client.patch(
+                resource,
+                name,
+                {"metadata": metadata},
+                namespace=namespace,
+                field_manager=FIELD_MANAGER,
+            )
+            log.info("finalizer dropped", extra=kv(operation=resource.kind, reason=finalizer))
 
     def remove(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         """Delete a child of ours that is not desired any more; only that very one."""

@@ -39,8 +39,21 @@ class TokenBucket:
         Returns: seconds to wait until it is there; 0 mostly.
         """
         with self._lock:
-            now_mono = self._monotonic()
-            gained = (now_mono - self._filled_mono) * self._limit.qps
-            self._tokens = min(float(self._limit.burst), self._tokens + gained) - 1
-            self._filled_mono = now_mono
+            self._fill_locked()
+            self._tokens -= 1
             return max(0.0, -self._tokens / self._limit.qps)
+
+    def take(self) -> bool:
+        """Take a token if one is there, for what is not worth waiting for."""
+        with self._lock:
+            self._fill_locked()
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+    def _fill_locked(self) -> None:
+        now_mono = self._monotonic()
+        gained = (now_mono - self._filled_mono) * self._limit.qps
+        self._tokens = min(float(self._limit.burst), self._tokens + gained)
+        self._filled_mono = now_mono

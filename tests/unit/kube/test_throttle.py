@@ -48,3 +48,12 @@ def test_no_second_has_more_than_was_allowed(qps: float, burst: int, gaps: list[
     for first, start in enumerate(sent):
         within = [one for one in sent[first:] if one <= start + 1]
         assert len(within) <= burst + qps + 1.001
+
+
+def test_a_token_that_is_not_there_can_be_done_without() -> None:
+    time = _Time()
+    bucket = TokenBucket(Limit(qps=10, burst=2), time)
+
+    assert [bucket.take() for _ in range(3)] == [True, True, False]
+    time.now_s += 0.1
+    assert [bucket.take() for _ in range(2)] == [True, False]
