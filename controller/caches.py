@@ -1,0 +1,53 @@
+"""What a reconcile sees of the cluster without asking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from controller.api.errors import DependencyMissing
+from controller.api.keys import ObjectKey
+from controller.api.names import child_name
+from controller.api.secrets import Secret, SecretRef
+from controller.cache.store import Lister
+from controller.kube.resource import DEPLOYMENTS, Resource
+from controller.projections import Rollout, SeenBackup, SeenChild, SeenClass, SeenSecret
+
+
+@frozen(kw_only=True)
+class Caches:
+    """One lister a kind.
+
+    Args:
+        secrets: of the controller's namespace alone.
+        children: of the kinds that the controller may list everywhere.
+    """
+
+    backups: Lister[SeenBackup]
+    classes: Lister[SeenClass]
+    secrets: Lister[SeenSecret]
+    children: Mapping[Resource, Lister[SeenChild]]
+
+    def rollout(self, key: ObjectKey) -> Rollout | None:
+        """How far the runner's Deployment of a DatabaseBackup is; None: there is none."""
+        name = child_name(key.namespace, key.name)
+        seen = self.children[DEPLOYMENTS].get(ObjectKey(key.namespace, name))
+        return seen.rollout if seen else None
+
+    def secret(self, namespace: str, reference: SecretRef) -> Secret:
+        """The text that a class refers to.
+
+        Raises:
+            DependencyMissing: there is no such Secret or key, or it is no text.
+        """
+        seen = self.secrets.get(ObjectKey(namespace, reference.name))
+        where = f"Secret {namespace}/{reference.name}"
+        if seen is None:
+            raise DependencyMissing(f"{where} is not there; create it with the key {reference.key}")
+        if reference.key not in dict(seen.texts):
+            raise DependencyMissing(f"{where} has no key {reference.key}; add it")
+        text = seen.text(reference.key)
+        if text is None:
+            raise DependencyMissing(f"{where}: the key {reference.key} is no text in UTF-8")
+        return text

@@ -1,0 +1,367 @@
+"""Makes the cluster be as an object says: reads, decides, applies, reports.
+
+It is given a key and never an event: whatever happened, the whole desired state
+is compared with what is there. It builds nothing, retries nothing and knows no
+threads; `resources` builds, the worker retries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from attrs import field, frozen
+
+from controller.api.conditions import ConditionStatus, get_condition
+from controller.api.errors import (
+    AccessDenied,
+    BackupError,
+    DependencyMissing,
+    InvalidSpec,
+    ObjectExists,
+    Problem,
+    RetriableError,
+    WaitingError,
+)
+from controller.api.keys import ObjectKey
+from controller.api.names import child_name
+from controller.api.v1 import API_VERSION, DatabaseBackup, DatabaseBackupStorageClass
+from controller.apply import Applier
+from controller.caches import Caches
+from controller.events import EventRecorder
+from controller.kube.client import Raw
+from controller.kube.resource import (
+    DATABASE_BACKUP_STORAGE_CLASSES,
+    DATABASE_BACKUPS,
+    DEPLOYMENTS,
+    LEASES,
+    Resource,
+)
+from controller.process.clock import Clock
+from controller.projections import (
+    BY_CLASS,
+    BY_OWNER,
+    READY,
+    Rollout,
+    SeenBackup,
+    SeenClass,
+)
+from controller.resources.desired import Settings, desired as build_desired
+from controller.resources.labels import Child
+from controller.rollouts import Rollouts, busy_until
+from controller.status import (
+    Found,
+    applied_backup_status,
+    applied_class_status,
+    backup_status,
+    class_status,
+    gather,
+)
+from controller.worker import RequeueAfter
+
+#: The Go original's; whoever takes its objects over has no use for it.
+FINALIZER = "db-backup.nect.com/finalizer"
+#: Where a person mends rights or another object, no event comes.
+_LOOK_AGAIN_S = 300.0
+_BUSY_LOOK_AGAIN_S = 30.0
+_TURN_LOOK_AGAIN_S = 5.0
+#: Children that may not be listed are asked for at least so often.
+_VERIFY_EVERY_S = 86_400.0
+
+
+@frozen
+class HeldBack:
+    """Why the pod template is not changed now, and when to look again."""
+
+    why: str
+    look_again_s: float
+
+
+@frozen
+class _Verified:
+    """That children which no cache shows were as desired, and until when that is believed."""
+
+    uid: str
+    digests: Mapping[tuple[Resource, str], bytes] = field(repr=False)
+    until_mono: float
+
+
+class BackupReconciler:
+    """Reconciles DatabaseBackups.
+
+    Args:
+        namespace: where the classes' Secrets are.
+        jitter: random numbers from 0 to 1.
+
+    Threads: any number, with different keys.
+    """
+
+    def __init__(
+        self,
+        caches: Caches,
+        applier: Applier,
+        events: EventRecorder,
+        rollouts: Rollouts,
+        *,
+        namespace: str,
+        settings: Settings,
+        clock: Clock,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._caches = caches
+        self._applier = applier
+        self._events = events
+        self._rollouts = rollouts
+        self._namespace = namespace
+        self._settings = settings
+        self._clock = clock
+        self._jitter = jitter
+        # Single operations on both are atomic, and a key is one worker's at a time.
+        self._verified: dict[ObjectKey, _Verified] = {}
+        self._caused: dict[ObjectKey, bool] = {}
+
+    def cause(self, key: ObjectKey) -> None:
+        """Have the next reconcile look at the server for what no cache shows."""
+        self._caused[key] = True
+
+    def __call__(self, key: ObjectKey) -> RequeueAfter | None:
+        seen = self._caches.backups.get(key)
+        if seen is None:
+            # Its children go by their owner references.
+            self._verified.pop(key, None)
+            self._caused.pop(key, None)
+            return None
+        if seen.is_deleting:
+            self._drop_finalizer(seen)
+            return None
+        try:
+            held_back = self._make(seen)
+        except RetriableError:
+            # Passing: the status stays as it is, and perhaps could not be written.
+            raise
+        except Exception as error:
+            self._report_failure(seen, error)
+            if isinstance(error, AccessDenied | ObjectExists):
+                raise WaitingError(str(error), retry_after_s=_LOOK_AGAIN_S) from error
+            raise
+        self._report(seen, held_back=held_back.why if held_back else "")
+        self._drop_finalizer(seen)
+        return RequeueAfter(held_back.look_again_s) if held_back else None
+
+    def _make(self, seen: SeenBackup) -> HeldBack | None:
+        if isinstance(seen.backup, InvalidSpec):
+            raise _again(seen.backup)
+        desired = build_desired(
+            seen.backup,
+            self._storage_class(seen),
+            raw_backup=seen.raw(),
+            secrets=lambda reference: self._caches.secret(self._namespace, reference),
+            settings=self._settings,
+        )
+        is_caused = self._caused.pop(seen.key, False)
+        known = self._verified.pop(seen.key, None)
+        if is_caused or known is None or known.uid != seen.uid or known.until_mono <= self._now():
+            known = None
+        digests: dict[tuple[Resource, str], bytes] = {}
+        held_back: HeldBack | None = None
+        for child in desired.children:
+            identity = (child.resource, child.manifest["metadata"]["name"])
+            if child.resource not in self._caches.children:
+                digests[identity] = _digest(child.manifest)
+                if known and known.digests.get(identity) == digests[identity]:
+                    continue
+            held_back = self._make_child(seen, child) or held_back
+        self._remove_others(seen, desired.children)
+        until_mono = known.until_mono if known else self._now() + self._verify_after_s()
+        self._verified[seen.key] = _Verified(seen.uid, digests, until_mono)
+        return held_back
+
+    def _storage_class(self, seen: SeenBackup) -> DatabaseBackupStorageClass:
+        name = seen.class_name
+        found = self._caches.classes.get(ObjectKey("", name))
+        if found is None:
+            raise DependencyMissing(
+                f"spec.backupStorageClass: there is no DatabaseBackupStorageClass {name};"
+                " create it or name another one"
+            )
+        if isinstance(found.storage_class, InvalidSpec):
+            raise InvalidSpec(
+                Problem(f"DatabaseBackupStorageClass {name}: {one.path}", one.message)
+                for one in found.storage_class.problems
+            )
+        return found.storage_class
+
+    def _make_child(self, seen: SeenBackup, child: Child) -> HeldBack | None:
+        """Make one child as desired; say so if that has to wait."""
+        actual = self._actual(child)
+        if actual is None:
+            self._applier.write(child.resource, child.manifest)
+            if child.resource is DEPLOYMENTS:
+                self._tell(seen, "Normal", "RunnerCreated", f"created Deployment {_name(child)}")
+            return None
+        changed = self._applier.changes(child.resource, child.manifest, actual)
+        if not changed:
+            return None
+        is_roll = any(path.startswith("spec.template") for path in changed)
+        if child.resource is DEPLOYMENTS and is_roll:
+            if held_back := self._hold_back(seen, _name(child)):
+                return held_back
+            self._tell(seen, "Normal", "RunnerReplaced", f"changed Deployment {_name(child)}")
+        self._applier.write(child.resource, child.manifest, changed)
+        return None
+
+    def _actual(self, child: Child) -> Raw | None:
+        """The child as it is; what no cache shows may still be there, and be someone else's."""
+        metadata = child.manifest["metadata"]
+        cache = self._caches.children.get(child.resource)
+        found = cache.get(ObjectKey(metadata["namespace"], metadata["name"])) if cache else None
+        if found is not None:
+            return found.raw()
+        return self._applier.read(child.resource, metadata["namespace"], metadata["name"])
+
+    def _hold_back(self, seen: SeenBackup, name: str) -> HeldBack | None:
+        rollout = self._caches.rollout(seen.key)
+        if rollout is not None and not rollout.is_available:
+            # No job runs in it, and the change may be its cure.
+            return None
+        lease = self._applier.read(LEASES, seen.key.namespace, name)
+        if until := busy_until(lease, self._clock.now()):
+            return HeldBack(
+                f"a change of the runner waits for its job, which ends by {until:%Y-%m-%dT%H:%MZ}",
+                _BUSY_LOOK_AGAIN_S,
+            )
+        if not self._rollouts.begin(seen.key):
+            return HeldBack(
+                "a change of the runner waits until other runners are back", _TURN_LOOK_AGAIN_S
+            )
+        return None
+
+    def _remove_others(self, seen: SeenBackup, children: tuple[Child, ...]) -> None:
+        """Delete what this object owns and does not want any more."""
+        wanted = {(child.resource, _name(child)) for child in children}
+        for resource, cache in self._caches.children.items():
+            for other in cache.by_index(BY_OWNER, seen.uid):
+                if (resource, other.key.name) not in wanted:
+                    self._applier.remove(resource, other.key.namespace, other.key.name, other.uid)
+
+    def _report_failure(self, seen: SeenBackup, error: Exception) -> None:
+        try:
+            self._report(seen, error=error)
+        except BackupError as unreported:
+            error.add_note(f"and the status could not be written: {unreported}")
+
+    def _report(
+        self, seen: SeenBackup, *, error: Exception | None = None, held_back: str = ""
+    ) -> None:
+        rollout = self._caches.rollout(seen.key)
+        if rollout is None and error is None:
+            # Just made: no cache has seen it yet.
+            rollout = Rollout(is_available=False, is_complete=False)
+        found = Found(
+            runner=child_name(seen.key.namespace, seen.key.name),
+            rollout=rollout,
+            error=error,
+            held_back=held_back,
+        )
+        status = backup_status(
+            seen.status, found, generation=seen.generation, now=self._clock.now()
+        )
+        if status == seen.status:
+            return
+        self._applier.write_status(
+            DATABASE_BACKUPS, applied_backup_status(seen.key, seen.uid, status)
+        )
+        before = get_condition(seen.status.conditions, READY)
+        now = get_condition(status.conditions, READY)
+        if now and (not before or (before.status, before.reason) != (now.status, now.reason)):
+            is_well = now.status is ConditionStatus.TRUE
+            self._tell(seen, "Normal" if is_well else "Warning", now.reason, now.message)
+
+    def _drop_finalizer(self, seen: SeenBackup) -> None:
+        if FINALIZER in seen.finalizers:
+            namespace, name = seen.key.namespace, seen.key.name
+            self._applier.drop_finalizer(DATABASE_BACKUPS, namespace, name, FINALIZER)
+
+    def _tell(self, seen: SeenBackup, kind: Any, reason: str, message: str) -> None:
+        metadata = {"name": seen.key.name, "namespace": seen.key.namespace, "uid": seen.uid}
+        regarding = {
+            "apiVersion": API_VERSION,
+            "kind": DatabaseBackup.KIND,
+            "metadata": metadata,
+        }
+        self._events.record(regarding, kind, reason, message)
+
+    def _now(self) -> float:
+        return self._clock.monotonic()
+
+    def _verify_after_s(self) -> float:
+        """Spread: after a start all are looked at in one minute, and a day later not again so."""
+        return _VERIFY_EVERY_S * (0.5 + self._jitter() / 2)
+
+
+class ClassReconciler:
+    """Reconciles DatabaseBackupStorageClasses: they have a status, and no children.
+
+    Threads: any number, with different keys.
+    """
+
+    def __init__(self, caches: Caches, applier: Applier, *, namespace: str, clock: Clock) -> None:
+        self._caches = caches
+        self._applier = applier
+        self._namespace = namespace
+        self._clock = clock
+
+    def __call__(self, key: ObjectKey) -> RequeueAfter | None:
+        seen = self._caches.classes.get(key)
+        if seen is None or seen.is_deleting:
+            return None
+        users = self._caches.backups.by_index(BY_CLASS, key.name)
+        error = self._error(seen)
+        storage_class = seen.storage_class
+        names: tuple[str, ...] = ()
+        if isinstance(storage_class, DatabaseBackupStorageClass):
+            names = tuple(one.name for one in storage_class.spec.backup_locations)
+        status = class_status(
+            seen.status,
+            error=error,
+            used_by=len(users),
+            locations=gather(names, (user.locations for user in users)),
+            generation=seen.generation,
+            now=self._clock.now(),
+        )
+        if status != seen.status:
+            self._applier.write_status(
+                DATABASE_BACKUP_STORAGE_CLASSES, applied_class_status(key, seen.uid, status)
+            )
+        if error is not None:
+            raise error
+        return None
+
+    def _error(self, seen: SeenClass) -> BackupError | None:
+        if isinstance(seen.storage_class, InvalidSpec):
+            return _again(seen.storage_class)
+        missing = []
+        for reference in sorted(seen.secret_refs, key=str):
+            try:
+                self._caches.secret(self._namespace, reference)
+            except DependencyMissing as error:
+                missing.append(str(error))
+        return DependencyMissing("; ".join(missing)) if missing else None
+
+
+def _again(cached: InvalidSpec) -> InvalidSpec:
+    """The same error anew: one that is raised again and again keeps every traceback."""
+    return InvalidSpec(cached.problems, cached.warnings)
+
+
+def _name(child: Child) -> str:
+    name: str = child.manifest["metadata"]["name"]
+    return name
+
+
+def _digest(manifest: Raw) -> bytes:
+    """To see whether a manifest is the same; of secrets, so that only their hash is kept."""
+    return hashlib.sha256(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)).digest()
