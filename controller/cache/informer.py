@@ -82,6 +82,9 @@ class Informer(Generic[T]):
     def counts(self) -> ReflectorCounts:
         return self._reflector.counts()
 
+    def object_count(self) -> int:
+        return len(self._store)
+
     def add_handler(self, handler: Handler[T]) -> None:
         """Have `handler` told of every change. Before `run`: what is past is not told again."""
         self._handlers.append(handler)

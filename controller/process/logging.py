@@ -174,6 +174,7 @@ def configure(
     level: str | None = None,
     stream: TextIO | None = None,
     constant: Mapping[str, object] | None = None,
+    is_json: bool | None = None,
 ) -> None:
     """Make the root logger write to `stream`, replacing what it did before.
 
@@ -181,15 +182,18 @@ def configure(
         redact: applied to every text of every record.
         level: one of LEVELS in any case; default LOG_LEVEL, then INFO. An
             unknown one counts as INFO and is warned about.
-        stream: default stderr; plain text if it is a terminal, else JSON.
+        stream: default stderr.
         constant: keys of every JSON line (namespace, name, engine).
+        is_json: None: unless `stream` is a terminal.
     """
     redact = redact or Redactor()
     stream = stream or sys.stderr
     wanted = (level or os.environ.get("LOG_LEVEL") or "INFO").upper()
     handler = logging.StreamHandler(stream)
+    if is_json is None:
+        is_json = not stream.isatty()
     handler.setFormatter(
-        PlainFormatter(redact) if stream.isatty() else JsonFormatter(redact, constant or {})
+        JsonFormatter(redact, constant or {}) if is_json else PlainFormatter(redact)
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
