@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,6 +104,19 @@ def render_command(
     for child in children:
         name = f"{child.resource.kind.lower()}-{child.manifest['metadata']['name']}.yaml"
         write_private(folder / name, to_yaml(child.manifest))
+
+
+@cli.command("run")
+@click.option("--kubeconfig", help="A kubeconfig; default: the pod's account, else KUBECONFIG.")
+@click.option("--context", help="A context of it; default: the current one.")
+def run_command(kubeconfig: str | None, context: str | None) -> int:
+    """Keep the runners of the cluster as the objects say. The pod's main process.
+
+    Settings are environment variables; docs/controller.md lists them.
+    """
+    from controller.main import run  # noqa: PLC0415 - --help needs none of it
+
+    return run(os.environ, kubeconfig=kubeconfig, context=context)
 
 
 @cli.command("version")

@@ -1,0 +1,316 @@
+"""The running controller: everything put together, started and ended in order.
+
+Caches first, so that nobody acts on half a cluster; then the election; then
+workers, which wait for both. At the end the other way round: the Lease is given
+up when nothing acts any more, and only then.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from controller.api.errors import BackupError
+from controller.api.keys import ObjectKey
+from controller.api.version import version
+from controller.apply import FIELD_MANAGER, Applier
+from controller.cache.backoff import Backoff
+from controller.cache.informer import Handler, Informer
+from controller.cache.store import Store
+from controller.caches import Caches
+from controller.config import Environment
+from controller.events import EventRecorder
+from controller.handlers import Handlers
+from controller.kube.client import ALL, Client, ListerWatcher, Selection
+from controller.kube.resource import (
+    DATABASE_BACKUP_STORAGE_CLASSES as CLASSES,
+    DATABASE_BACKUPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    ROLE_BINDINGS,
+    ROLES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
+from controller.leader import Elector
+from controller.metrics import CONTENT_TYPE, ControllerMetrics, Sources
+from controller.process.clock import Clock
+from controller.process.httpd import Endpoints, HttpServer
+from controller.process.logging import kv
+from controller.projections import (
+    BY_CLASS,
+    BY_OWNER,
+    BY_SECRET,
+    SeenBackup,
+    SeenChild,
+    SeenClass,
+    SeenSecret,
+    class_of,
+    owners_of,
+    project_backup,
+    project_child,
+    project_class,
+    project_secret,
+    secrets_of,
+)
+from controller.queue.ratelimit import default_limiter
+from controller.queue.workqueue import WorkQueue
+from controller.reconcile import BackupReconciler, ClassReconciler
+from controller.resources.desired import Settings
+from controller.resources.labels import MANAGED_BY
+from controller.rollouts import Rollouts
+from controller.threads import Threads
+from controller.worker import Worker
+
+log = logging.getLogger(__name__)
+
+#: Children that may be listed in all namespaces; Secrets may not, Leases need not.
+CHILDREN = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES, DEPLOYMENTS)
+_OURS = Selection(labels=f"app.kubernetes.io/managed-by={MANAGED_BY}")
+#: Helm keeps whole charts in Secrets, a megabyte each.
+_NO_HELM = "type!=helm.sh/release.v1"
+#: A reconcile is a dozen requests, each with a time limit; more than this is a defect.
+_HUNG_S = 600.0
+_JOIN_S = 20.0
+
+
+class Runtime:
+    """One controller.
+
+    Args:
+        client: for everything but the Lease.
+        election: for the Lease, with short time limits.
+        namespace: the controller's own.
+
+    Threads: `run` is called once; `health` and `readiness` by any.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        client: Client,
+        election: Client,
+        *,
+        namespace: str,
+        metrics: ControllerMetrics,
+        clock: Clock,
+    ) -> None:
+        self._environment = environment
+        self._client = client
+        self._clock = clock
+        self._metrics = metrics
+        self._secret_namespace = environment.target_namespace or namespace
+        self._queues = {one: self._queue(one) for one in (DATABASE_BACKUPS, CLASSES)}
+        self._informers: dict[Resource, Informer[Any]] = {}
+        self._events = EventRecorder(
+            client, reporter=FIELD_MANAGER, instance=environment.identity, clock=clock
+        )
+        self._elector = Elector(
+            election,
+            namespace=namespace,
+            name=FIELD_MANAGER,
+            identity=f"{environment.identity}_{secrets.token_hex(4)}",
+            clock=clock,
+        )
+        # Two groups: who serves the others ends after them.
+        self._servants = Threads()
+        self._workers = Threads()
+        self._has_begun = threading.Event()
+
+    def run(self, stop: threading.Event) -> bool:
+        """Serve until `stop` is set; False: a thread did not end."""
+        late = threading.Event()
+        http = self._http_server()
+        http.bind()
+        self._servants.start("http", lambda: http.run(late))
+        try:
+            self._start(stop, late)
+            stop.wait()
+        finally:
+            stop.set()
+            has_ended = self._end(late)
+        return has_ended
+
+    def health(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether restarting this process would not help: no thread is dead, no worker hangs."""
+        dead = self._servants.dead() + self._workers.dead()
+        hung = [
+            queue_of.plural
+            for queue_of, queue in self._queues.items()
+            if queue.stats().longest_running_s > _HUNG_S
+        ]
+        return not (dead or hung), {"dead": dead, "hung": hung}
+
+    def readiness(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether this replica could act at once; also while another one does."""
+        waiting = [
+            one.plural for one, informer in self._informers.items() if not informer.has_synced()
+        ]
+        is_ready = self._has_begun.is_set() and not waiting
+        return is_ready, {"waiting_for": waiting, "leader": self._elector.is_leader()}
+
+    def _start(self, stop: threading.Event, late: threading.Event) -> None:
+        cluster_id = self._cluster_id(stop)
+        if cluster_id is None:
+            return
+        reconcilers = self._reconcilers(cluster_id)
+        self._metrics.watch(
+            Sources(
+                queues={one.kind: queue.stats for one, queue in self._queues.items()},
+                caches={one.plural: informer for one, informer in self._informers.items()},
+                is_leader=self._elector.is_leader,
+                events=self._events.counts,
+            )
+        )
+        self._servants.start("events", lambda: self._events.run(late))
+        for resource, informer in self._informers.items():
+            self._servants.start(f"reflector-{resource.plural}", _runner(informer.run, stop))
+        self._has_begun.set()
+        if not all(informer.wait_until_synced() for informer in self._informers.values()):
+            return
+        log.info("caches are complete")
+        self._servants.start("elector", lambda: self._elector.run(late))
+        for resource in self._queues:
+            # What depends on an object is looked at with it.
+            informer = self._informers[resource]
+            self._servants.start(f"resync-{resource.plural}", _runner(informer.run_resync, stop))
+        for resource, reconcile in reconcilers.items():
+            worker = Worker(
+                resource.kind,
+                self._queues[resource],
+                reconcile,
+                metrics=self._metrics.outcomes(resource.kind),
+            )
+            count = self._environment.workers if resource is DATABASE_BACKUPS else 1
+            for number in range(count):
+                self._workers.start(
+                    f"worker-{resource.plural}-{number}", _runner(self._work_of(worker), stop)
+                )
+
+    def _end(self, late: threading.Event) -> bool:
+        for queue in self._queues.values():
+            queue.shut_down()
+        for informer in self._informers.values():
+            informer.interrupt()
+        has_ended = self._workers.join(_JOIN_S)
+        # Who still works at something may still write: then the Lease has to run out.
+        if not has_ended:
+            return False
+        late.set()
+        return self._servants.join(_JOIN_S)
+
+    def _work_of(self, worker: Worker) -> Callable[[threading.Event], None]:
+        def work(stop: threading.Event) -> None:
+            while self._elector.wait_until_leading(stop) and worker.process_next():
+                pass
+
+        return work
+
+    def _cluster_id(self, stop: threading.Event) -> str | None:
+        """The UID of kube-system; waits for the API server. None: `stop` was set before."""
+        backoff = Backoff(clock=self._clock)
+        while not stop.is_set():
+            try:
+                found = self._client.get(NAMESPACES, "kube-system")
+                return str(found["metadata"]["uid"])
+            except BackupError as error:
+                delay_s = backoff.next_s()
+                log.warning(
+                    "the API server cannot be used yet, trying again",
+                    extra=kv(reason=error.reason, error=str(error), requeue_after_s=delay_s),
+                )
+                self._clock.wait(stop, delay_s)
+        return None
+
+    def _reconcilers(self, cluster_id: str) -> dict[Resource, BackupReconciler | ClassReconciler]:
+        backups = Store[SeenBackup](project_backup, indexers={BY_CLASS: class_of})
+        classes = Store[SeenClass](project_class, indexers={BY_SECRET: secrets_of})
+        class_secrets = Store[SeenSecret](project_secret)
+        children = {
+            one: Store[SeenChild](project_child, indexers={BY_OWNER: owners_of}) for one in CHILDREN
+        }
+        caches = Caches(backups=backups, classes=classes, secrets=class_secrets, children=children)
+        applier = Applier(self._client, may_write=self._elector.check)
+
+        def is_complete(key: ObjectKey) -> bool:
+            rollout = caches.rollout(key)
+            return rollout is None or rollout.is_complete
+
+        reconcile = BackupReconciler(
+            caches,
+            applier,
+            self._events,
+            Rollouts(
+                max_rolling=self._environment.max_rolling,
+                is_complete=is_complete,
+                clock=self._clock,
+            ),
+            namespace=self._secret_namespace,
+            settings=Settings(
+                image_prefix=self._environment.image_prefix,
+                release=version(),
+                cluster_id=cluster_id,
+            ),
+            clock=self._clock,
+        )
+        handlers = Handlers(
+            backup_queue=self._queues[DATABASE_BACKUPS],
+            class_queue=self._queues[CLASSES],
+            backups=backups,
+            classes=classes,
+            cause=reconcile.cause,
+        )
+        in_own = Selection(namespace=self._secret_namespace, fields=_NO_HELM)
+        self._add_informer(SECRETS, in_own, class_secrets, handlers.on_secret)
+        self._add_informer(CLASSES, ALL, classes, handlers.on_class)
+        self._add_informer(DATABASE_BACKUPS, ALL, backups, handlers.on_backup)
+        for resource, store in children.items():
+            self._add_informer(resource, _OURS, store, handlers.on_child)
+        return {
+            DATABASE_BACKUPS: reconcile,
+            CLASSES: ClassReconciler(
+                caches, applier, namespace=self._secret_namespace, clock=self._clock
+            ),
+        }
+
+    def _add_informer(
+        self, resource: Resource, selection: Selection, store: Store[Any], handler: Handler[Any]
+    ) -> None:
+        informer = Informer(
+            resource.plural,
+            ListerWatcher(self._client, resource, selection),
+            store,
+            clock=self._clock,
+            resync_period_s=self._environment.rescan_interval_s,
+        )
+        informer.add_handler(handler)
+        self._informers[resource] = informer
+
+    def _queue(self, resource: Resource) -> WorkQueue[ObjectKey]:
+        return WorkQueue(
+            default_limiter(self._clock),
+            clock=self._clock,
+            metrics=self._metrics.times(resource.kind),
+        )
+
+    def _http_server(self) -> HttpServer:
+        return HttpServer(
+            self._environment.listen,
+            Endpoints(
+                metrics=self._metrics.render,
+                metrics_type=CONTENT_TYPE,
+                health=self.health,
+                readiness=self.readiness,
+            ),
+        )
+
+
+def _runner(
+    run: Callable[[threading.Event], object], stop: threading.Event
+) -> Callable[[], object]:
+    return lambda: run(stop)

@@ -1,0 +1,271 @@
+"""The process: at rest, without rights, restarted, cut off, twice."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from controller.api.names import child_name
+from controller.kube import config
+from controller.kube.client import Client, Selection
+from controller.kube.resource import DATABASE_BACKUPS, DEPLOYMENTS, LEASES, SECRETS
+from tests.integration.controller.world import Controller, World, wait_for
+from tests.servers.kubernetes import KubernetesServer
+
+
+@pytest.fixture
+def server(kubernetes_server: KubernetesServer) -> KubernetesServer:
+    return kubernetes_server
+
+
+def test_at_rest_nothing_is_written(world: World) -> None:
+    for number in range(5):
+        world.create_backup(f"shop-{number}")
+    world.create_backup("bad", backupStorageClass="nowhere")
+    resync_s = 3.0
+    controller = world.start(RESCAN_INTERVAL=f"{resync_s:.0f}s")
+    for number in range(5):
+        world.wait_for_children(f"shop-{number}")
+    before_writes = world.wait_until_quiet()
+    before = controller.metric("reconciles_total", kind="DatabaseBackup")
+    asked = controller.metric("api_requests_total", verb="get")
+    assert before is not None
+
+    # Three resyncs of a process whose jitter makes each up to one and a half as long.
+    time.sleep(3 * 1.5 * resync_s)
+
+    after = controller.metric("reconciles_total", kind="DatabaseBackup")
+    assert after >= before + 3 * 6  # it did look
+    assert len(world.writes()) == before_writes
+    assert controller.metric("api_requests_total", verb="list") == 8  # and did not list again
+    # Nor does it ask for what it may not list: there was no cause.
+    assert asked >= 5
+    assert controller.metric("api_requests_total", verb="get") == asked
+    assert controller.metric("queue_depth") == 0
+
+
+def test_its_identity_cannot_read_secrets_of_others_in_bulk(world: World) -> None:
+    world.create_secret("another", key="x")
+    with Client(config.from_kubeconfig(world.kubeconfig)) as client:
+        assert client.list(SECRETS, Selection(namespace=world.system)).items
+        for selection in (Selection(), Selection(namespace=world.namespace)):
+            with pytest.raises(Exception, match="forbidden"):
+                client.list(SECRETS, selection)
+            with (
+                pytest.raises(Exception, match="forbidden"),
+                client.watch(SECRETS, "1", selection) as stream,
+            ):
+                next(iter(stream))
+
+
+def test_it_asks_for_nothing_that_it_may_not_have(world: World, controller: Controller) -> None:
+    world.create_backup()
+    world.wait_for_children()
+    world.set_available()
+    world.wait_for_condition("Ready", "True", "RunnerAvailable")
+    world.delete(DATABASE_BACKUPS, "shop")
+    world.wait_until_quiet()
+
+    assert [one for one in world.requests() if one.code in {401, 403}] == []
+
+
+def test_health_readiness_and_metrics(world: World, controller: Controller) -> None:
+    world.create_backup()
+    world.wait_for_children()
+
+    assert controller.get("/healthz")[0] == 200
+    assert controller.get("/readyz")[0] == 200
+    assert controller.metric("leader") == 1
+    assert controller.metric("cache_objects", resource="databasebackups") >= 1
+    assert controller.metric("cache_synced") == 8
+    assert controller.metric("reconciles_total", outcome="done") >= 1
+    assert controller.metric("reconciles_total", outcome="integrity") == 0
+    assert controller.metric("api_requests_total", verb="patch", resource="deployments.apps") >= 1
+
+
+def test_it_ends_in_order_and_at_once(world: World, controller: Controller) -> None:
+    begun = time.monotonic()
+
+    assert controller.stop() == 0
+
+    assert time.monotonic() - begun < 5
+    lease = world.server.request("GET", LEASES.path(world.system, "db-backup-controller")).body
+    assert lease["spec"].get("holderIdentity", "") == ""
+    assert [one for one in controller.log() if one["level"] == "ERROR"] == []
+
+
+def test_after_a_kill_the_next_one_goes_on(world: World, controller: Controller) -> None:
+    world.create_backup("before")
+    world.wait_for_children("before")
+    controller.stop(signal.SIGKILL)
+    world.create_backup("meanwhile")
+    world.delete(DEPLOYMENTS, child_name(world.namespace, "before"))
+
+    world.start()
+
+    world.wait_for_children("meanwhile")
+    world.wait_for_children("before")
+
+
+def test_of_two_one_acts_and_the_other_takes_over(world: World, controller: Controller) -> None:
+    standby = world.start()
+    wait_for(lambda: standby.get("/readyz")[0] == 200)
+    world.create_backup("first")
+    world.wait_for_children("first")
+    assert standby.metric("leader") == 0
+    assert standby.metric("reconciles_total") == 0
+
+    controller.stop()
+    begun = time.monotonic()
+    world.create_backup("second")
+    world.wait_for_children("second")
+
+    assert time.monotonic() - begun < 10
+    assert standby.metric("leader") == 1
+
+
+def test_it_waits_for_a_server_that_is_not_there_and_survives_its_restart(
+    world: World, server: KubernetesServer
+) -> None:
+    server.suspend()
+    try:
+        controller = world.start()
+        wait_for(lambda: controller.get("/healthz")[0] == 200)
+        assert controller.get("/readyz")[0] == 503
+    finally:
+        server.resume()
+    controller.wait_until_leading()
+    world.create_backup("first")
+    world.wait_for_children("first")
+
+    server.restart(is_killed=True)
+
+    world.create_backup("second")
+    world.wait_for_children("second")
+    assert controller.metric("unexpected_errors_total") == 0
+    assert controller.get("/healthz")[0] == 200
+
+
+def test_missing_rights_are_told_and_waited_for(world_without_rights: World) -> None:
+    world = world_without_rights
+    controller = world.start()
+    told = wait_for(lambda: [one for one in controller.log() if one["level"] == "WARNING"])
+    assert told[0]["msg"] == "the API server cannot be used yet, trying again"
+    assert "forbidden" in told[0]["error"]
+    assert "stack" not in told[0]
+    assert controller.get("/healthz")[0] == 200
+
+    world.grant()
+
+    controller.wait_until_leading()
+
+
+def test_a_wrong_setting_ends_it_with_every_mistake(world: World) -> None:
+    controller = world.start(LISTEN="3000", RESCAN_INTERVAL="often")
+
+    assert controller.process.wait(30) == 78
+
+    text = controller.log_file.read_text()
+    assert "LISTEN: '3000' must be" in text
+    assert "RESCAN_INTERVAL: must be a duration" in text
+
+
+def test_a_server_that_hangs_stops_the_leader_and_nothing_is_lost(
+    world: World, controller: Controller, server: KubernetesServer
+) -> None:
+    server.suspend()
+    try:
+        wait_for(lambda: controller.metric("leader") == 0)
+        assert controller.get("/healthz")[0] == 200
+    finally:
+        server.resume()
+
+    world.create_backup()
+    world.wait_for_children()
+
+
+class TestHeldBackChanges:
+    """A change of the pod template, while the runner is at work or others are being replaced."""
+
+    @pytest.fixture
+    def names(self, world: World, controller: Controller) -> tuple[str, ...]:
+        """Runners that are up."""
+        names = tuple(f"shop-{number}" for number in range(4))
+        for name in names:
+            world.create_backup(name)
+            world.wait_for_children(name)
+            world.set_available(name)
+            world.wait_for_condition("Ready", "True", "RunnerAvailable", name)
+        return names
+
+    def image(self, world: World, name: str) -> str:
+        (container,) = world.child(DEPLOYMENTS, name)["spec"]["template"]["spec"]["containers"]
+        return str(container["image"])
+
+    def upgrade(self, world: World, name: str) -> None:
+        world.change(DATABASE_BACKUPS, name, lambda raw: raw["spec"].update(databaseVersion="17"))
+
+    def write_lease(self, world: World, name: str, until: datetime | None) -> None:
+        """What a runner writes while a job runs."""
+
+        def edit(raw: dict[str, Any]) -> None:
+            now = datetime.now(UTC)
+            raw["spec"] = {
+                "holderIdentity": "runner",
+                "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            }
+            if until:
+                text = until.strftime("%Y-%m-%dT%H:%M:%SZ")
+                raw["metadata"]["annotations"] = {"db-backup.nect.com/busy-until": text}
+
+        world.change(LEASES, child_name(world.namespace, name), edit)
+
+    def test_a_runner_at_work_is_not_replaced(self, world: World, names: tuple[str, ...]) -> None:
+        busy, idle, *_ = names
+        before = self.image(world, busy)
+        self.write_lease(world, busy, datetime.now(UTC) + timedelta(hours=1))
+        self.write_lease(world, idle, None)
+
+        for name in (busy, idle):
+            self.upgrade(world, name)
+
+        wait_for(lambda: ":17-" in self.image(world, idle))
+        told = world.wait_for_condition("Ready", "True", "ChangeHeldBack", busy)
+        assert "waits for its job" in told["message"]
+        assert self.image(world, busy) == before
+        # What is no matter of the pod has arrived all the same.
+        assert world.config(busy)["backup.yaml"]["spec"]["databaseVersion"] == "17"
+
+    def test_so_many_are_replaced_at_once_and_no_more(
+        self, world: World, names: tuple[str, ...]
+    ) -> None:
+        for name in names:
+            self.upgrade(world, name)
+
+        def upgraded() -> list[str]:
+            return [name for name in names if ":17-" in self.image(world, name)]
+
+        wait_for(lambda: len(upgraded()) == 3)
+        (held,) = set(names) - set(upgraded())
+        world.wait_for_condition("Ready", "True", "ChangeHeldBack", held)
+        assert len(upgraded()) == 3
+
+        world.set_available(upgraded()[0])
+
+        wait_for(lambda: len(upgraded()) == 4)
+
+    def test_a_runner_that_is_not_up_is_replaced_whatever_its_lease_says(
+        self, world: World, names: tuple[str, ...]
+    ) -> None:
+        name = names[0]
+        self.write_lease(world, name, datetime.now(UTC) + timedelta(hours=1))
+        world.set_available(name, is_available=False)
+        world.wait_for_condition("Ready", "False", "RunnerNotAvailable", name)
+
+        self.upgrade(world, name)
+
+        wait_for(lambda: ":17-" in self.image(world, name))
