@@ -78,6 +78,11 @@ def status_error(
         return ApiUnavailable(f"{call}: {words}", _seconds(retry_after, status))
     if code == 409:
         return (ObjectExists if reason == "AlreadyExists" else ApiConflict)(f"{call}: {words}")
+    if code == 404 and not status:
+        # An object that is not there comes as a Status; a path that nobody serves does not.
+        return ObjectNotFound(
+            f"{call}: {words}; it does not serve this kind: a CustomResourceDefinition is missing"
+        )
     if code == 404:
         return ObjectNotFound(f"{call}: {words}")
     if code == 403 and any(one.get("reason") == "NamespaceTerminating" for one in _causes(status)):

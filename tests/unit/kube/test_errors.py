@@ -254,3 +254,10 @@ def test_an_unreachable_network_is_neither_refusal_nor_silence() -> None:
 
     assert "the network failed" in str(network_error(CALL, cause))
     assert "cannot be reached" in str(network_error(CALL, error))
+
+
+def test_a_kind_that_is_not_served_is_no_missing_object() -> None:
+    error = answer_error(CALL, 404, b"404 page not found\n", None)
+
+    assert isinstance(error, ObjectNotFound)
+    assert "a CustomResourceDefinition is missing" in str(error)
