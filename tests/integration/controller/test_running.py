@@ -128,6 +128,19 @@ def test_of_two_one_acts_and_the_other_takes_over(world: World, controller: Cont
     assert standby.metric("leader") == 1
 
 
+def test_one_that_is_killed_is_followed_within_the_lease(
+    world: World, controller: Controller
+) -> None:
+    standby = world.start()
+    wait_for(lambda: standby.get("/readyz")[0] == 200)
+
+    controller.stop(signal.SIGKILL)
+    begun = time.monotonic()
+    standby.wait_until_leading()
+
+    assert 10 < time.monotonic() - begun < 20
+
+
 def test_it_waits_for_a_server_that_is_not_there_and_survives_its_restart(
     world: World, server: KubernetesServer
 ) -> None:
