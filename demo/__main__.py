@@ -84,7 +84,7 @@ def tell(stack: contextlib.ExitStack) -> str:
 
     say("a new database is backed up at once; ask for another backup, which waits its turn")
     command(environ, "backup-now")
-    lost_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    lost_at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
     say("dropping the database shop")
     database.drop(server)
     command(environ, "restore", "--at", lost_at)

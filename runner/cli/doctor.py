@@ -142,7 +142,10 @@ def _try(location: Location, config: RunnerConfig) -> str:
     location.keyring.check()
     stored = count_text(len(location.catalogue.list().backups), "backup")
     if not config.cluster_id:
-        return f"readable, {stored} (no cluster id: nothing is written)"
+        return (
+            f"readable, {stored} (nothing is written without a cluster's id: put one into the "
+            "file `cluster` beside the configuration)"
+        )
     location.catalogue.check_owner(config.cluster_id)
     key = f"{location.layout.root}_doctor-{secrets.token_hex(4)}"
     location.storage.put(key, b"written by runner doctor, may be deleted\n")

@@ -171,7 +171,8 @@ def progress_text(event: Event) -> str:
     plain, total = counters.pop("plainBytes", 0), counters.pop("totalBytes", 0)
     done, of = event["done"], event["total"]
     if event["unit"] == "bytes":
-        done, of = max(done, plain), of or total
+        # What a job counts by itself may include what it read twice.
+        done, of = (done, of) if of else (max(done, plain), total)
         amount = bytes_text(done) if done else ""
         if amount and of:
             amount += f" of {bytes_text(of)} ({min(100, 100 * done // of)} %)"

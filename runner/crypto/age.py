@@ -229,7 +229,9 @@ def decrypt_with_passphrases(data: bytes, passphrases: Sequence[Secret]) -> byte
             return b"".join(_open_blocks(cipher, rest[_NONCE_BYTES:], iter(())))
     raise NoKey(
         f"none of the {len(passphrases)} configured passphrases opens the key file: "
-        "was encryptionPass changed? Add the old one to previousEncryptionPasses"
+        "was encryptionPass changed? Add the old one to previousEncryptionPasses. Is it the "
+        "class's, and the backup a controller's? Then the object's own is needed: see "
+        "docs/encryption.md, The passphrase of one object"
     )
 
 
