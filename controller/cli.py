@@ -39,9 +39,16 @@ def crds_command(folder: Path | None) -> None:
     if folder is None:
         click.echo("---\n".join(texts.values()), nl=False)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--output {folder}: cannot be made: {error.strerror}") from error
 
 
 @cli.command("render")
@@ -96,11 +103,13 @@ def render_command(
     """
     settings = Settings(image_prefix=image_prefix, release=version(), cluster_id=cluster_id)
     found = read_input(files)
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
     children = list(render(found, settings, namespace=namespace, reveal_secrets=reveal_secrets))
     if folder is None:
         click.echo("---\n".join(to_yaml(child.manifest) for child in children), nl=False)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     for child in children:
         name = f"{child.resource.kind.lower()}-{child.manifest['metadata']['name']}.yaml"
         write_private(folder / name, to_yaml(child.manifest))

@@ -34,11 +34,27 @@ class Input:
         backups: raw, each with where it stands.
         classes: by name.
         secrets: (namespace, name) -> key -> text; without a namespace it is "".
+        warnings: fields that nobody knows, by file and path.
     """
 
     backups: list[tuple[str, Manifest]] = Factory(list)
     classes: dict[str, DatabaseBackupStorageClass] = Factory(dict)
     secrets: dict[tuple[str, str], Mapping[str, Secret]] = Factory(dict)
+    warnings: list[Problem] = Factory(list)
+    _places: dict[tuple[str, str, str], str] = Factory(dict)
+
+    def place(self, kind: str, metadata: Mapping[str, Any], where: str) -> None:
+        """Note where an object stands.
+
+        Raises: InvalidSpec: another one of its kind and name stands somewhere else.
+        """
+        namespace, name = str(metadata.get("namespace") or ""), str(metadata["name"])
+        before = self._places.setdefault((kind, namespace, name), where)
+        if before != where:
+            called = f"{namespace}/{name}" if namespace else name
+            raise InvalidSpec(
+                [Problem("metadata.name", f"there is a {kind} {called} in {before}, too: name one")]
+            )
 
 
 def read_input(files: Iterable[Path]) -> Input:
@@ -81,6 +97,9 @@ def _add(found: Input, where: str, document: Any) -> None:
     kind, group = document.get("kind"), document.get("apiVersion")
     if kind in _KINDS and group == API_VERSION:
         decoded = codec.decode(_KINDS[kind], document)
+        found.place(kind, document["metadata"], where)
+        for unknown in codec.unknown_fields(_KINDS[kind], document):
+            found.warnings.append(evolve(unknown, path=f"{where}: {unknown.path}"))
         if isinstance(decoded, DatabaseBackupStorageClass):
             found.classes[decoded.metadata.name] = decoded
         else:
@@ -89,6 +108,7 @@ def _add(found: Input, where: str, document: Any) -> None:
         metadata = document.get("metadata")
         if not isinstance(metadata, Mapping) or not isinstance(metadata.get("name"), str):
             raise InvalidSpec([Problem("metadata.name", "is required")])
+        found.place(kind, metadata, where)
         key = (str(metadata.get("namespace") or ""), metadata["name"])
         found.secrets[key] = _texts(document)
 

@@ -176,3 +176,40 @@ def test_a_mistake_is_told_by_its_file_and_path(
 
     told = capsys.readouterr().err.replace(file, "FILE")
     assert told == f"error: {message}\n"
+
+
+@pytest.mark.parametrize("again", [a_backup_manifest(), A_CLASS], ids=["backup", "class"])
+def test_one_name_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], again: dict[str, Any]
+) -> None:
+    """Which one counts would be a matter of the order of files."""
+    first = a_file(tmp_path, a_backup_manifest(), A_CLASS)
+    second = a_file(tmp_path, again, name="again.yaml")
+
+    assert run(first, second) == 78
+
+    said = capsys.readouterr().err
+    assert f"{second}: metadata.name: there is a {again['kind']}" in said
+    assert f"in {first}[" in said
+
+
+def test_an_unknown_field_is_warned_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup = a_backup_manifest()
+    backup["spec"]["timeZoen"] = "Europe/Berlin"
+    file = a_file(tmp_path, backup, A_CLASS)
+
+    assert run(file) == 0
+
+    assert f"warning: {file}[0]: spec.timeZoen: unknown field" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = a_file(tmp_path, a_backup_manifest(), A_CLASS)
+
+    assert run("-o", f"{file}/below", file) == 64
+
+    assert f"{file}/below: cannot be made: Not a directory" in capsys.readouterr().err
