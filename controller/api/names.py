@@ -12,6 +12,9 @@ import hashlib
 _MAX = 63
 #: 80 bits: no two of a billion objects meet by chance.
 _HASH_CHARS = 16
+#: Every name of a child that is a Secret, as Python's re and RE2 read it; with its hash at the
+#: end it is no name that a person gives.
+CHILD_SECRET = rf"backup-(config|pull)-[-a-z0-9]+-[a-z2-7]{{{_HASH_CHARS}}}"
 
 
 def child_name(namespace: str, name: str, role: str = "") -> str:

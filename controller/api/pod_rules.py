@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from controller.api.cel import Cel, only_here, rule
+from controller.api.cel import Cel, only_here, quoted, re2, rule
 from controller.api.errors import Problem
+from controller.api.names import CHILD_SECRET
 from controller.api.quantity import amount
+from controller.api.rules import RUNNERS_OWN
 from controller.api.wire import wire_name
 
 if TYPE_CHECKING:
@@ -75,6 +78,36 @@ _ONE_SOURCE = Problem("", "needs exactly one of secret, configMap: a runner moun
 def one_projected_source(source: pods.ProjectedSource) -> Iterator[Problem]:
     if _given(source, ("secret", "config_map")) != 1:
         yield _ONE_SOURCE
+
+
+# Whoever mounts one has the class's credentials in a place that a variable can name.
+_IS_CHILD = f"matches({quoted(re2(CHILD_SECRET))})"
+_OWN_FILES = Problem("secretName", RUNNERS_OWN)
+_OWN_SOURCE = Problem("secret", RUNNERS_OWN)
+_OWN_PULL_SECRET = Problem("imagePullSecrets", RUNNERS_OWN)
+
+
+@rule(Cel(f"!self.secretName.{_IS_CHILD}", _OWN_FILES))
+def files_of_no_child(files: pods.SecretFiles) -> Iterator[Problem]:
+    if re.fullmatch(CHILD_SECRET, files.secret_name):
+        yield _OWN_FILES
+
+
+@rule(Cel(f"!has(self.secret) || !self.secret.name.{_IS_CHILD}", _OWN_SOURCE))
+def source_is_no_child(source: pods.ProjectedSource) -> Iterator[Problem]:
+    if source.secret is not None and re.fullmatch(CHILD_SECRET, source.secret.name):
+        yield _OWN_SOURCE
+
+
+@rule(
+    Cel(
+        f"!has(self.imagePullSecrets) || self.imagePullSecrets.all(name, !name.{_IS_CHILD})",
+        _OWN_PULL_SECRET,
+    )
+)
+def pulls_with_no_child(options: pods.PodOptions) -> Iterator[Problem]:
+    if any(re.fullmatch(CHILD_SECRET, name) for name in options.image_pull_secrets):
+        yield _OWN_PULL_SECRET
 
 
 _ONE_VALUE = Problem("", "needs exactly one of value, fromSecret")

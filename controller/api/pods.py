@@ -190,7 +190,7 @@ class ConfigMapFiles:
 
 
 @frozen(kw_only=True)
-class SecretFiles:
+class SecretFiles(Checked):
     """Files of a Secret of the object's namespace.
 
     Args:
@@ -199,6 +199,8 @@ class SecretFiles:
         optional: the pod starts without it.
         default_mode: permissions of the files, as a number.
     """
+
+    RULES = (pod_rules.files_of_no_child,)
 
     secret_name: str = field(validator=DNS_NAME)
     items: tuple[VolumeItem, ...] = _list_of_up_to(64)
@@ -230,7 +232,7 @@ class ProjectedSource(Checked):
         config_map: files of a ConfigMap.
     """
 
-    RULES = (pod_rules.one_projected_source,)
+    RULES = (pod_rules.one_projected_source, pod_rules.source_is_no_child)
 
     secret: ProjectedFiles | None = None
     config_map: ProjectedFiles | None = None
@@ -321,6 +323,7 @@ class PodOptions(Checked):
 
     RULES = (
         pod_rules.labels_are_not_ours,
+        pod_rules.pulls_with_no_child,
         pod_rules.names_differ,
     )
 

@@ -6,13 +6,15 @@ resources takes over; see controller.api.cel for what a check may rely on.
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from controller.api.cel import Cel, Rule, only_here, rule
+from controller.api.cel import Cel, Rule, only_here, quoted, re2, rule
 from controller.api.cron import read_cron
 from controller.api.errors import InvalidSpec, Problem
+from controller.api.names import CHILD_SECRET
 from controller.api.wire import wire_name
 
 if TYPE_CHECKING:
@@ -61,6 +63,19 @@ _NO_SECRET = Problem("", "needs value or fromSecret")
 def value_or_reference(secret: secrets.SecretValue) -> Iterator[Problem]:
     if secret.value is None and secret.from_secret is None:
         yield _NO_SECRET
+
+
+# -- SecretRef ---------------------------------------------------------------
+
+#: A runner sends what it reads to a server that the object names; the keys in these are others'.
+RUNNERS_OWN = "is a Secret that the controller makes for one runner alone: name one of your own"
+_RUNNERS_OWN = Problem("name", RUNNERS_OWN)
+
+
+@rule(Cel(f"!self.name.matches({quoted(re2(CHILD_SECRET))})", _RUNNERS_OWN))
+def refers_to_no_child(reference: secrets.SecretRef) -> Iterator[Problem]:
+    if re.fullmatch(CHILD_SECRET, reference.name):
+        yield _RUNNERS_OWN
 
 
 # -- BackupLocation ----------------------------------------------------------

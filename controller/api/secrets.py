@@ -56,13 +56,15 @@ class Secret:
 
 
 @frozen(kw_only=True)
-class SecretRef:
+class SecretRef(rules.Checked):
     """One key of a Secret.
 
     Args:
-        name: name of the Secret.
+        name: name of the Secret; none that the controller made.
         key: key in it.
     """
+
+    RULES = (rules.refers_to_no_child,)
 
     # Both become parts of a file's path in the runner: neither can be `..`.
     name: str = field(validator=DNS_NAME)

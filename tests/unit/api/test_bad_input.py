@@ -11,6 +11,7 @@ import pytest
 
 from controller.api import codec, v1
 from controller.api.errors import InvalidSpec
+from controller.api.names import child_name
 from tests.builders import a_backup_manifest
 
 TEXT = "must be a string; put it in quotes"
@@ -36,6 +37,11 @@ KINDS = (
     "needs exactly one of emptyDir, persistentVolumeClaim, configMap, secret, projected: "
     "a runner mounts no other kinds"
 )
+
+CONFIG_SECRET = child_name("db", "shop", "config")
+PULL_SECRET = child_name("db", "n" * 200, "pull")
+OF_A_RUNNER = {"fromSecret": {"name": CONFIG_SECRET, "key": "storageSpec.yaml"}}
+NOT_A_RUNNERS = "is a Secret that the controller makes for one runner alone: name one of your own"
 
 PG = {"database": "shop", "host": "shop-db", "user": "backup"}
 REF = {"fromSecret": {"name": "s", "key": "k"}}
@@ -134,6 +140,39 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
         "cannot be combined with sizeLimit: a claim has its own size",
     ),
     ({"runner": {"imagePullSecrets": ["A"]}}, "runner.imagePullSecrets[0]", DNS_NAME),
+    # Secrets of a runner, this one's or a neighbour's, by every way to them.
+    ({"postgres": PG | {"pass": OF_A_RUNNER}}, "postgres.pass.fromSecret.name", NOT_A_RUNNERS),
+    (
+        {"postgres": PG | {"sslRootCert": OF_A_RUNNER}},
+        "postgres.sslRootCert.fromSecret.name",
+        NOT_A_RUNNERS,
+    ),
+    (
+        {"runner": {"env": [{"name": "HTTPS_PROXY"} | OF_A_RUNNER]}},
+        "runner.env[0].fromSecret.name",
+        NOT_A_RUNNERS,
+    ),
+    (
+        {"runner": {"volumes": [{"name": "a", "secret": {"secretName": CONFIG_SECRET}}]}},
+        "runner.volumes[0].secret.secretName",
+        NOT_A_RUNNERS,
+    ),
+    (
+        {
+            "runner": {
+                "volumes": [
+                    {"name": "a", "projected": {"sources": [{"secret": {"name": PULL_SECRET}}]}}
+                ]
+            }
+        },
+        "runner.volumes[0].projected.sources[0].secret",
+        NOT_A_RUNNERS,
+    ),
+    (
+        {"runner": {"imagePullSecrets": ["mine", PULL_SECRET]}},
+        "runner.imagePullSecrets",
+        NOT_A_RUNNERS,
+    ),
     ({"databaseType": None}, "databaseType", REQUIRED),
     ({"databaseType": 5}, "databaseType", TEXT),
     ({"databaseType": "Post gres", "postgres": None}, "databaseType", DNS_LABEL),

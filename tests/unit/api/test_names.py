@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, strategies as st
 
-from controller.api.names import child_name, instance_label, label_value
+from controller.api.names import CHILD_SECRET, child_name, instance_label, label_value
 from tests.strategies import dns_labels, dns_names
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -35,6 +36,24 @@ def test_a_hyphen_does_not_move_between_namespace_and_name() -> None:
 @given(_keys)
 def test_roles_of_one_object_differ(key: tuple[str, str]) -> None:
     assert len({child_name(*key, role) for role in ("", "config", "pull")}) == 3
+
+
+@given(_keys)
+def test_children_that_are_secrets_are_known_by_their_names(key: tuple[str, str]) -> None:
+    known = {
+        role
+        for role in ("", "config", "pull")
+        if re.fullmatch(CHILD_SECRET, child_name(*key, role))
+    }
+
+    assert known == {"config", "pull"}
+
+
+@pytest.mark.parametrize(
+    "name", ["backup-config-s3", "backup-pull-registry.example.com", "backup-config-credentials"]
+)
+def test_a_name_that_a_person_gives_is_no_child_s(name: str) -> None:
+    assert not re.fullmatch(CHILD_SECRET, name)
 
 
 @given(dns_names, dns_names)

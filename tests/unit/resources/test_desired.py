@@ -42,6 +42,18 @@ ORDER = [
 ]
 
 
+def test_the_secrets_among_the_children_cannot_be_referred_to() -> None:
+    built = build(a_raw_backup(), A_CLASS, attrs.evolve(SETTINGS, pull_secret=Secret("{}")))
+    names = [
+        one.manifest["metadata"]["name"] for one in built.children if one.resource.kind == "Secret"
+    ]
+
+    assert len(names) == 2
+    for name in names:
+        with pytest.raises(InvalidSpec, match="makes for one runner alone"):
+            build(a_raw_backup(postgres=WITH_SECRETS | {"pass": ref(name, "x")}), A_CLASS)
+
+
 def a_raw(backup: v1.DatabaseBackup) -> dict[str, Any]:
     raw = codec.encode(backup, reveal_secrets=True)
     raw["metadata"]["uid"] = UID
