@@ -40,11 +40,19 @@ _QUANTITY = Matches(
 _ONE_NAME = evolve(DNS_NAME, optional=True)
 _MODE = Between(0, 0o777)
 _RELATIVE = Matches(rf"{PATH_STEP}(/{PATH_STEP})*", "a relative path without . or ..", longest=512)
-_VARIABLES = Matches(
+_WHERE_AND_HOW = (
     r"(HTTP|HTTPS|NO|ALL)_PROXY|(http|https|no|all)_proxy"
-    r"|AWS_(REGION|DEFAULT_REGION|ROLE_ARN|ROLE_SESSION_NAME|WEB_IDENTITY_TOKEN_FILE"
-    r"|EC2_METADATA_DISABLED|STS_REGIONAL_ENDPOINTS)"
-    r"|GOOGLE_(APPLICATION_CREDENTIALS|CLOUD_PROJECT)",
+    r"|AWS_(REGION|DEFAULT_REGION|EC2_METADATA_DISABLED|STS_REGIONAL_ENDPOINTS)"
+    r"|GOOGLE_CLOUD_PROJECT"
+)
+_VARIABLES = Matches(
+    _WHERE_AND_HOW,
+    "one of the variables of proxies, AWS_* and GOOGLE_* that docs/configuration.md lists",
+)
+# Each names an identity, or a file that says where to send which other file for one.
+_CLASS_VARIABLES = Matches(
+    rf"{_WHERE_AND_HOW}|AWS_(ROLE_ARN|ROLE_SESSION_NAME|WEB_IDENTITY_TOKEN_FILE)"
+    r"|GOOGLE_APPLICATION_CREDENTIALS",
     "one of the variables of proxies, AWS_* and GOOGLE_* that docs/configuration.md lists",
 )
 
@@ -131,6 +139,13 @@ class EnvVariable(Checked):
     name: str = field(validator=_VARIABLES)
     value: str | None = field(default=None, validator=Matches(r"[^\x00]*", "text", longest=4096))
     from_secret: SecretRef | None = None
+
+
+@frozen(kw_only=True)
+class ClassEnvVariable(EnvVariable):
+    """A variable of the environment of a class's runners, which may choose an identity, too."""
+
+    name: str = field(validator=_CLASS_VARIABLES)
 
 
 @frozen(kw_only=True)
@@ -354,4 +369,5 @@ class RunnerDefaults(PodOptions):
             database version and release make.
     """
 
+    env: tuple[ClassEnvVariable, ...] = _list_of_up_to(32)
     image: str = field(default="", validator=evolve(TEXT, optional=True))

@@ -90,6 +90,16 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
         "runner.env[0].name",
         VARIABLE,
     ),
+    *(
+        ({"runner": {"env": [{"name": name, "value": "/mnt/x"}]}}, "runner.env[0].name", VARIABLE)
+        for name in (
+            "AWS_CONFIG_FILE",
+            "AWS_ROLE_ARN",
+            "AWS_ROLE_SESSION_NAME",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+        )
+    ),
     (
         {"runner": {"env": [{"name": "AWS_REGION"}]}},
         "runner.env[0]",

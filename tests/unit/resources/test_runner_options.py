@@ -82,6 +82,29 @@ def test_resources_are_merged_by_name(
     assert found["requests"]["cpu"] == "50m"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AWS_ROLE_ARN",
+        "AWS_ROLE_SESSION_NAME",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    ],
+)
+def test_an_identity_is_the_class_s_to_choose_and_not_the_object_s(name: str) -> None:
+    chosen = {"name": name, "value": "/var/run/identity"}
+
+    assert container(template(env=[chosen]))["env"] == [*container(NONE)["env"], chosen]
+    with pytest.raises(InvalidSpec, match=r"^spec\.runner\.env\[0\]\.name: must be one of"):
+        template({"env": [chosen]})
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "AWS_CONFIG_FILE", "CONFIG_DIR"])
+def test_what_runs_is_not_the_class_s_to_choose_by_a_variable(name: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"^spec\.runner\.env\[0\]\.name: must be one of"):
+        template(env=[{"name": name, "value": "x"}])
+
+
 def test_a_variable_of_the_object_replaces_the_class_s_and_ours_stay() -> None:
     proxy = {"name": "HTTPS_PROXY", "value": "http://class:3128"}
     own = [
