@@ -173,6 +173,12 @@ QUALIFIED_NAME = Matches(
     "the key of a label or annotation: letters, digits, -, _ and ., after a DNS name and / or not",
     longest=317,
 )
+#: One key, or all below a prefix.
+KEY_OR_PREFIX = Matches(
+    rf"{_LABEL}(\.{_LABEL})*/|{QUALIFIED_NAME.pattern}",
+    "the key of a label or annotation, or a DNS name and / for all keys below it",
+    longest=317,
+)
 LABEL_VALUE = Matches(
     r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?",
     "a label's value: up to 63 letters, digits, -, _ and .",

@@ -18,6 +18,7 @@ from controller.api import pod_rules
 from controller.api.bounds import (
     DNS_LABEL,
     DNS_NAME,
+    KEY_OR_PREFIX,
     LABEL_VALUE,
     PATH_STEP,
     QUALIFIED_NAME,
@@ -327,8 +328,8 @@ class PodOptions(Checked):
         node_selector: labels of the nodes that it may run on.
         affinity: as in a pod's own spec.
         tolerations: taints of nodes that it puts up with.
-        annotations: further annotations of the pod.
-        labels: further labels of the pod.
+        annotations: further annotations of the pod; of an object those that its class allows.
+        labels: further labels of the pod; of an object those that its class allows.
         priority_class_name: name of a PriorityClass.
         image_pull_secrets: names of Secrets of the object's namespace for the image's registry.
         env: further variables.
@@ -367,7 +368,12 @@ class RunnerDefaults(PodOptions):
     Args:
         image: the whole name of the image, instead of the one that engine,
             database version and release make.
+        allowed_annotations: keys that the objects' own annotations may have;
+            one that ends in / stands for all below it. Left out: none.
+        allowed_labels: the same for labels.
     """
 
     env: tuple[ClassEnvVariable, ...] = _list_of_up_to(32)
     image: str = field(default="", validator=evolve(TEXT, optional=True))
+    allowed_annotations: tuple[str, ...] = _list_of_up_to(64, KEY_OR_PREFIX)
+    allowed_labels: tuple[str, ...] = _list_of_up_to(64, KEY_OR_PREFIX)

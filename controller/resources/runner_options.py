@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from controller.api import codec
 from controller.api.errors import InvalidSpec, Problem
-from controller.api.pods import EnvVariable, PodOptions, Resources, Volume, VolumeMount
+from controller.api.pods import (
+    EnvVariable,
+    PodOptions,
+    Resources,
+    RunnerDefaults,
+    Volume,
+    VolumeMount,
+)
 from controller.api.quantity import amount, canonical
-from controller.api.wire import relocated
+from controller.api.wire import join_path, key_path, relocated
 from controller.resources.labels import Manifest
 
 _T = TypeVar("_T")
@@ -21,15 +28,18 @@ _RESOURCES = Resources(
 )
 
 
-def merged(own: PodOptions, defaults: PodOptions) -> PodOptions:
+def merged(own: PodOptions, defaults: RunnerDefaults) -> PodOptions:
     """Put an object's options over the class's.
 
     Maps are merged by key, `env`, `volumes` and `volumeMounts` by name or path;
     tolerations and pull secrets add up; the rest is the object's if it has it.
 
-    Raises: InvalidSpec for a mount of a volume that neither has, and for lists
-        that are too long together.
+    Raises: InvalidSpec for annotations and labels that the class does not allow,
+        for a mount of a volume that neither has, and for lists that are too
+        long together.
     """
+    if refused_keys := [*_not_allowed(own, defaults)]:
+        raise InvalidSpec(refused_keys)
     try:
         options = _merged(own, defaults)
     except InvalidSpec as refused:
@@ -42,6 +52,20 @@ def merged(own: PodOptions, defaults: PodOptions) -> PodOptions:
                 [Problem(path, f"there is no volume {mount.name} in spec.runner.volumes")]
             )
     return options
+
+
+def _not_allowed(own: PodOptions, defaults: RunnerDefaults) -> Iterator[Problem]:
+    """What injectors and node agents obey can choose what runs beside the class's credentials."""
+    for field_name, given, allowed in (
+        ("annotations", own.annotations, defaults.allowed_annotations),
+        ("labels", own.labels, defaults.allowed_labels),
+    ):
+        prefixes = tuple(one for one in allowed if one.endswith("/"))
+        for key in given:
+            if key not in allowed and not key.startswith(prefixes):
+                path = join_path(f"spec.runner.{field_name}", key_path(key))
+                cure = f"remove it, or have it added to runner.allowed{field_name.capitalize()}"
+                yield Problem(path, f"is not allowed by the storage class: {cure} there")
 
 
 def _merged(own: PodOptions, defaults: PodOptions) -> PodOptions:

@@ -135,7 +135,7 @@ def test_a_file_for_each_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_the_documented_examples_render(capsys: pytest.CaptureFixture[str]) -> None:
-    files = [str(EXAMPLES / f"{name}.yaml") for name in ("storage-class", "every-field")]
+    files = [str(EXAMPLES / f"{name}.yaml") for name in ("every-storage", "every-field")]
 
     assert run(*files) == 0
     assert printed(capsys)["Deployment"]["metadata"]["namespace"] == "webshop"

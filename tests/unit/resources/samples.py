@@ -79,7 +79,13 @@ def template_of(built: Desired) -> dict[str, Any]:
     return template
 
 
+#: What a class has to allow for EVERY_OPTION and for the objects of tests.strategies.
+ALLOWING = {
+    "allowedAnnotations": ["a", "b.c/", "prometheus.io/"],
+    "allowedLabels": ["team", "example.com/"],
+}
 A_CLASS = a_class_manifest(
+    runner=ALLOWING,
     backupLocations=[
         a_location_manifest(
             name="s3",
@@ -89,7 +95,7 @@ A_CLASS = a_class_manifest(
             previousEncryptionPasses=[ref("encryption", "old")],
         ),
         {"name": "nas", "storageType": "filesystem", "claimName": "backups", "path": "shop"},
-    ]
+    ],
 )
 WITH_SECRETS = {
     "database": "shop",
@@ -167,7 +173,11 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any], Settings]] = {
         A_CLASS,
         attrs.evolve(SETTINGS, pull_secret=Secret('{"auths": {}}')),
     ),
-    "every-option": (a_raw_backup(runner=EVERY_OPTION), a_class_manifest(), SETTINGS),
+    "every-option": (
+        a_raw_backup(runner=EVERY_OPTION),
+        a_class_manifest(runner=ALLOWING),
+        SETTINGS,
+    ),
 }
 
 

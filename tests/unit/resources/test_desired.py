@@ -19,6 +19,7 @@ from tests import strategies
 from tests.builders import a_class_manifest, a_location_manifest
 from tests.unit.resources.samples import (
     A_CLASS,
+    ALLOWING,
     SETTINGS,
     UID,
     WITH_SECRETS,
@@ -67,7 +68,7 @@ def manifests(built: Desired) -> list[dict[str, Any]]:
 @given(backup=strategies.backups)
 @settings(deadline=None)
 def test_children_have_valid_names_labels_and_one_owner(backup: v1.DatabaseBackup) -> None:
-    built = build(a_raw(backup), a_class_manifest())
+    built = build(a_raw(backup), a_class_manifest(runner=ALLOWING))
 
     namespace, name = backup.metadata.namespace, backup.metadata.name
     assert built.name == child_name(namespace, name)

@@ -11,6 +11,7 @@ from controller.api.errors import InvalidSpec
 from controller.resources.runner_options import merged
 from tests.unit.resources.samples import (
     A_CLASS,
+    ALLOWING,
     CASES,
     a_raw_backup,
     build,
@@ -52,10 +53,56 @@ def test_an_object_wins_over_its_class(field: str, low: Any, high: Any, both: An
 
 
 def test_labels_and_annotations_are_the_pod_s_and_ours_stay() -> None:
-    metadata = template({"labels": {"team": "web"}}, annotations={"a/b": "c"})["metadata"]
+    defaults = {"annotations": {"a/b": "c"}, "allowedLabels": ["team"]}
+
+    metadata = template({"labels": {"team": "web"}}, **defaults)["metadata"]
 
     assert metadata["annotations"] == {"a/b": "c"}
     assert metadata["labels"] == NONE["metadata"]["labels"] | {"team": "web"}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "keys", "refused"),
+    [
+        ([], ["team"], ["team"]),
+        (["team"], ["team", "teams"], ["teams"]),
+        (["team"], ["team/x"], ['["team/x"]']),
+        (["a.b/"], ["a.b/c", "a.b/d"], []),
+        (["a.b/"], ["a.b", "a.b.c/d", "x.a.b/c"], ['["a.b"]', '["a.b.c/d"]', '["x.a.b/c"]']),
+        (["a.b/c"], ["a.b/c", "a.b/cd"], ['["a.b/cd"]']),
+    ],
+)
+@pytest.mark.parametrize("field", ["annotations", "labels"])
+def test_an_object_adds_the_keys_that_its_class_allows(
+    field: str, allowed: list[str], keys: list[str], refused: list[str]
+) -> None:
+    own, name = {field: dict.fromkeys(keys, "1")}, f"allowed{field.capitalize()}"
+
+    try:
+        metadata = template(own, **{name: allowed})["metadata"]
+    except InvalidSpec as error:
+        told = [(one.path, one.message) for one in error.problems]
+    else:
+        told = []
+        assert metadata[field].items() >= own[field].items()
+
+    cure = (
+        f"is not allowed by the storage class: remove it, or have it added to runner.{name} there"
+    )
+    dotted = [one if one.startswith("[") else f".{one}" for one in refused]
+    assert told == [(f"spec.runner.{field}{one}", cure) for one in dotted]
+
+
+def test_what_is_allowed_for_labels_is_not_for_annotations() -> None:
+    with pytest.raises(InvalidSpec, match=r"^spec\.runner\.annotations\.a: is not allowed"):
+        template({"annotations": {"a": "1"}}, allowedLabels=["a"])
+
+
+def test_a_class_s_own_annotations_and_labels_need_no_allowance() -> None:
+    metadata = template(annotations={"a": "1"}, labels={"b": "2"})["metadata"]
+
+    assert metadata["annotations"] == {"a": "1"}
+    assert metadata["labels"] == NONE["metadata"]["labels"] | {"b": "2"}
 
 
 def test_an_image_of_the_class_is_used_as_it_is() -> None:
@@ -191,6 +238,8 @@ def test_what_is_merged_with_nothing_is_itself() -> None:
     raw, _, _ = CASES["every-option"]
     own = codec.decode(v1.DatabaseBackup, raw).spec.runner
 
-    once = merged(own, v1.RunnerDefaults())
+    allowing = codec.decode(v1.RunnerDefaults, ALLOWING)
 
-    assert merged(once, v1.RunnerDefaults()) == once
+    once = merged(own, allowing)
+
+    assert merged(once, allowing) == once
