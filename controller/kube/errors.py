@@ -37,6 +37,8 @@ from controller.kube.resource import Resource
 #: All that a connection can raise.
 NETWORK_ERRORS = (urllib3_errors.HTTPError, HTTPException, OSError)
 
+#: How every authorizer of an API server denies a resource: ``User "x" cannot list resource ...``.
+_OF_RBAC = re.compile(r" cannot [a-z]+ resource ")
 _QUOTED_CHARACTERS = 400
 _CAUSES_SHOWN = 10
 #: Where 429 comes without a header, a second is what the API server itself proposes.
@@ -88,10 +90,13 @@ def status_error(
     if code == 403 and any(one.get("reason") == "NamespaceTerminating" for one in _causes(status)):
         return ApiRefused(f"{call}: the namespace is being deleted")
     if code == 403:
-        return AccessDenied(
-            f"{call}: {words}; a Role or ClusterRole that is bound to this user has to allow"
+        # A quota and an admission plugin or webhook answer 403 too; their words are the cure.
+        is_rbac = _OF_RBAC.search(str(status.get("message") or ""))
+        cure = (
+            "; a Role or ClusterRole that is bound to this user has to allow"
             f" {call.verb!r} on {str(call.resource)!r}"
         )
+        return AccessDenied(f"{call}: {words}{cure if is_rbac else ''}")
     if code == 401:
         return AccessDenied(
             f"{call}: the server does not accept the credentials ({words}); the token or client"

@@ -118,10 +118,33 @@ def test_an_unavailable_server_may_say_how_long() -> None:
 
 
 def test_a_denial_names_the_right_that_is_missing() -> None:
-    error = status_error(Call("list", LEASES, "shop"), 403, _status(403, "Forbidden"))
+    message = (
+        'leases.coordination.k8s.io is forbidden: User "system:serviceaccount:backup:controller"'
+        ' cannot list resource "leases" in API group "coordination.k8s.io" in the namespace "shop"'
+    )
+    status = _status(403, "Forbidden", message)
 
-    assert "'list'" in str(error)
-    assert "'leases.coordination.k8s.io'" in str(error)
+    error = status_error(Call("list", LEASES, "shop"), 403, status)
+
+    assert str(error).endswith(
+        f"{message}; a Role or ClusterRole that is bound to this user has to allow 'list' on"
+        " 'leases.coordination.k8s.io'"
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'deployments.apps "orders" is forbidden: exceeded quota: compute, requested: pods=1',
+        'admission webhook "policy.example.com" denied the request: team is not set',
+        'violates PodSecurity "restricted:latest": hostPath volumes',
+    ],
+)
+def test_a_denial_by_a_quota_or_by_admission_is_no_matter_of_roles(message: str) -> None:
+    error = status_error(CALL, 403, _status(403, "Forbidden", message))
+
+    assert isinstance(error, AccessDenied)
+    assert str(error) == f"create deployments.apps shop/orders: {message}"
 
 
 def test_a_namespace_that_goes_is_no_matter_of_rights() -> None:
