@@ -223,16 +223,17 @@ class BackupReconciler:
         return self._applier.read(child.resource, metadata["namespace"], metadata["name"])
 
     def _hold_back(self, seen: SeenBackup, name: str) -> HeldBack | None:
-        rollout = self._caches.rollout(seen.key)
-        if rollout is not None and not rollout.is_available:
-            # No job runs in it, and the change may be its cure.
-            return None
         lease = self._applier.read(LEASES, seen.key.namespace, name)
         if until := busy_until(lease, self._clock.now()):
             return HeldBack(
                 f"a change of the runner waits for its job, which ends by {until:%Y-%m-%dT%H:%MZ}",
                 _BUSY_LOOK_AGAIN_S,
             )
+        rollout = self._caches.rollout(seen.key)
+        if rollout is not None and not rollout.is_available:
+            # The change may be its cure, and takes no runner down that was up. That its pod is
+            # not ready says nothing of a job: one that runs renews the Lease.
+            return None
         if not self._rollouts.begin(seen.key):
             return HeldBack(
                 "a change of the runner waits until other runners are back", _TURN_LOOK_AGAIN_S

@@ -156,9 +156,8 @@ def _ready_verdict(found: Found, runner: Verdict) -> Verdict:
     if found.error is not None:
         return verdict_of(found.error)
     if runner.status is not ConditionStatus.TRUE:
-        return Verdict(
-            status=ConditionStatus.FALSE, reason="RunnerNotAvailable", message=runner.message
-        )
+        message = "; ".join(filter(None, (runner.message, found.held_back)))
+        return Verdict(status=ConditionStatus.FALSE, reason="RunnerNotAvailable", message=message)
     if found.held_back:
         return Verdict(
             status=ConditionStatus.TRUE, reason="ChangeHeldBack", message=found.held_back

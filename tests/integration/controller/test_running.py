@@ -271,14 +271,30 @@ class TestHeldBackChanges:
 
         wait_for(lambda: len(upgraded()) == 4)
 
-    def test_a_runner_that_is_not_up_is_replaced_whatever_its_lease_says(
+    def test_a_runner_whose_pod_is_not_ready_is_not_replaced_while_it_works(
         self, world: World, names: tuple[str, ...]
     ) -> None:
         name = names[0]
+        before = self.image(world, name)
         self.write_lease(world, name, datetime.now(UTC) + timedelta(hours=1))
         world.set_available(name, is_available=False)
         world.wait_for_condition("Ready", "False", "RunnerNotAvailable", name)
 
         self.upgrade(world, name)
 
-        wait_for(lambda: ":17-" in self.image(world, name))
+        wait_for(lambda: "waits for its job" in world.condition("Ready", name)["message"])
+        assert self.image(world, name) == before
+
+    def test_a_runner_that_is_down_waits_for_no_turn(
+        self, world: World, names: tuple[str, ...]
+    ) -> None:
+        down, *others = names
+        for name in others:
+            self.upgrade(world, name)
+            wait_for(lambda name=name: ":17-" in self.image(world, name))
+        world.set_available(down, is_available=False)
+        world.wait_for_condition("Ready", "False", "RunnerNotAvailable", down)
+
+        self.upgrade(world, down)
+
+        wait_for(lambda: ":17-" in self.image(world, down))

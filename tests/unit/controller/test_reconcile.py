@@ -1,0 +1,190 @@
+"""What a reconcile decides, one at a time. What a real server makes of it is in integration."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from controller.api.keys import ObjectKey
+from controller.api.names import child_name
+from controller.apply import Applier
+from controller.cache.store import Store
+from controller.caches import Caches
+from controller.events import EventRecorder
+from controller.kube.events import Event
+from controller.kube.resource import (
+    DATABASE_BACKUPS,
+    DEPLOYMENTS,
+    LEASES,
+    Resource,
+)
+from controller.projections import (
+    BY_CLASS,
+    BY_OWNER,
+    BY_SECRET,
+    SeenBackup,
+    SeenChild,
+    SeenClass,
+    SeenSecret,
+    class_of,
+    owners_of,
+    project_backup,
+    project_child,
+    project_class,
+    project_secret,
+    secrets_of,
+)
+from controller.reconcile import BackupReconciler
+from controller.rollouts import BUSY_UNTIL, Rollouts
+from controller.runtime import CHILDREN
+from controller.worker import RequeueAfter
+from tests.builders import a_class_manifest
+from tests.fakes.clock import FakeClock
+from tests.fakes.objects import FakeObjects
+from tests.unit.resources.samples import SETTINGS, a_raw_backup
+
+KEY = ObjectKey("db", "shop")
+RUNNER = child_name(KEY.namespace, KEY.name)
+WIRE_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+class Told:
+    """An `EventSink` that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def create_event(self, event: Event) -> None:
+        self.reasons.append(event.reason)
+
+
+class Bench:
+    """Reconcilers with caches that show what the server has when `catch_up` is called."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.server = FakeObjects()
+        self.backups = Store[SeenBackup](project_backup, indexers={BY_CLASS: class_of})
+        self.classes = Store[SeenClass](project_class, indexers={BY_SECRET: secrets_of})
+        self.children: dict[Resource, Store[SeenChild]] = {
+            one: Store(project_child, indexers={BY_OWNER: owners_of}) for one in CHILDREN
+        }
+        self.caches = Caches(
+            backups=self.backups,
+            classes=self.classes,
+            secrets=Store[SeenSecret](project_secret),
+            children=self.children,
+        )
+        self.applier = Applier(self.server, may_write=lambda: None)
+        self.told = Told()
+        self.recorder = EventRecorder(self.told, reporter="me", instance="a", clock=self.clock)
+        self.reconcile = BackupReconciler(
+            self.caches,
+            self.applier,
+            self.recorder,
+            Rollouts(max_rolling=1, is_complete=self.is_complete, clock=self.clock),
+            namespace="system",
+            settings=SETTINGS,
+            clock=self.clock,
+            jitter=lambda: 0.0,
+        )
+        self.raw_class = a_class_manifest()
+        self.classes.put(self.raw_class)
+        self.give()
+
+    def is_complete(self, key: ObjectKey) -> bool:
+        rollout = self.caches.rollout(key)
+        return rollout is None or rollout.is_complete
+
+    def give(self, **spec: Any) -> None:
+        """Let there be an object, or change it."""
+        raw = a_raw_backup(**spec)
+        if status := self.server.statuses.get((DATABASE_BACKUPS, KEY.name)):
+            raw["status"] = status
+        self.backups.put(raw)
+
+    def catch_up(self, **spec: Any) -> None:
+        """Have the caches see what was written."""
+        self.give(**spec)
+        for resource, store in self.children.items():
+            store.replace(raw for (of, *_), raw in self.server.objects.items() if of is resource)
+
+    def set_rollout(self, *, is_available: bool) -> None:
+        """Say what a controller manager would say of the runner's Deployment."""
+        raw = self.server.objects[DEPLOYMENTS, KEY.namespace, RUNNER]
+        raw["status"] = {
+            "observedGeneration": raw["metadata"]["generation"],
+            "replicas": 1,
+            "updatedReplicas": 1,
+            "conditions": [{"type": "Available", "status": str(is_available)}],
+        }
+        self.catch_up()
+
+    def run_job(self) -> None:
+        """What a runner writes with each renewal while a job runs."""
+        raw = self.server.objects[LEASES, KEY.namespace, RUNNER]
+        now = self.clock.now()
+        raw["metadata"]["annotations"] = {
+            BUSY_UNTIL: (now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        }
+        raw["spec"] = {
+            "holderIdentity": "runner",
+            "leaseDurationSeconds": 60,
+            "renewTime": now.strftime(WIRE_TIME),
+        }
+
+    def image(self) -> str:
+        spec = self.server.objects[DEPLOYMENTS, KEY.namespace, RUNNER]["spec"]
+        image: str = spec["template"]["spec"]["containers"][0]["image"]
+        return image
+
+    def ready(self) -> dict[str, Any]:
+        conditions = self.server.statuses[DATABASE_BACKUPS, KEY.name]["conditions"]
+        return next(one for one in conditions if one["type"] == "Ready")
+
+    def events(self) -> list[str]:
+        """Reasons of the events so far."""
+        while self.recorder.send_next(timeout_s=0.0):
+            pass
+        return self.told.reasons
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """An object whose runner is up."""
+    bench = Bench()
+    assert bench.reconcile(KEY) is None
+    bench.catch_up()
+    bench.set_rollout(is_available=True)
+    assert bench.reconcile(KEY) is None
+    bench.catch_up()
+    return bench
+
+
+class TestReplacing:
+    """Changes of the pod template."""
+
+    @pytest.mark.parametrize("is_available", [True, False])
+    def test_a_runner_at_work_is_not_replaced_whether_its_pod_is_ready_or_not(
+        self, bench: Bench, is_available: bool
+    ) -> None:
+        before = bench.image()
+        bench.set_rollout(is_available=is_available)
+        bench.run_job()
+        bench.catch_up(databaseVersion="17")
+
+        assert bench.reconcile(KEY) == RequeueAfter(30)
+
+        assert bench.image() == before
+        assert "waits for its job" in bench.ready()["message"]
+        assert bench.ready()["status"] == str(is_available)
+
+    def test_a_runner_that_is_down_and_has_no_job_is_replaced(self, bench: Bench) -> None:
+        bench.set_rollout(is_available=False)
+        bench.catch_up(databaseVersion="17")
+
+        assert bench.reconcile(KEY) is None
+
+        assert ":17-" in bench.image()
