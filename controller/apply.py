@@ -96,13 +96,19 @@ class Applier:
         )
         return written
 
-    def write_status(self, resource: Resource, raw: Raw) -> None:
-        """Apply the controller's part of a status; of an object that is gone there is none."""
+    def write_status(self, resource: Resource, raw: Raw) -> bool:
+        """Apply the controller's part of a status; False: the object is gone, and has none.
+
+        Raises:
+            ApiConflict: somebody wrote at the same moment, or it is another object of its name.
+        """
         self._may_write()
-        # Gone: not found. Another of its name, which is looked at on its own: a conflict.
-        with contextlib.suppress(ObjectNotFound, ApiConflict):
+        try:
             self._client.apply_status(resource, raw, field_manager=FIELD_MANAGER, force=True)
-            log.info("status changed", extra=kv(operation=resource.kind))
+        except ObjectNotFound:
+            return False
+        log.info("status changed", extra=kv(operation=resource.kind))
+        return True
 
     def drop_finalizer(self, resource: Resource, namespace: str, name: str, finalizer: str) -> None:
         """Take one finalizer off an object, and leave the others."""

@@ -251,6 +251,9 @@ class BackupReconciler:
     def _report_failure(self, seen: SeenBackup, error: Exception) -> None:
         try:
             self._report(seen, error=error)
+        except RetriableError as unreported:
+            # Else the status would be that of before until somebody changes the object.
+            raise unreported from error
         except BackupError as unreported:
             error.add_note(f"and the status could not be written: {unreported}")
 
@@ -272,9 +275,9 @@ class BackupReconciler:
         )
         if status == seen.status:
             return
-        self._applier.write_status(
-            DATABASE_BACKUPS, applied_backup_status(seen.key, seen.uid, status)
-        )
+        applied = applied_backup_status(seen.key, seen.uid, status)
+        if not self._applier.write_status(DATABASE_BACKUPS, applied):
+            return
         before = get_condition(seen.status.conditions, READY)
         now = get_condition(status.conditions, READY)
         if now and (not before or (before.status, before.reason) != (now.status, now.reason)):

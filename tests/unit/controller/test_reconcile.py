@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controller.api.errors import ApiConflict, ObjectNotFound, TerminalError
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.apply import Applier
@@ -145,7 +146,8 @@ class Bench:
         return next(one for one in conditions if one["type"] == "Ready")
 
     def events(self) -> list[str]:
-        """Reasons of the events so far."""
+        """Reasons of the events so far; from then on the same counts as news."""
+        self.clock.advance(601)
         while self.recorder.send_next(timeout_s=0.0):
             pass
         return self.told.reasons
@@ -188,3 +190,42 @@ class TestReplacing:
         assert bench.reconcile(KEY) is None
 
         assert ":17-" in bench.image()
+
+
+class TestStatus:
+    """What is told, and when it is told again."""
+
+    def test_a_status_that_somebody_wrote_at_the_same_moment_is_tried_again(
+        self, bench: Bench
+    ) -> None:
+        before = list(bench.events())
+        bench.set_rollout(is_available=False)
+        bench.server.fail_next("status", ApiConflict("written since"))
+
+        with pytest.raises(ApiConflict):
+            bench.reconcile(KEY)
+        assert bench.events() == before
+        bench.reconcile(KEY)
+
+        assert bench.ready()["reason"] == "RunnerNotAvailable"
+        assert bench.events() == [*before, "RunnerNotAvailable"]
+
+    def test_a_failure_that_could_not_be_told_is_tried_again(self, bench: Bench) -> None:
+        bench.give(databaseType="nosuch")
+        bench.server.fail_next("status", ApiConflict("written since"))
+
+        with pytest.raises(ApiConflict):
+            bench.reconcile(KEY)
+        with pytest.raises(TerminalError):
+            bench.reconcile(KEY)
+
+        assert bench.ready()["status"] == "False"
+
+    def test_of_an_object_that_is_gone_nothing_is_told(self, bench: Bench) -> None:
+        before = list(bench.events())
+        bench.set_rollout(is_available=False)
+        bench.server.fail_next("status", ObjectNotFound("gone"))
+
+        bench.reconcile(KEY)
+
+        assert bench.events() == before
