@@ -83,7 +83,7 @@ def _not_owned(desired: Any, owned: Raw, path: str) -> Iterator[str]:
                 continue
             if f"f:{key}" in owned:
                 yield from _not_owned(value, owned[f"f:{key}"], at)
-            elif not (_is_empty(value) or (at == "metadata" and value.keys() <= _NAMES)):
+            elif not (_is_nothing(value) or (at == "metadata" and value.keys() <= _NAMES)):
                 yield at
     elif isinstance(desired, list):
         for item in desired:
@@ -162,7 +162,12 @@ def _quantity(value: object) -> Decimal | None:
 
 def _is_empty(value: object) -> bool:
     """Whether a Go server may leave it out of what it sends."""
-    return value in (None, False, 0, "", {}, [])
+    return value in (False, 0) or _is_nothing(value)
+
+
+def _is_nothing(value: object) -> bool:
+    """Whether the server may note no owner of it; of what is false or 0 it does."""
+    return value in (None, "", {}, [])
 
 
 def _named(item: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ LABELS = {
     "db-backup.nect.com/src-name": "shop",
 }
 SELECTOR = {"matchLabels": LABELS}
+POD = ("spec", "template", "spec")
 PORT = {"port": 3000, "protocol": "TCP"}
 CONTENT: list[tuple[Resource, dict[str, Any]]] = [
     (SECRETS, {"type": "Opaque", "data": {"a": "Yg=="}}),
@@ -62,12 +64,26 @@ CONTENT: list[tuple[Resource, dict[str, Any]]] = [
                     "spec": {
                         "enableServiceLinks": False,
                         "terminationGracePeriodSeconds": 660,
+                        # Left out by the server when it is false, as readOnly of a mount is.
+                        "hostNetwork": False,
+                        "tolerations": [
+                            {
+                                "key": "a",
+                                "operator": "Exists",
+                                "effect": "NoExecute",
+                                "tolerationSeconds": 0,
+                            }
+                        ],
                         "securityContext": {"runAsNonRoot": True, "fsGroup": 65532},
                         "containers": [
                             {
                                 "name": "runner",
                                 "image": "runner:1",
                                 "args": ["run"],
+                                "securityContext": {
+                                    "allowPrivilegeEscalation": False,
+                                    "readOnlyRootFilesystem": True,
+                                },
                                 "env": [
                                     {"name": "A", "value": "1"},
                                     {
@@ -79,7 +95,7 @@ CONTENT: list[tuple[Resource, dict[str, Any]]] = [
                                 "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}},
                                 "livenessProbe": {"httpGet": {"path": "/", "port": "metrics"}},
                                 "volumeMounts": [
-                                    {"name": "run", "mountPath": "/run"},
+                                    {"name": "run", "mountPath": "/run", "readOnly": False},
                                     {"name": "config", "mountPath": "/etc/a", "readOnly": True},
                                 ],
                             }
@@ -90,7 +106,7 @@ CONTENT: list[tuple[Resource, dict[str, Any]]] = [
                                 "name": "config",
                                 "projected": {
                                     "defaultMode": 288,
-                                    "sources": [{"secret": {"name": "a", "optional": True}}],
+                                    "sources": [{"secret": {"name": "a", "optional": False}}],
                                 },
                             },
                         ],
@@ -154,6 +170,47 @@ def test_what_is_not_wanted_any_more_goes(
     assert changed == ("metadata.annotations",)
     assert "annotations" not in written["metadata"]
     assert applier.changes(resource, desired, written) == ()
+
+
+#: Fields that are desired false or 0.
+FALSE_FIELDS: list[tuple[Resource, tuple[str | int, ...]]] = [
+    (SERVICE_ACCOUNTS, ("automountServiceAccountToken",)),
+    (DEPLOYMENTS, (*POD, "enableServiceLinks")),
+    (DEPLOYMENTS, (*POD, "containers", 0, "securityContext", "allowPrivilegeEscalation")),
+    (DEPLOYMENTS, (*POD, "volumes", 1, "projected", "sources", 0, "secret", "optional")),
+    (DEPLOYMENTS, (*POD, "tolerations", 0, "tolerationSeconds")),
+]
+
+
+@pytest.mark.parametrize(
+    ("resource", "where"), FALSE_FIELDS, ids=[str(p[-1]) for _, p in FALSE_FIELDS]
+)
+def test_a_field_that_is_false_and_was_taken_away_comes_back(
+    resource: Resource,
+    where: tuple[str | int, ...],
+    applier: Applier,
+    client: Client,
+    namespace: str,
+) -> None:
+    desired = a_child(resource, namespace, dict(CONTENT)[resource])
+    edited = applier.write(resource, desired)
+    *above, last = where
+    value = _at(edited, above).pop(last)
+    assert value in (False, 0)
+
+    edited = client.replace(resource, edited)
+    changed = applier.changes(resource, desired, edited)
+    repaired = applier.write(resource, desired, changed)
+
+    assert len(changed) == 1
+    assert _at(repaired, where) == value
+    assert applier.changes(resource, desired, repaired) == ()
+
+
+def _at(raw: Any, where: Iterable[str | int]) -> Any:
+    for step in where:
+        raw = raw[step]
+    return raw
 
 
 @EACH_KIND

@@ -196,6 +196,17 @@ def test_a_list_that_is_owned_as_a_whole_and_was_taken_over_is_taken_back() -> N
     assert differences(desired, actual, field_manager=ME) == ("rules",)
 
 
+def test_a_false_field_is_right_when_it_is_left_out_and_ours_and_else_was_taken_away() -> None:
+    desired, owned = copy.deepcopy(DESIRED), copy.deepcopy(OWNED)
+    desired["spec"]["paused"] = False
+    owned["f:spec"]["f:paused"] = {}
+    assert found(an_actual(owned), desired) == ()
+
+    del owned["f:spec"]["f:paused"]
+
+    assert found(an_actual(owned), desired) == ("spec.paused",)
+
+
 @pytest.mark.parametrize("entries", [None, [], [{"manager": ME, "operation": "Update"}]])
 def test_what_was_not_applied_by_us_is_all_different(entries: object) -> None:
     actual = an_actual()
