@@ -23,7 +23,7 @@ class Environment:
         listen: where metrics and probes are served.
         rescan_interval_s: each object is looked at again once in so long.
         target_namespace: where Secrets of classes and the Lease are; None: the
-            controller's own.
+            pod's own.
         workers: so many objects at once.
         max_rolling: so many runners are replaced at once.
         identity: the pod's name, for the Lease and events.

@@ -85,7 +85,7 @@ class Runtime:
     Args:
         client: for everything but the Lease.
         election: for the Lease, with short time limits.
-        namespace: the controller's own.
+        namespace: where Secrets of classes and the Lease are.
 
     Threads: `run` is called once; `health` and `readiness` by any.
     """
@@ -104,7 +104,7 @@ class Runtime:
         self._client = client
         self._clock = clock
         self._metrics = metrics
-        self._secret_namespace = environment.target_namespace or namespace
+        self._namespace = namespace
         self._queues = {one: self._queue(one) for one in (DATABASE_BACKUPS, CLASSES)}
         self._informers: dict[Resource, Informer[Any]] = {}
         self._events = EventRecorder(
@@ -250,7 +250,7 @@ class Runtime:
                 is_complete=is_complete,
                 clock=self._clock,
             ),
-            namespace=self._secret_namespace,
+            namespace=self._namespace,
             settings=Settings(
                 image_prefix=self._environment.image_prefix,
                 release=version(),
@@ -265,7 +265,7 @@ class Runtime:
             classes=classes,
             cause=reconcile.cause,
         )
-        in_own = Selection(namespace=self._secret_namespace, fields=_NO_HELM)
+        in_own = Selection(namespace=self._namespace, fields=_NO_HELM)
         self._add_informer(SECRETS, in_own, class_secrets, handlers.on_secret)
         self._add_informer(CLASSES, ALL, classes, handlers.on_class)
         self._add_informer(DATABASE_BACKUPS, ALL, backups, handlers.on_backup)
@@ -273,9 +273,7 @@ class Runtime:
             self._add_informer(resource, _OURS, store, handlers.on_child)
         return {
             DATABASE_BACKUPS: reconcile,
-            CLASSES: ClassReconciler(
-                caches, applier, namespace=self._secret_namespace, clock=self._clock
-            ),
+            CLASSES: ClassReconciler(caches, applier, namespace=self._namespace, clock=self._clock),
         }
 
     def _add_informer(

@@ -128,6 +128,27 @@ def test_of_two_one_acts_and_the_other_takes_over(world: World, controller: Cont
     assert standby.metric("leader") == 1
 
 
+def test_it_is_elected_where_the_classes_secrets_are_wherever_its_kubeconfig_is(
+    world: World,
+) -> None:
+    world.kubeconfig = world.kubeconfig_of(world.namespace)
+
+    world.start().wait_until_leading()
+
+    name = "db-backup-controller"
+    lease = world.server.request("GET", LEASES.path(world.system, name))
+    assert lease.body["spec"]["holderIdentity"]
+    assert world.server.request("GET", LEASES.path(world.namespace, name)).status == 404
+
+
+def test_outside_of_a_pod_it_has_to_be_told_its_namespace(world: World) -> None:
+    controller = world.start(TARGET_NAMESPACE="")
+
+    assert controller.process.wait(30) == 78
+
+    assert "TARGET_NAMESPACE: is required" in controller.log_file.read_text()
+
+
 def test_one_that_is_killed_is_followed_within_the_lease(
     world: World, controller: Controller
 ) -> None:

@@ -80,6 +80,7 @@ class Controller:
                     "IMAGE_PREFIX": "registry.example.com/runner",
                     "LISTEN": f"127.0.0.1:{self.port}",
                     "LOG_LEVEL": "DEBUG",
+                    "TARGET_NAMESPACE": world.system,
                     **environment,
                 },
                 stdin=subprocess.DEVNULL,
@@ -134,11 +135,14 @@ class World:
         self.namespace = server.new_namespace()
         self.system = server.new_namespace()
         self.class_name = f"class-{secrets.token_hex(4)}"
-        self.kubeconfig = str(
-            server.kubeconfig(token=server.token_for(self.system, ACCOUNT), namespace=self.system)
-        )
+        self.kubeconfig = self.kubeconfig_of(self.system)
         self.user = f"system:serviceaccount:{self.system}:{ACCOUNT}"
         self._controllers: list[Controller] = []
+
+    def kubeconfig_of(self, namespace: str) -> str:
+        """A kubeconfig of the controller's account whose context is in that namespace."""
+        token = self.server.token_for(self.system, ACCOUNT)
+        return str(self.server.kubeconfig(token=token, namespace=namespace))
 
     def grant(self) -> None:
         """Give the controller's account exactly the rights of deploy/rbac."""
