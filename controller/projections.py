@@ -163,6 +163,13 @@ def project_class(raw: Raw) -> SeenClass:
     own = _own_part(raw)
     storage_class = _decoded(DatabaseBackupStorageClass, own)
     status = _decoded(StorageClassStatus, raw.get("status") or {})
+    if isinstance(status, StorageClassStatus):
+        # Somebody else's conditions are theirs, and lists come back in any order.
+        status = evolve(
+            status,
+            conditions=tuple(one for one in status.conditions if one.type == READY),
+            locations=tuple(sorted(status.locations, key=lambda one: one.name)),
+        )
     return SeenClass(
         key=ObjectKey.of(raw),
         uid=metadata.get("uid", ""),

@@ -102,7 +102,7 @@ def verdict_of(error: Exception) -> Verdict:
 def gather(
     names: Iterable[str], reports: Iterable[tuple[LocationStatus, ...]]
 ) -> tuple[ClassLocationStatus, ...]:
-    """Count by location how many runners reach it, in the order of the class.
+    """Count by location how many runners reach it, by name.
 
     Args:
         reports: of each runner; what it says of other locations is old.
@@ -126,7 +126,7 @@ def gather(
             failing=failing[name],
             message=messages.get(name, ""),
         )
-        for name in names
+        for name in sorted(names)
     )
 
 

@@ -16,6 +16,7 @@ from controller.caches import Caches
 from controller.events import EventRecorder
 from controller.kube.events import Event
 from controller.kube.resource import (
+    DATABASE_BACKUP_STORAGE_CLASSES,
     DATABASE_BACKUPS,
     DEPLOYMENTS,
     LEASES,
@@ -37,11 +38,11 @@ from controller.projections import (
     project_secret,
     secrets_of,
 )
-from controller.reconcile import BackupReconciler
+from controller.reconcile import BackupReconciler, ClassReconciler
 from controller.rollouts import BUSY_UNTIL, Rollouts
 from controller.runtime import CHILDREN
 from controller.worker import RequeueAfter
-from tests.builders import a_class_manifest
+from tests.builders import a_class_manifest, a_location_manifest
 from tests.fakes.clock import FakeClock
 from tests.fakes.objects import FakeObjects
 from tests.unit.resources.samples import SETTINGS, a_raw_backup
@@ -229,3 +230,27 @@ class TestStatus:
         bench.reconcile(KEY)
 
         assert bench.events() == before
+
+
+def test_a_class_is_not_written_for_a_strangers_condition_or_the_order_of_a_list(
+    bench: Bench,
+) -> None:
+    locations = [
+        a_location_manifest(name=name, storageBucket=name) for name in ("nas", "aws", "gcp")
+    ]
+    raw = a_class_manifest(backupLocations=locations)
+    key = ObjectKey.of(raw)
+    reconcile = ClassReconciler(bench.caches, bench.applier, namespace="system", clock=bench.clock)
+    bench.classes.put(raw)
+    reconcile(key)
+    status = bench.server.statuses[DATABASE_BACKUP_STORAGE_CLASSES, key.name]
+    theirs = status["conditions"][0] | {"type": "Audited"}
+    raw["status"] = status | {
+        "conditions": [theirs, *status["conditions"]],
+        "locations": status["locations"][::-1],
+    }
+    bench.classes.put(raw)
+
+    reconcile(key)
+
+    assert bench.server.written("status", DATABASE_BACKUP_STORAGE_CLASSES) == 1
