@@ -51,7 +51,7 @@ from controller.projections import (
 )
 from controller.resources.desired import Settings, desired as build_desired
 from controller.resources.labels import Child
-from controller.rollouts import Rollouts, busy_until
+from controller.rollouts import BusyRunners, Rollouts
 from controller.status import (
     Found,
     applied_backup_status,
@@ -115,6 +115,7 @@ class BackupReconciler:
         self._applier = applier
         self._events = events
         self._rollouts = rollouts
+        self._busy = BusyRunners(clock)
         self._namespace = namespace
         self._settings = settings
         self._clock = clock
@@ -133,6 +134,7 @@ class BackupReconciler:
             # Its children go by their owner references.
             self._verified.pop(key, None)
             self._caused.pop(key, None)
+            self._busy.forget(key)
             return None
         if seen.is_deleting:
             self._drop_finalizer(seen)
@@ -224,7 +226,7 @@ class BackupReconciler:
 
     def _hold_back(self, seen: SeenBackup, name: str) -> HeldBack | None:
         lease = self._applier.read(LEASES, seen.key.namespace, name)
-        if until := busy_until(lease, self._clock.now()):
+        if until := self._busy.busy_until(seen.key, lease):
             return HeldBack(
                 f"a change of the runner waits for its job, which ends by {until:%Y-%m-%dT%H:%MZ}",
                 _BUSY_LOOK_AGAIN_S,

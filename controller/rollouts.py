@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from attrs import frozen
+
 from controller.api import codec
 from controller.api.errors import InvalidSpec
 from controller.api.keys import ObjectKey
@@ -19,24 +21,60 @@ from controller.process.clock import Clock
 
 #: Written by the runner with each renewal while a job runs: until when at most.
 BUSY_UNTIL = "db-backup.nect.com/busy-until"
-#: As long as the runner's Lease; a runner that did not renew for so long is dead.
-_FRESH = timedelta(seconds=60)
+#: The runner's; its Lease says it itself.
+_LEASE_S = 60.0
+#: The runner ends a job at its deadline by its own clock, which may differ from ours by so much.
+_CLOCKS_DIFFER = timedelta(minutes=10)
 #: A rollout that takes longer does not hold up the others any more.
 _PATIENCE_S = 600.0
 #: Later than this a cache has seen a write.
 _SEEN_AFTER_S = 5.0
 
 
-def busy_until(lease: Mapping[str, Any] | None, now: datetime) -> datetime | None:
-    """Until when the runner's job may last; None: it has none, or is dead."""
-    if lease is None:
-        return None
-    annotations = lease["metadata"].get("annotations") or {}
-    until = _time(annotations.get(BUSY_UNTIL))
-    renewed = _time((lease.get("spec") or {}).get("renewTime"))
-    if until is None or renewed is None or until <= now or renewed + _FRESH <= now:
-        return None
-    return until
+@frozen
+class _Renewal:
+    """A renewal of a Lease, and when it was seen here first."""
+
+    renewed: datetime
+    seen_mono: float
+
+
+class BusyRunners:
+    """Which runners have a job, by their Leases.
+
+    A runner is taken for dead when its Lease was not renewed for as long as it
+    lasts, as seen from here: the times in it are of another machine's clock.
+
+    Threads: any, with different keys.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        # Single operations are atomic, and a key is one worker's at a time.
+        self._renewals: dict[ObjectKey, _Renewal] = {}
+
+    def busy_until(self, key: ObjectKey, lease: Mapping[str, Any] | None) -> datetime | None:
+        """Until when the runner's job may last; None: it has none, or is dead."""
+        until = _busy_until(lease)
+        spec = (lease or {}).get("spec") or {}
+        renewed = _time(spec.get("renewTime"))
+        if until is None or renewed is None or until + _CLOCKS_DIFFER <= self._clock.now():
+            self.forget(key)
+            return None
+        now_mono = self._clock.monotonic()
+        known = self._renewals.get(key)
+        if known is None or known.renewed != renewed:
+            known = self._renewals[key] = _Renewal(renewed, now_mono)
+        lasts_s = spec.get("leaseDurationSeconds") or _LEASE_S
+        return None if now_mono - known.seen_mono >= lasts_s else until
+
+    def forget(self, key: ObjectKey) -> None:
+        self._renewals.pop(key, None)
+
+
+def _busy_until(lease: Mapping[str, Any] | None) -> datetime | None:
+    annotations = lease["metadata"].get("annotations") if lease else None
+    return _time((annotations or {}).get(BUSY_UNTIL))
 
 
 def _time(text: object) -> datetime | None:

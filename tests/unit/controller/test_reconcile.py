@@ -184,6 +184,16 @@ class TestReplacing:
         assert "waits for its job" in bench.ready()["message"]
         assert bench.ready()["status"] == str(is_available)
 
+    def test_a_runner_that_died_at_work_is_replaced(self, bench: Bench) -> None:
+        bench.run_job()
+        bench.catch_up(databaseVersion="17")
+        assert bench.reconcile(KEY) == RequeueAfter(30)
+        bench.clock.advance(60)
+
+        assert bench.reconcile(KEY) is None
+
+        assert ":17-" in bench.image()
+
     def test_a_runner_that_is_down_and_has_no_job_is_replaced(self, bench: Bench) -> None:
         bench.set_rollout(is_available=False)
         bench.catch_up(databaseVersion="17")

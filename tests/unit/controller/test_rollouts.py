@@ -7,23 +7,25 @@ from typing import Any
 import pytest
 
 from controller.api.keys import ObjectKey
-from controller.rollouts import BUSY_UNTIL, Rollouts, busy_until
-from tests.fakes.clock import START, FakeClock
+from controller.rollouts import BUSY_UNTIL, BusyRunners, Rollouts
+from tests.fakes.clock import FakeClock
 
 A, B, C = (ObjectKey("db", name) for name in "abc")
 
 
-def a_lease(until: str | None, renewed: str | None) -> dict[str, Any]:
+UNTIL = "2026-11-23T12:00:00Z"
+RENEWED = "2026-11-23T09:59:30.123456Z"
+
+
+def a_lease(until: str | None = UNTIL, renewed: str | None = RENEWED) -> dict[str, Any]:
     annotations = {BUSY_UNTIL: until} if until else {}
-    spec = {"renewTime": renewed} if renewed else {}
+    spec = {"renewTime": renewed, "leaseDurationSeconds": 90} if renewed else {}
     return {"metadata": {"name": "a", "annotations": annotations}, "spec": spec}
 
 
 class TestBusy:
     def test_a_job_that_runs_is_seen(self) -> None:
-        lease = a_lease("2026-11-23T12:00:00Z", "2026-11-23T09:59:30.123456Z")
-
-        until = busy_until(lease, START)
+        until = BusyRunners(FakeClock()).busy_until(A, a_lease())
 
         assert until is not None
         assert until.isoformat() == "2026-11-23T12:00:00+00:00"
@@ -33,15 +35,41 @@ class TestBusy:
         [
             None,
             {"metadata": {"name": "a"}},
-            a_lease(None, "2026-11-23T09:59:30Z"),
-            a_lease("2026-11-23T12:00:00Z", None),
-            a_lease("2026-11-23T12:00:00Z", "2026-11-23T09:59:00Z"),  # dead
-            a_lease("2026-11-23T10:00:00Z", "2026-11-23T09:59:30Z"),  # over
-            a_lease("tomorrow", "2026-11-23T09:59:30Z"),
+            a_lease(until=None),
+            a_lease(renewed=None),
+            a_lease(until="2026-11-23T09:50:00Z"),  # over, by any clock
+            a_lease(until="tomorrow"),
         ],
     )
     def test_anything_else_is_no_job(self, lease: dict[str, Any] | None) -> None:
-        assert busy_until(lease, START) is None
+        assert BusyRunners(FakeClock()).busy_until(A, lease) is None
+
+    @pytest.mark.parametrize("renewed", ["2026-11-23T09:30:00Z", "2026-11-23T10:30:00Z"])
+    def test_a_runner_whose_clock_is_another_is_dead_only_when_it_stops_to_renew(
+        self, renewed: str
+    ) -> None:
+        clock = FakeClock()
+        busy = BusyRunners(clock)
+        assert busy.busy_until(A, a_lease(renewed="2026-11-23T09:00:00Z"))
+        clock.advance(89)
+        assert busy.busy_until(A, a_lease(renewed=renewed))
+
+        clock.advance(89)
+        assert busy.busy_until(A, a_lease(renewed=renewed))
+        clock.advance(1)
+        assert busy.busy_until(A, a_lease(renewed=renewed)) is None
+
+    def test_a_job_whose_end_has_just_passed_here_may_still_run_there(self) -> None:
+        assert BusyRunners(FakeClock()).busy_until(A, a_lease(until="2026-11-23T09:51:00Z"))
+
+    def test_one_runner_is_not_judged_by_anothers_lease(self) -> None:
+        clock = FakeClock()
+        busy = BusyRunners(clock)
+        busy.busy_until(A, a_lease())
+        clock.advance(90)
+
+        assert busy.busy_until(B, a_lease())
+        assert busy.busy_until(A, a_lease()) is None
 
 
 class TestFewAtATime:
