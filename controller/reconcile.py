@@ -7,6 +7,7 @@ threads; `resources` builds, the worker retries.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 from collections.abc import Callable, Mapping
@@ -68,6 +69,8 @@ FINALIZER = "db-backup.nect.com/finalizer"
 _LOOK_AGAIN_S = 300.0
 _BUSY_LOOK_AGAIN_S = 30.0
 _TURN_LOOK_AGAIN_S = 5.0
+#: A fault that so many tries in a row did not get over is told.
+_TELL_AFTER_FAILURES = 3
 #: Children that may not be listed are asked for at least so often.
 _VERIFY_EVERY_S = 86_400.0
 
@@ -120,9 +123,11 @@ class BackupReconciler:
         self._settings = settings
         self._clock = clock
         self._jitter = jitter
-        # Single operations on both are atomic, and a key is one worker's at a time.
+        # Single operations on these are atomic, and a key is one worker's at a time.
         self._verified: dict[ObjectKey, _Verified] = {}
         self._caused: dict[ObjectKey, bool] = {}
+        # Passing faults in a row.
+        self._failures: dict[ObjectKey, int] = {}
 
     def cause(self, key: ObjectKey) -> None:
         """Have the next reconcile look at the server for what no cache shows."""
@@ -135,20 +140,27 @@ class BackupReconciler:
             self._verified.pop(key, None)
             self._caused.pop(key, None)
             self._busy.forget(key)
+            self._failures.pop(key, None)
             return None
         if seen.is_deleting:
             self._drop_finalizer(seen)
             return None
         try:
             held_back = self._make(seen)
-        except RetriableError:
-            # Passing: the status stays as it is, and perhaps could not be written.
+        except RetriableError as error:
+            # Passing, mostly: then the status stays as it is.
+            self._failures[key] = self._failures.get(key, 0) + 1
+            if self._failures[key] >= _TELL_AFTER_FAILURES:
+                with contextlib.suppress(BackupError):
+                    self._report(seen, error=error)
             raise
         except Exception as error:
+            self._failures.pop(key, None)
             self._report_failure(seen, error)
             if isinstance(error, AccessDenied | ObjectExists):
                 raise WaitingError(str(error), retry_after_s=_LOOK_AGAIN_S) from error
             raise
+        self._failures.pop(key, None)
         self._report(seen, held_back=held_back.why if held_back else "")
         self._drop_finalizer(seen)
         return RequeueAfter(held_back.look_again_s) if held_back else None

@@ -77,7 +77,7 @@ def status_error(
     if code == 410 or reason in {"Expired", "Gone"}:
         return ApiExpired(f"{call}: {words}")
     if code >= 500 or code in {0, 408}:
-        return ApiUnavailable(f"{call}: {words}", _seconds(retry_after, status))
+        return _server_error(call, words, status, retry_after)
     if code == 409:
         return (ObjectExists if reason == "AlreadyExists" else ApiConflict)(f"{call}: {words}")
     if code == 404 and not status:
@@ -234,6 +234,31 @@ def _words(call: Call, code: int, status: Mapping[str, Any]) -> str:
     if call.resource.has_secrets and code == 400:
         return _named(code, status)
     return _short(status.get("message")) or _named(code, status)
+
+
+def _server_error(
+    call: Call, words: str, status: Mapping[str, Any], retry_after: str | None
+) -> BackupError:
+    if _SCHEMA_ERROR in str(status.get("message")):
+        # The server's own fault by its code, and none that passes.
+        return ApiRefused(f"{call}: {_schema_words(call, status)}")
+    return ApiUnavailable(f"{call}: {words}", _seconds(retry_after, status))
+
+
+#: How an apply is refused whose fields or types the server does not know.
+_SCHEMA_ERROR = "failed to create typed patch object"
+#: ``.spec.a[name="b"].c: expected string, got &{hunter2}``: a path, the rule, perhaps a value.
+_SCHEMA_FAULT = re.compile(
+    r"(\.(?:\[[^\]]*\]|[^\s:\[])+): "
+    r"(field not declared in schema|duplicate entries for key|expected [a-z]+)"
+)
+
+
+def _schema_words(call: Call, status: Mapping[str, Any]) -> str:
+    """Which fields do not fit the server's schema, without their values."""
+    faults = [] if call.resource.has_secrets else _SCHEMA_FAULT.findall(str(status.get("message")))
+    shown = "; ".join(f"{path[1:]}: {rule}" for path, rule in faults[:_CAUSES_SHOWN])
+    return f"the server's schema does not allow this: {shown or 'it names no field'}"
 
 
 def _named(code: int, status: Mapping[str, Any]) -> str:

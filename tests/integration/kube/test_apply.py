@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.api.errors import ObjectExists, WaitingError
+from controller.api.errors import ApiRefused, ObjectExists, WaitingError
 from controller.apply import Applier
 from controller.kube.client import Client
 from controller.kube.resource import (
@@ -211,6 +211,20 @@ def _at(raw: Any, where: Iterable[str | int]) -> Any:
     for step in where:
         raw = raw[step]
     return raw
+
+
+def test_what_does_not_fit_the_servers_schema_is_refused_with_its_path(
+    applier: Applier, namespace: str
+) -> None:
+    desired = a_child(DEPLOYMENTS, namespace, dict(CONTENT)[DEPLOYMENTS])
+    _at(desired, (*POD, "containers", 0))["nosuch"] = "hunter2"
+    _at(desired, POD)["enableServiceLinks"] = "hunter2"
+
+    with pytest.raises(ApiRefused, match="nosuch: field not declared in schema") as raised:
+        applier.write(DEPLOYMENTS, desired)
+
+    assert "enableServiceLinks: expected boolean" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 @EACH_KIND

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.api.errors import ApiConflict, ObjectNotFound, TerminalError
+from controller.api.errors import ApiConflict, ApiUnavailable, ObjectNotFound, TerminalError
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.apply import Applier
@@ -231,6 +231,22 @@ class TestStatus:
             bench.reconcile(KEY)
 
         assert bench.ready()["status"] == "False"
+
+    def test_a_fault_that_does_not_pass_is_told(self, bench: Bench) -> None:
+        bench.catch_up(jitterSeconds=1)
+
+        for failures in range(3):
+            assert bench.ready()["status"] == "True", failures
+            bench.server.fail_next("apply", ApiUnavailable("no answer"))
+            with pytest.raises(ApiUnavailable):
+                bench.reconcile(KEY)
+        told = bench.ready()
+        assert (told["status"], told["reason"]) == ("Unknown", "ApiUnavailable")
+        assert told["message"] == "no answer"
+
+        bench.catch_up(jitterSeconds=1)
+        bench.reconcile(KEY)
+        assert bench.ready()["status"] == "True"
 
     def test_of_an_object_that_is_gone_nothing_is_told(self, bench: Bench) -> None:
         before = list(bench.events())

@@ -44,6 +44,34 @@ def _status(code: int, reason: str = "", message: str = "words", **details: Any)
     }
 
 
+#: As kube-apiserver words it.
+TYPED_PATCH = (
+    "failed to create typed patch object (shop/orders; apps/v1, Kind=Deployment): errors:\n"
+    '  .spec.containers[name="runner"].env: duplicate entries for key [name="A"]\n'
+    '  .spec.containers[name="runner"].nosuch: field not declared in schema\n'
+    f"  .spec.enableServiceLinks: expected boolean, got &{{{CANARY}}}"
+)
+
+
+def test_an_apply_that_does_not_fit_the_schema_is_refused_though_it_is_a_500() -> None:
+    error = status_error(CALL, 500, _status(500, message=TYPED_PATCH))
+
+    assert isinstance(error, ApiRefused)
+    assert 'spec.containers[name="runner"].env: duplicate entries for key;' in str(error)
+    assert 'spec.containers[name="runner"].nosuch: field not declared in schema' in str(error)
+    assert str(error).endswith("spec.enableServiceLinks: expected boolean")
+
+
+def test_of_a_secret_that_does_not_fit_the_schema_nothing_is_quoted() -> None:
+    call = Call("patch", SECRETS, "shop", "config")
+
+    error = status_error(call, 500, _status(500, message=TYPED_PATCH))
+
+    assert isinstance(error, ApiRefused)
+    assert "spec." not in str(error)
+    assert CANARY not in str(error)
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "kind"),
     [
