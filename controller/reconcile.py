@@ -18,14 +18,11 @@ from attrs import field, frozen
 
 from controller.api.conditions import ConditionStatus, get_condition
 from controller.api.errors import (
-    AccessDenied,
     BackupError,
     DependencyMissing,
     InvalidSpec,
-    ObjectExists,
     Problem,
     RetriableError,
-    WaitingError,
 )
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
@@ -61,12 +58,10 @@ from controller.status import (
     class_status,
     gather,
 )
-from controller.worker import RequeueAfter
+from controller.worker import RequeueAfter, coming_again
 
 #: The Go original's; whoever takes its objects over has no use for it.
 FINALIZER = "db-backup.nect.com/finalizer"
-#: Where a person mends rights or another object, no event comes.
-_LOOK_AGAIN_S = 300.0
 _BUSY_LOOK_AGAIN_S = 30.0
 _TURN_LOOK_AGAIN_S = 5.0
 #: A fault that so many tries in a row did not get over is told.
@@ -134,6 +129,10 @@ class BackupReconciler:
         self._caused[key] = True
 
     def __call__(self, key: ObjectKey) -> RequeueAfter | None:
+        with coming_again():
+            return self._reconcile(key)
+
+    def _reconcile(self, key: ObjectKey) -> RequeueAfter | None:
         seen = self._caches.backups.get(key)
         if seen is None:
             # Its children go by their owner references.
@@ -157,8 +156,6 @@ class BackupReconciler:
         except Exception as error:
             self._failures.pop(key, None)
             self._report_failure(seen, error)
-            if isinstance(error, AccessDenied | ObjectExists):
-                raise WaitingError(str(error), retry_after_s=_LOOK_AGAIN_S) from error
             raise
         self._failures.pop(key, None)
         self._report(seen, held_back=held_back.why if held_back else "")
@@ -332,10 +329,14 @@ class ClassReconciler:
         self._namespace = namespace
         self._clock = clock
 
-    def __call__(self, key: ObjectKey) -> RequeueAfter | None:
+    def __call__(self, key: ObjectKey) -> None:
+        with coming_again():
+            self._reconcile(key)
+
+    def _reconcile(self, key: ObjectKey) -> None:
         seen = self._caches.classes.get(key)
         if seen is None or seen.is_deleting:
-            return None
+            return
         users = self._caches.backups.by_index(BY_CLASS, key.name)
         error = self._error(seen)
         storage_class = seen.storage_class
@@ -356,7 +357,6 @@ class ClassReconciler:
             )
         if error is not None:
             raise error
-        return None
 
     def _error(self, seen: SeenClass) -> BackupError | None:
         if isinstance(seen.storage_class, InvalidSpec):

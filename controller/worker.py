@@ -6,20 +6,26 @@ went wrong and retry nothing; what an error means is said by its kind.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from attrs import field, frozen
 from attrs.validators import gt
 
 from controller.api.errors import (
+    AccessDenied,
+    ApiRefused,
     ApiThrottled,
     BusyError,
+    FormatError,
     IntegrityError,
+    ObjectExists,
+    ObjectNotFound,
     RetriableError,
     TerminalError,
     WaitingError,
@@ -29,6 +35,9 @@ from controller.process.logging import bound, kv
 from controller.queue.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+#: Where a person mends rights or another object, no event comes.
+_LOOK_AGAIN_S = 300.0
 
 
 class Outcome(enum.Enum):
@@ -58,6 +67,20 @@ class WorkerMetrics(Protocol):
     """Counts outcomes. Thread-safe."""
 
     def reconciled(self, outcome: Outcome) -> None: ...
+
+
+@contextlib.contextmanager
+def coming_again() -> Iterator[None]:
+    """Look again at what an API server, or who answered in its place, said no to.
+
+    By the object alone it is final. But rights and quotas are mended, certificates
+    are rotated, and a load balancer redirects or answers with a page: no event
+    tells when that is over.
+    """
+    try:
+        yield
+    except (AccessDenied, ApiRefused, FormatError, ObjectExists, ObjectNotFound) as error:
+        raise WaitingError(str(error), retry_after_s=_LOOK_AGAIN_S) from error
 
 
 def _reconcile_id() -> str:

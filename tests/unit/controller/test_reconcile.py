@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from controller.api.errors import ApiConflict, ApiUnavailable, ObjectNotFound, TerminalError
+from controller.api.errors import (
+    AccessDenied,
+    ApiConflict,
+    ApiRefused,
+    ApiUnavailable,
+    BackupError,
+    FormatError,
+    ObjectNotFound,
+    TerminalError,
+    WaitingError,
+)
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.apply import Applier
@@ -201,6 +211,47 @@ class TestReplacing:
         assert bench.reconcile(KEY) is None
 
         assert ":17-" in bench.image()
+
+
+NO = (
+    AccessDenied("may not"),
+    ApiRefused("the server's certificate is not trusted"),
+    FormatError("the answer is not JSON"),
+    ObjectNotFound("not served"),
+)
+
+
+class TestComingAgain:
+    """What looks final and is not the object's fault."""
+
+    @pytest.mark.parametrize("error", NO, ids=lambda error: type(error).__name__)
+    def test_what_an_api_server_says_no_to_is_looked_at_again(
+        self, bench: Bench, error: BackupError
+    ) -> None:
+        bench.catch_up(jitterSeconds=1)
+        bench.server.fail_next("apply", error)
+
+        with pytest.raises(WaitingError) as raised:
+            bench.reconcile(KEY)
+
+        assert raised.value.retry_after_s == 300
+        assert bench.ready()["reason"] == error.reason
+        assert bench.reconcile(KEY) is None
+
+    def test_a_class_whose_status_is_not_taken_is_looked_at_again(self, bench: Bench) -> None:
+        reconcile = ClassReconciler(
+            bench.caches, bench.applier, namespace="system", clock=bench.clock
+        )
+        bench.server.fail_next("status", ApiRefused("a redirect"))
+
+        with pytest.raises(WaitingError):
+            reconcile(ObjectKey.of(bench.raw_class))
+
+    def test_what_is_wrong_in_the_object_waits_for_its_change(self, bench: Bench) -> None:
+        bench.give(databaseType="nosuch")
+
+        with pytest.raises(TerminalError):
+            bench.reconcile(KEY)
 
 
 class TestStatus:
