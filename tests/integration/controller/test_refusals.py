@@ -189,7 +189,7 @@ def test_a_class_counts_its_users_and_what_their_runners_say(
 
 def test_the_runners_part_of_the_status_is_left_alone(world: World, controller: Controller) -> None:
     world.create_backup()
-    world.wait_for_children()
+    world.wait_for_condition("Ready", "False", "RunnerNotAvailable")
 
     def report(raw: dict[str, Any]) -> None:
         healthy = {
