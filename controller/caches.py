@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
@@ -12,7 +12,7 @@ from controller.api.names import child_name
 from controller.api.secrets import Secret, SecretRef
 from controller.cache.store import Lister
 from controller.kube.resource import DEPLOYMENTS, Resource
-from controller.projections import Rollout, SeenBackup, SeenChild, SeenClass, SeenSecret
+from controller.projections import BY_ROLLING, Rollout, SeenBackup, SeenChild, SeenClass, SeenSecret
 
 
 @frozen(kw_only=True)
@@ -21,7 +21,8 @@ class Caches:
 
     Args:
         secrets: of the controller's namespace alone.
-        children: of the kinds that the controller may list everywhere.
+        children: of the kinds that the controller may list everywhere; with the
+            indexes BY_OWNER and BY_ROLLING.
     """
 
     backups: Lister[SeenBackup]
@@ -34,6 +35,14 @@ class Caches:
         name = child_name(key.namespace, key.name)
         seen = self.children[DEPLOYMENTS].get(ObjectKey(key.namespace, name))
         return seen.rollout if seen else None
+
+    def rolling(self) -> Iterator[ObjectKey]:
+        """Objects whose runner is being replaced; not those that are gone with it."""
+        for seen in self.children[DEPLOYMENTS].by_index(BY_ROLLING, True):
+            for uid, name in seen.owners:
+                owner = self.backups.get(ObjectKey(seen.key.namespace, name))
+                if owner is not None and owner.uid == uid:
+                    yield owner.key
 
     def secret(self, namespace: str, reference: SecretRef) -> Secret:
         """The text that a class refers to.

@@ -35,6 +35,7 @@ RUNNER_AVAILABLE = "RunnerAvailable"
 BY_CLASS = "class"
 BY_SECRET = "secret"  # noqa: S105 - the name of an index
 BY_OWNER = "owner"
+BY_ROLLING = "rolling"
 
 Raw = Mapping[str, Any]
 _IDENTITY = ("name", "namespace", "uid", "generation")
@@ -104,11 +105,13 @@ class Rollout:
     Args:
         is_available: a pod is up, be it an old one.
         is_complete: that pod is the newest one, and the only one.
+        is_rolling: its pod is being replaced, and there is hope.
         reason, message: the Deployment's own words if it is not available.
     """
 
     is_available: bool
     is_complete: bool
+    is_rolling: bool = False
     reason: str = ""
     message: str = ""
 
@@ -214,6 +217,11 @@ def secrets_of(seen: SeenClass) -> frozenset[str]:
     return frozenset(reference.name for reference in seen.secret_refs)
 
 
+def rolling_of(seen: SeenChild) -> tuple[bool, ...]:
+    """Deployments whose runner is being replaced are found under True."""
+    return (True,) if seen.rollout and seen.rollout.is_rolling else ()
+
+
 def owners_of(seen: SeenChild) -> tuple[str, ...]:
     return tuple(uid for uid, _ in seen.owners)
 
@@ -294,11 +302,15 @@ def _rollout(raw: Raw) -> Rollout:
     conditions = {one.get("type"): one for one in status.get("conditions") or ()}
     is_current = status.get("observedGeneration", 0) >= raw["metadata"].get("generation", 0)
     is_available = conditions.get("Available", {}).get("status") == "True"
+    is_complete = (
+        is_current
+        and is_available
+        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
+    )
     rollout = Rollout(
         is_available=is_available,
-        is_complete=is_current
-        and is_available
-        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted,
+        is_complete=is_complete,
+        is_rolling=not is_complete and _is_rolling(status, conditions, is_current=is_current),
     )
     if is_available:
         return rollout
@@ -316,6 +328,22 @@ def _rollout(raw: Raw) -> Rollout:
                 message=condition.get("message", ""),
             )
     return rollout
+
+
+def _is_rolling(status: Raw, conditions: Mapping[Any, Raw], *, is_current: bool) -> bool:
+    """Whether a change is on its way, of what is not complete.
+
+    Not: a Deployment that is new, one that went past its progress deadline, and
+    one whose change is through and whose pod failed since.
+    """
+    if not is_current:
+        return bool(status.get("observedGeneration"))
+    progressing = conditions.get("Progressing", {})
+    return (
+        progressing.get("status") == "True"
+        and progressing.get("reason") != "NewReplicaSetAvailable"
+        and status.get("observedGeneration", 0) > 1
+    )
 
 
 def _text(encoded: object) -> Secret | None:

@@ -8,7 +8,7 @@ cluster, and start all of its runners in one moment.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -92,19 +92,28 @@ class Rollouts:
     Args:
         max_rolling: so many at a time.
         is_complete: whether the Deployment of that object is as it should be again.
+        seen_rolling: objects whose runner is seen to be replaced, be it by an
+            earlier leader or by hand.
 
     Threads: any.
     """
 
     def __init__(
-        self, *, max_rolling: int, is_complete: Callable[[ObjectKey], bool], clock: Clock
+        self,
+        *,
+        max_rolling: int,
+        is_complete: Callable[[ObjectKey], bool],
+        seen_rolling: Callable[[], Iterable[ObjectKey]],
+        clock: Clock,
     ) -> None:
         self._max_rolling = max_rolling
         self._is_complete = is_complete
+        self._seen_rolling = seen_rolling
         self._clock = clock
-        # Guards the one below. `is_complete` reads a store under it, and takes that lock alone.
+        # Guards the one below. The two callables read a store under it, and take that lock alone.
         self._lock = threading.Lock()
-        # Objects whose runner is being replaced, with the time it began.
+        # Objects whose runner this replica replaces, with the time it began: no cache may have
+        # seen it yet.
         self._rolling: dict[ObjectKey, float] = {}
 
     def begin(self, key: ObjectKey) -> bool:
@@ -116,7 +125,8 @@ class Rollouts:
                 for other, since_mono in self._rolling.items()
                 if not self._is_over(other, now_mono - since_mono)
             }
-            if key not in self._rolling and len(self._rolling) >= self._max_rolling:
+            taken = self._rolling.keys() | set(self._seen_rolling())
+            if key not in taken and len(taken) >= self._max_rolling:
                 return False
             self._rolling[key] = now_mono
             return True

@@ -45,6 +45,7 @@ from controller.process.logging import kv
 from controller.projections import (
     BY_CLASS,
     BY_OWNER,
+    BY_ROLLING,
     BY_SECRET,
     SeenBackup,
     SeenChild,
@@ -56,6 +57,7 @@ from controller.projections import (
     project_child,
     project_class,
     project_secret,
+    rolling_of,
     secrets_of,
 )
 from controller.queue.ratelimit import default_limiter
@@ -232,7 +234,10 @@ class Runtime:
         classes = Store[SeenClass](project_class, indexers={BY_SECRET: secrets_of})
         class_secrets = Store[SeenSecret](project_secret)
         children = {
-            one: Store[SeenChild](project_child, indexers={BY_OWNER: owners_of}) for one in CHILDREN
+            one: Store[SeenChild](
+                project_child, indexers={BY_OWNER: owners_of, BY_ROLLING: rolling_of}
+            )
+            for one in CHILDREN
         }
         caches = Caches(backups=backups, classes=classes, secrets=class_secrets, children=children)
         applier = Applier(self._client, may_write=self._elector.check)
@@ -248,6 +253,7 @@ class Runtime:
             Rollouts(
                 max_rolling=self._environment.max_rolling,
                 is_complete=is_complete,
+                seen_rolling=caches.rolling,
                 clock=self._clock,
             ),
             namespace=self._namespace,

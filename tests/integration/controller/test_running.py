@@ -292,6 +292,21 @@ class TestHeldBackChanges:
 
         wait_for(lambda: len(upgraded()) == 4)
 
+    def test_the_next_leader_counts_what_its_predecessor_began(
+        self, world: World, controller: Controller, names: tuple[str, ...]
+    ) -> None:
+        *first, last = names
+        for name in first:
+            self.upgrade(world, name)
+            wait_for(lambda name=name: ":17-" in self.image(world, name))
+        assert controller.stop() == 0
+
+        world.start().wait_until_leading()
+        self.upgrade(world, last)
+
+        world.wait_for_condition("Ready", "True", "ChangeHeldBack", last)
+        assert ":16-" in self.image(world, last)
+
     def test_a_runner_whose_pod_is_not_ready_is_not_replaced_while_it_works(
         self, world: World, names: tuple[str, ...]
     ) -> None:

@@ -17,6 +17,7 @@ from controller.projections import (
     project_child,
     project_class,
     project_secret,
+    rolling_of,
     secrets_of,
 )
 from tests.builders import a_backup_manifest, a_class_manifest, a_location_manifest
@@ -185,11 +186,14 @@ class TestChildren:
         assert project_child(a_deployment()).owners == (("1", "shop"),)
 
     def test_a_heartbeat_is_no_change(self) -> None:
-        raw, other = a_deployment(observedGeneration=2), a_deployment(observedGeneration=2)
+        progressing = {"type": "Progressing", "status": "True", "lastUpdateTime": AT}
+        raw, other = (
+            a_deployment(observedGeneration=2, conditions=[dict(progressing)]) for _ in range(2)
+        )
         other["metadata"]["resourceVersion"] = "8"
         other["metadata"]["managedFields"][0]["time"] = "2026-11-23T11:00:00Z"
         other["metadata"]["managedFields"][1]["fieldsV1"] = {"f:status": {"f:replicas": {}}}
-        other["status"]["conditions"] = [{"type": "Progressing", "status": "True"}]
+        other["status"]["conditions"][0]["lastUpdateTime"] = "2026-11-23T11:00:00Z"
 
         assert project_child(raw) == project_child(other)
 
@@ -243,6 +247,26 @@ class TestChildren:
 
         assert rollout is not None
         assert (rollout.is_available, rollout.is_complete) == (is_available, is_complete)
+
+    @pytest.mark.parametrize(
+        ("observed", "progressing", "is_rolling"),
+        [
+            (0, {}, False),  # new
+            (1, {}, True),  # changed just now
+            (2, {"status": "True", "reason": "ReplicaSetUpdated"}, True),
+            (2, {"status": "True", "reason": "NewReplicaSetAvailable"}, False),  # failed since
+            (2, {"status": "False", "reason": "ProgressDeadlineExceeded"}, False),
+        ],
+    )
+    def test_a_runner_that_is_being_replaced_is_seen(
+        self, observed: int, progressing: dict[str, Any], is_rolling: bool
+    ) -> None:
+        conditions = [{"type": "Progressing"} | progressing]
+        seen = project_child(a_deployment(observedGeneration=observed, conditions=conditions))
+
+        assert seen.rollout is not None
+        assert seen.rollout.is_rolling == is_rolling
+        assert rolling_of(seen) == ((True,) if is_rolling else ())
 
     def test_why_a_pod_does_not_come_is_kept(self) -> None:
         conditions = [

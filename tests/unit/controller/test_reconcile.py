@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +36,7 @@ from controller.kube.resource import (
 from controller.projections import (
     BY_CLASS,
     BY_OWNER,
+    BY_ROLLING,
     BY_SECRET,
     SeenBackup,
     SeenChild,
@@ -46,6 +48,7 @@ from controller.projections import (
     project_child,
     project_class,
     project_secret,
+    rolling_of,
     secrets_of,
 )
 from controller.reconcile import BackupReconciler, ClassReconciler
@@ -81,7 +84,8 @@ class Bench:
         self.backups = Store[SeenBackup](project_backup, indexers={BY_CLASS: class_of})
         self.classes = Store[SeenClass](project_class, indexers={BY_SECRET: secrets_of})
         self.children: dict[Resource, Store[SeenChild]] = {
-            one: Store(project_child, indexers={BY_OWNER: owners_of}) for one in CHILDREN
+            one: Store(project_child, indexers={BY_OWNER: owners_of, BY_ROLLING: rolling_of})
+            for one in CHILDREN
         }
         self.caches = Caches(
             backups=self.backups,
@@ -96,7 +100,12 @@ class Bench:
             self.caches,
             self.applier,
             self.recorder,
-            Rollouts(max_rolling=1, is_complete=self.is_complete, clock=self.clock),
+            Rollouts(
+                max_rolling=1,
+                is_complete=self.is_complete,
+                seen_rolling=self.caches.rolling,
+                clock=self.clock,
+            ),
             namespace="system",
             settings=SETTINGS,
             clock=self.clock,
@@ -193,6 +202,23 @@ class TestReplacing:
         assert bench.image() == before
         assert "waits for its job" in bench.ready()["message"]
         assert bench.ready()["status"] == str(is_available)
+
+    def test_a_runner_waits_for_those_that_an_earlier_leader_replaces(self, bench: Bench) -> None:
+        another = copy.deepcopy(bench.server.objects[DEPLOYMENTS, KEY.namespace, RUNNER])
+        another["metadata"] |= {"name": "another", "generation": 3}
+        another["metadata"]["ownerReferences"][0] |= {"name": "till", "uid": "9"}
+        another["status"]["observedGeneration"] = 2
+        bench.server.objects[DEPLOYMENTS, KEY.namespace, "another"] = another
+        till = a_raw_backup(metadata={"name": "till", "uid": "9"})
+        bench.backups.put(till)
+        bench.catch_up(databaseVersion="17")
+
+        assert bench.reconcile(KEY) == RequeueAfter(5)
+
+        assert bench.ready()["reason"] == "ChangeHeldBack"
+        # What is left of an object that is gone holds nobody up.
+        bench.backups.remove(till)
+        assert bench.reconcile(KEY) is None
 
     def test_a_runner_that_died_at_work_is_replaced(self, bench: Bench) -> None:
         bench.run_job()

@@ -74,7 +74,9 @@ class TestBusy:
 
 class TestFewAtATime:
     def test_so_many_and_no_more(self) -> None:
-        rollouts = Rollouts(max_rolling=2, is_complete=lambda _: False, clock=FakeClock())
+        rollouts = Rollouts(
+            max_rolling=2, is_complete=lambda _: False, seen_rolling=tuple, clock=FakeClock()
+        )
 
         assert [rollouts.begin(key) for key in (A, B, C)] == [True, True, False]
         assert rollouts.begin(A)  # its own place is still its own
@@ -82,7 +84,9 @@ class TestFewAtATime:
     def test_a_place_is_free_when_a_runner_is_up_again(self) -> None:
         complete: set[ObjectKey] = set()
         clock = FakeClock()
-        rollouts = Rollouts(max_rolling=1, is_complete=complete.__contains__, clock=clock)
+        rollouts = Rollouts(
+            max_rolling=1, is_complete=complete.__contains__, seen_rolling=tuple, clock=clock
+        )
         rollouts.begin(A)
         clock.advance(6)
         assert not rollouts.begin(B)
@@ -93,7 +97,9 @@ class TestFewAtATime:
 
     def test_a_cache_that_has_not_seen_the_change_yet_frees_no_place(self) -> None:
         clock = FakeClock()
-        rollouts = Rollouts(max_rolling=1, is_complete=lambda _: True, clock=clock)
+        rollouts = Rollouts(
+            max_rolling=1, is_complete=lambda _: True, seen_rolling=tuple, clock=clock
+        )
         rollouts.begin(A)
 
         clock.advance(1)
@@ -102,10 +108,36 @@ class TestFewAtATime:
 
     def test_a_runner_that_never_comes_up_holds_nobody_up_for_ever(self) -> None:
         clock = FakeClock()
-        rollouts = Rollouts(max_rolling=1, is_complete=lambda _: False, clock=clock)
+        rollouts = Rollouts(
+            max_rolling=1, is_complete=lambda _: False, seen_rolling=tuple, clock=clock
+        )
         rollouts.begin(A)
 
         clock.advance(599)
         assert not rollouts.begin(B)
         clock.advance(2)
+        assert rollouts.begin(B)
+
+    def test_what_an_earlier_leader_began_counts(self) -> None:
+        seen = {A}
+        rollouts = Rollouts(
+            max_rolling=2,
+            is_complete=lambda _: False,
+            seen_rolling=lambda: seen,
+            clock=FakeClock(),
+        )
+
+        assert rollouts.begin(B)
+        assert rollouts.begin(A)  # it has its place already
+        assert not rollouts.begin(C)
+
+    def test_what_is_seen_of_its_own_is_not_counted_twice(self) -> None:
+        rollouts = Rollouts(
+            max_rolling=2,
+            is_complete=lambda _: False,
+            seen_rolling=lambda: [A],
+            clock=FakeClock(),
+        )
+
+        assert rollouts.begin(A)
         assert rollouts.begin(B)
