@@ -15,6 +15,7 @@ import os
 import secrets
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,7 @@ class KubernetesServer:
     def allow(
         self, namespace: str | None, account: tuple[str, str], rules: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Give rules to a service account, in one namespace or in all."""
+        """Give rules to a service account, in one namespace or in all; they count on return."""
         kind = "Role" if namespace else "ClusterRole"
         name = f"test-{secrets.token_hex(6)}"
         group = "rbac.authorization.k8s.io"
@@ -205,6 +206,34 @@ class KubernetesServer:
             "subjects": [{"kind": "ServiceAccount", "namespace": account[0], "name": account[1]}],
         }
         self.create(f"{where}/{kind.lower()}bindings", binding)
+        # The authorizer sees both a moment later, through a watch of its own.
+        deadline = time.monotonic() + 30
+        while not all(self._may(account, namespace, rule) for rule in rules):
+            assert time.monotonic() < deadline, f"{account} has not got its rights"
+            time.sleep(0.02)
+
+    def _may(
+        self, account: tuple[str, str], namespace: str | None, rule: Mapping[str, Any]
+    ) -> bool:
+        """Whether the first thing that `rule` allows is allowed by now."""
+        resource, _, subresource = rule["resources"][0].partition("/")
+        attributes = {
+            "namespace": namespace or "",
+            "verb": rule["verbs"][0],
+            "group": rule["apiGroups"][0],
+            "resource": resource,
+            "subresource": subresource,
+            "name": next(iter(rule.get("resourceNames", ())), ""),
+        }
+        spec = {
+            "user": f"system:serviceaccount:{account[0]}:{account[1]}",
+            "resourceAttributes": attributes,
+        }
+        answer = self.create(
+            "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+            {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec},
+        )
+        return bool(answer["status"]["allowed"])
 
     def kubeconfig(self, *, token: str | None = None, namespace: str = "default") -> Path:
         """A kubeconfig for cluster-admin, or for who has the token; all is inline."""
