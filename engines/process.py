@@ -199,10 +199,14 @@ class Child:
         """
         status = None
         while status is None:
-            self._poll(None)
-            # stderr is at its end (or held by a grandchild): ask for the exit without spinning
+            raise_if(self._cancelled)
+            timeout_s = _POLL_MS / 1000
+            if self._is_talking():
+                # The end of stderr comes with the exit, unless a grandchild holds it open.
+                self._poll(None)
+                timeout_s = 0.01
             with contextlib.suppress(subprocess.TimeoutExpired):
-                status = self._process.wait(0.01)
+                status = self._process.wait(timeout_s)
         self._drain_stderr()
         if status:
             raise ProcessFailed(self._command.name, status, self.stderr_tail())
@@ -239,9 +243,8 @@ class Child:
         poll = select.poll()
         if wanted is not None:
             poll.register(*wanted)
-        err = self._process.stderr
-        if err is not None and not err.closed:
-            poll.register(err.fileno(), select.POLLIN)
+        if self._is_talking():
+            poll.register(_pipe(self._process.stderr), select.POLLIN)
         ready = False
         for descriptor, _event in poll.poll(_POLL_MS):
             if wanted is not None and descriptor == wanted[0]:
@@ -249,6 +252,10 @@ class Child:
             else:
                 self._drain_stderr()
         return ready
+
+    def _is_talking(self) -> bool:
+        err = self._process.stderr
+        return err is not None and not err.closed
 
     def _drain_stderr(self) -> None:
         err = self._process.stderr

@@ -51,6 +51,15 @@ def test_output_of_a_child_that_failed_is_void(script: str, said: str) -> None:
     assert "dump" in sink.aborted
 
 
+def test_the_exit_is_seen_when_it_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_POLL_MS", 3_600_000)  # whoever waits for it, waits too long
+    sink = MemorySink()
+
+    dump("echo data", sink)
+
+    assert sink.streams["dump"] == b"data\n"
+
+
 def test_the_last_words_are_kept_short_and_without_secrets() -> None:
     command = shell(
         "yes noise | head -c 9000 >&2; echo 'bad hunter2 password=s3cret u://a:pw@h' >&2; exit 1",
