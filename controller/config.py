@@ -8,6 +8,7 @@ from attrs import frozen
 
 from controller.api.durations import parse_duration
 from controller.api.errors import InvalidSpec, Problem
+from controller.kube.throttle import Limit
 from controller.process.httpd import parse_listen
 
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
@@ -26,6 +27,8 @@ class Environment:
             pod's own.
         workers: so many objects at once.
         max_rolling: so many runners are replaced at once.
+        api_limit: of its requests to the API server; None: as many as its
+            workers make, which the server's own fairness bounds.
         identity: the pod's name, for the Lease and events.
     """
 
@@ -37,6 +40,7 @@ class Environment:
     target_namespace: str | None
     workers: int
     max_rolling: int
+    api_limit: Limit | None
     identity: str
 
 
@@ -59,6 +63,7 @@ def read(environ: Mapping[str, str]) -> Environment:
         target_namespace=given.get("TARGET_NAMESPACE"),
         workers=int(given.get("WORKERS", "8")),
         max_rolling=int(given.get("MAX_ROLLING", "3")),
+        api_limit=_limit(given),
         identity=given.get("POD_NAME") or given.get("HOSTNAME") or "controller",
     )
 
@@ -81,7 +86,21 @@ def _problems(given: Mapping[str, str]) -> Iterator[Problem]:
             yield Problem("RESCAN_INTERVAL", "must be a second or more")
     except InvalidSpec as error:
         yield Problem("RESCAN_INTERVAL", str(error))
-    for name in ("WORKERS", "MAX_ROLLING"):
+    for name, most in (
+        ("WORKERS", 256),
+        ("MAX_ROLLING", 256),
+        ("API_QPS", 10_000),
+        ("API_BURST", 10_000),
+    ):
         text = given.get(name, "1")
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 256):
-            yield Problem(name, f"{text!r} must be a number from 1 to 256")
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+            yield Problem(name, f"{text!r} must be a number from 1 to {most}")
+    if "API_BURST" in given and "API_QPS" not in given:
+        yield Problem("API_BURST", "means nothing without API_QPS; set both or none")
+
+
+def _limit(given: Mapping[str, str]) -> Limit | None:
+    if "API_QPS" not in given:
+        return None
+    qps = int(given["API_QPS"])
+    return Limit(qps=qps, burst=int(given.get("API_BURST", qps * 2)))

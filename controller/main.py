@@ -46,7 +46,7 @@ def run(environ: Mapping[str, str], *, kubeconfig: str | None, context: str | No
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     metrics = ControllerMetrics(version=version())
-    options = Options(observe=metrics.request)
+    options = Options(observe=metrics.request, limit=environment.api_limit)
     election_options = Options(
         observe=metrics.request,
         connect_timeout_s=_ELECTION_TIMEOUT_S,

@@ -9,6 +9,7 @@ import pytest
 
 from controller.api.errors import InvalidSpec
 from controller.config import read
+from controller.kube.throttle import Limit
 
 DOCS = Path(__file__).parents[3] / "docs" / "controller.md"
 PREFIX = {"IMAGE_PREFIX": "registry.example.com/runner"}
@@ -23,6 +24,7 @@ def test_everything_but_the_image_prefix_has_a_default() -> None:
     assert environment.is_log_json is None
     assert environment.target_namespace is None
     assert (environment.workers, environment.max_rolling) == (8, 3)
+    assert environment.api_limit is None
 
 
 def test_what_is_given_is_read() -> None:
@@ -36,6 +38,8 @@ def test_what_is_given_is_read() -> None:
             "TARGET_NAMESPACE": "backups",
             "WORKERS": "16",
             "MAX_ROLLING": "1",
+            "API_QPS": "50",
+            "API_BURST": "60",
             "POD_NAME": "controller-1",
         }
     )
@@ -46,6 +50,13 @@ def test_what_is_given_is_read() -> None:
     assert environment.target_namespace == "backups"
     assert (environment.workers, environment.max_rolling) == (16, 1)
     assert environment.identity == "controller-1"
+    assert environment.api_limit == Limit(qps=50, burst=60)
+
+
+def test_a_limit_of_requests_has_a_burst_of_two_seconds() -> None:
+    assert read(PREFIX | {"API_QPS": "50"}).api_limit == Limit(qps=50, burst=100)
+    with pytest.raises(InvalidSpec, match="API_BURST: means nothing without API_QPS"):
+        read(PREFIX | {"API_BURST": "50"})
 
 
 def test_an_empty_variable_is_none() -> None:
@@ -61,6 +72,7 @@ def test_every_mistake_is_told_at_once() -> None:
                 "RESCAN_INTERVAL": "hourly",
                 "WORKERS": "0",
                 "MAX_ROLLING": "many",
+                "API_QPS": "-1",
             }
         )
 
@@ -71,6 +83,7 @@ def test_every_mistake_is_told_at_once() -> None:
         "RESCAN_INTERVAL",
         "WORKERS",
         "MAX_ROLLING",
+        "API_QPS",
     ]
 
 
