@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 #: Of all that the controller applies; a constant, for owned fields are found by it.
 FIELD_MANAGER = "db-backup-controller"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
+#: Etcd's very first revision. An apply that carries an object's resourceVersion is refused as a
+#: conflict unless the object has that one, and makes the object if there is none.
+_OF_NO_OBJECT = "1"
 #: The garbage collector is asynchronous, and mostly faster.
 _GARBAGE_WAIT_S = 5.0
 
@@ -82,16 +85,29 @@ class Applier:
         check_ours(resource, desired, actual)
         return differences(desired, actual, field_manager=FIELD_MANAGER)
 
+    def create(self, resource: Resource, desired: Raw) -> bool:
+        """Apply a child that is not there; False: there is one of its name, which is left alone."""
+        self._may_write()
+        metadata = desired["metadata"] | {"resourceVersion": _OF_NO_OBJECT}
+        try:
+            self._client.apply(
+                resource, desired | {"metadata": metadata}, field_manager=FIELD_MANAGER, force=True
+            )
+        except ApiConflict:
+            return False
+        log.info("child created", extra=kv(operation=resource.kind, object_key=_name(desired)))
+        return True
+
     def write(self, resource: Resource, desired: Raw, changed: tuple[str, ...] = ()) -> Raw:
         """Apply the whole of a child.
 
         Args:
-            changed: the paths that made it necessary, for the log; empty: it is new.
+            changed: the paths that made it necessary, for the log.
         """
         self._may_write()
         written = self._client.apply(resource, desired, field_manager=FIELD_MANAGER, force=True)
         log.info(
-            "child changed" if changed else "child created",
+            "child changed",
             extra=kv(operation=resource.kind, object_key=_name(desired), reasons=changed[:10]),
         )
         return written

@@ -23,6 +23,7 @@ from controller.api.errors import (
     InvalidSpec,
     Problem,
     RetriableError,
+    WaitingError,
 )
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
@@ -178,13 +179,14 @@ class BackupReconciler:
             known = None
         digests: dict[tuple[Resource, str], bytes] = {}
         held_back: HeldBack | None = None
+        is_new = not self._has_children(seen)
         for child in desired.children:
             identity = (child.resource, child.manifest["metadata"]["name"])
             if child.resource not in self._caches.children:
                 digests[identity] = _digest(child.manifest)
                 if known and known.digests.get(identity) == digests[identity]:
                     continue
-            held_back = self._make_child(seen, child) or held_back
+            held_back = self._make_child(seen, child, is_new=is_new) or held_back
         self._remove_others(seen, desired.children)
         until_mono = known.until_mono if known else self._now() + self._verify_after_s()
         self._verified[seen.key] = _Verified(seen.uid, digests, until_mono)
@@ -205,14 +207,26 @@ class BackupReconciler:
             )
         return found.storage_class
 
-    def _make_child(self, seen: SeenBackup, child: Child) -> HeldBack | None:
+    def _has_children(self, seen: SeenBackup) -> bool:
+        return any(
+            True
+            for cache in self._caches.children.values()
+            for _ in cache.by_index(BY_OWNER, seen.uid)
+        )
+
+    def _make_child(self, seen: SeenBackup, child: Child, *, is_new: bool) -> HeldBack | None:
         """Make one child as desired; say so if that has to wait."""
-        actual = self._actual(child)
+        actual = self._actual(child, is_new=is_new)
         if actual is None:
-            self._applier.write(child.resource, child.manifest)
-            if child.resource is DEPLOYMENTS:
-                self._tell(seen, "Normal", "RunnerCreated", f"created Deployment {_name(child)}")
-            return None
+            if self._applier.create(child.resource, child.manifest):
+                if child.resource is DEPLOYMENTS:
+                    name = _name(child)
+                    self._tell(seen, "Normal", "RunnerCreated", f"created Deployment {name}")
+                return None
+            # The cache is behind, or does not show it because it is somebody else's.
+            actual = self._read(child)
+            if actual is None:
+                raise WaitingError(f"{child.resource.kind} {_name(child)} went just now")
         changed = self._applier.changes(child.resource, child.manifest, actual)
         if not changed:
             return None
@@ -224,13 +238,21 @@ class BackupReconciler:
         self._applier.write(child.resource, child.manifest, changed)
         return None
 
-    def _actual(self, child: Child) -> Raw | None:
-        """The child as it is; what no cache shows may still be there, and be someone else's."""
-        metadata = child.manifest["metadata"]
+    def _actual(self, child: Child, *, is_new: bool) -> Raw | None:
+        """The child as far as is known; None: try to create it.
+
+        Args:
+            is_new: no child was seen of its owner: none is looked for, either.
+        """
         cache = self._caches.children.get(child.resource)
-        found = cache.get(ObjectKey(metadata["namespace"], metadata["name"])) if cache else None
-        if found is not None:
-            return found.raw()
+        if cache is None:
+            return None if is_new else self._read(child)
+        metadata = child.manifest["metadata"]
+        found = cache.get(ObjectKey(metadata["namespace"], metadata["name"]))
+        return found.raw() if found else None
+
+    def _read(self, child: Child) -> Raw | None:
+        metadata = child.manifest["metadata"]
         return self._applier.read(child.resource, metadata["namespace"], metadata["name"])
 
     def _hold_back(self, seen: SeenBackup, name: str) -> HeldBack | None:

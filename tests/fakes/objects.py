@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, ObjectNotFound
+from controller.api.errors import ApiConflict, BackupError, ObjectNotFound
 from controller.kube.resource import Resource
 
 _Raw = dict[str, Any]
@@ -57,6 +57,9 @@ class FakeObjects:
         namespace = raw["metadata"].get("namespace", "")
         before = self.objects.get((resource, namespace, name), {})
         stored = copy.deepcopy(raw)
+        # No object has one here, so a given one fits none; and makes the one that is not there.
+        if stored["metadata"].pop("resourceVersion", None) and before:
+            raise ApiConflict(name)
         stored["metadata"] |= {
             "uid": f"{resource.plural}-{name}",
             "generation": before.get("metadata", {}).get("generation", 0) + 1,

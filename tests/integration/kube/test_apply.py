@@ -228,6 +228,31 @@ def test_what_does_not_fit_the_servers_schema_is_refused_with_its_path(
 
 
 @EACH_KIND
+def test_a_child_is_created_only_where_nothing_is(
+    resource: Resource, content: dict[str, Any], applier: Applier, client: Client, namespace: str
+) -> None:
+    desired = a_child(resource, namespace, content)
+
+    assert applier.create(resource, desired)
+
+    created = client.get(resource, "a", namespace=namespace)
+    assert applier.changes(resource, desired, created) == ()
+    assert not applier.create(resource, desired)
+    assert client.get(resource, "a", namespace=namespace) == created
+
+
+@EACH_KIND
+def test_creating_leaves_an_object_that_is_not_ours_as_it_is(
+    resource: Resource, content: dict[str, Any], applier: Applier, client: Client, namespace: str
+) -> None:
+    foreign = client.create(resource, an_object(resource, namespace, "a", **content))
+
+    assert not applier.create(resource, a_child(resource, namespace, content))
+
+    assert client.get(resource, "a", namespace=namespace) == foreign
+
+
+@EACH_KIND
 def test_an_object_that_is_not_ours_is_refused(
     resource: Resource, content: dict[str, Any], applier: Applier, client: Client, namespace: str
 ) -> None:
