@@ -1,0 +1,1 @@
+"""`make bench-controller`: the controller on a real API server, against a bare client."""
