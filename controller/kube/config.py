@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from controller.api.errors import InvalidSpec
 from controller.api.secrets import Secret
 from controller.kube.endpoint import Credentials, Endpoint, NoCredentials, TokenFile
 
+#: Much less than what the loader renews a token ahead of its end.
+_ASK_LOADER_S = 10.0
 SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -121,15 +124,21 @@ def from_kubeconfig(path: str | None = None, context: str | None = None) -> Endp
 class _LoadedCredentials(Credentials):
     """A token or password of a kubeconfig; the loader runs an exec plugin again when it expires."""
 
-    def __init__(self, loaded: Any) -> None:
+    def __init__(self, loaded: Any, monotonic: Callable[[], float] = time.monotonic) -> None:
         # The loader's own state is not made for threads.
         self._lock = threading.Lock()
         self._loaded = loaded
+        self._monotonic = monotonic
+        self._text = ""
+        self._until_mono = float("-inf")
 
     def authorization(self) -> Secret | None:
         with self._lock:
-            text = self._loaded.get_api_key_with_prefix("BearerToken")
-        return Secret(text) if text else None
+            # Asking the loader is as dear as a request: it makes its configuration anew.
+            if self._monotonic() >= self._until_mono:
+                self._text = self._loaded.get_api_key_with_prefix("BearerToken") or ""
+                self._until_mono = self._monotonic() + _ASK_LOADER_S
+            return Secret(self._text) if self._text else None
 
     def renew(self) -> bool:
         return False

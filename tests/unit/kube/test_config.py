@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from controller.api.errors import AccessDenied, ApiRefused, InvalidSpec
+from controller.api.secrets import Secret
 from controller.kube import config
 from controller.kube.endpoint import Endpoint, TokenFile
+from tests.fakes.clock import FakeClock
 from tests.servers.tls import Authority
 
 IN_CLUSTER = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
@@ -204,6 +206,23 @@ def test_an_exec_plugin_is_asked_for_a_token(tmp_path: Path) -> None:
     )
 
     assert _header(endpoint) == "Bearer from-plugin"
+
+
+def test_a_plugin_is_not_asked_at_every_request() -> None:
+    calls = []
+
+    class Loaded:
+        def get_api_key_with_prefix(self, _name: str) -> str:
+            calls.append(1)
+            return f"Bearer {len(calls)}"
+
+    clock = FakeClock()
+    credentials = config._LoadedCredentials(Loaded(), clock.monotonic)
+
+    for _ in range(3):
+        assert credentials.authorization() == Secret("Bearer 1")
+    clock.advance(10)
+    assert credentials.authorization() == Secret("Bearer 2")
 
 
 def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
