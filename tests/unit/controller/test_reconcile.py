@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controller import reconcile
 from controller.api.errors import (
     AccessDenied,
     ApiConflict,
@@ -21,6 +22,7 @@ from controller.api.errors import (
 )
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
+from controller.api.v1 import DatabaseBackup
 from controller.apply import Applier
 from controller.cache.store import Store
 from controller.caches import Caches
@@ -52,6 +54,7 @@ from controller.projections import (
     secrets_of,
 )
 from controller.reconcile import BackupReconciler, ClassReconciler
+from controller.resources.desired import Desired, desired
 from controller.rollouts import BUSY_UNTIL, Rollouts
 from controller.runtime import CHILDREN
 from controller.worker import RequeueAfter
@@ -265,19 +268,89 @@ class TestComingAgain:
         assert bench.reconcile(KEY) is None
 
     def test_a_class_whose_status_is_not_taken_is_looked_at_again(self, bench: Bench) -> None:
-        reconcile = ClassReconciler(
+        classes = ClassReconciler(
             bench.caches, bench.applier, namespace="system", clock=bench.clock
         )
         bench.server.fail_next("status", ApiRefused("a redirect"))
 
         with pytest.raises(WaitingError):
-            reconcile(ObjectKey.of(bench.raw_class))
+            classes(ObjectKey.of(bench.raw_class))
 
     def test_what_is_wrong_in_the_object_waits_for_its_change(self, bench: Bench) -> None:
         bench.give(databaseType="nosuch")
 
         with pytest.raises(TerminalError):
             bench.reconcile(KEY)
+
+
+class TestSettled:
+    """An object of which nothing changed since a reconcile that left nothing to do."""
+
+    @pytest.fixture(autouse=True)
+    def built(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[ObjectKey]:
+        """Which objects' children were built."""
+        bench.reconcile(KEY)
+        built: list[ObjectKey] = []
+
+        def build(backup: DatabaseBackup, *args: Any, **options: Any) -> Desired:
+            built.append(ObjectKey(backup.metadata.namespace, backup.metadata.name))
+            return desired(backup, *args, **options)
+
+        monkeypatch.setattr(reconcile, "build_desired", build)
+        return built
+
+    def test_a_resync_builds_nothing(self, bench: Bench, built: list[ObjectKey]) -> None:
+        bench.catch_up()
+
+        assert bench.reconcile(KEY) is None
+
+        assert built == []
+
+    def test_what_changes_is_seen_though_no_handler_told_of_it(
+        self, bench: Bench, built: list[ObjectKey]
+    ) -> None:
+        for number, change in enumerate(
+            (
+                lambda: bench.give(jitterSeconds=1),
+                lambda: bench.classes.put(a_class_manifest(minSuccessfulLocations=1)),
+                lambda: bench.set_rollout(is_available=False),
+                lambda: bench.children[DEPLOYMENTS].remove(
+                    bench.server.objects[DEPLOYMENTS, KEY.namespace, RUNNER]
+                ),
+            ),
+            1,
+        ):
+            change()
+            bench.reconcile(KEY)
+            assert len(built) == number
+
+    def test_what_no_cache_shows_is_looked_at_once_a_day(
+        self, bench: Bench, built: list[ObjectKey]
+    ) -> None:
+        bench.clock.advance(86_400)
+        del bench.server.objects[LEASES, KEY.namespace, RUNNER]
+
+        bench.reconcile(KEY)
+
+        assert built == [KEY]
+        assert (LEASES, KEY.namespace, RUNNER) in bench.server.objects
+
+    def test_a_cause_is_heard(self, bench: Bench, built: list[ObjectKey]) -> None:
+        bench.reconcile.cause(KEY)
+
+        bench.reconcile(KEY)
+
+        assert built == [KEY]
+
+    def test_a_failure_settles_nothing(self, bench: Bench, built: list[ObjectKey]) -> None:
+        bench.give(jitterSeconds=1)
+
+        for _ in range(2):
+            bench.server.fail_next("apply", AccessDenied("may not"))
+            with pytest.raises(WaitingError):
+                bench.reconcile(KEY)
+
+        assert built == [KEY, KEY]
 
 
 class TestStatus:
@@ -343,9 +416,9 @@ def test_a_class_is_not_written_for_a_strangers_condition_or_the_order_of_a_list
     ]
     raw = a_class_manifest(backupLocations=locations)
     key = ObjectKey.of(raw)
-    reconcile = ClassReconciler(bench.caches, bench.applier, namespace="system", clock=bench.clock)
+    classes = ClassReconciler(bench.caches, bench.applier, namespace="system", clock=bench.clock)
     bench.classes.put(raw)
-    reconcile(key)
+    classes(key)
     status = bench.server.statuses[DATABASE_BACKUP_STORAGE_CLASSES, key.name]
     theirs = status["conditions"][0] | {"type": "Audited"}
     raw["status"] = status | {
@@ -354,6 +427,6 @@ def test_a_class_is_not_written_for_a_strangers_condition_or_the_order_of_a_list
     }
     bench.classes.put(raw)
 
-    reconcile(key)
+    classes(key)
 
     assert bench.server.written("status", DATABASE_BACKUP_STORAGE_CLASSES) == 1
