@@ -147,14 +147,15 @@ class Applier:
             )
             log.info("finalizer dropped", extra=kv(operation=resource.kind, reason=finalizer))
 
-    def remove(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        """Delete a child of ours that is not desired any more; only that very one."""
+    def remove(self, resource: Resource, namespace: str, name: str, uid: str) -> bool:
+        """Delete a child that is not desired any more; False: that very one is gone."""
         self._may_write()
         try:
             self._client.delete(resource, name, namespace=namespace, uid=uid)
         except (ObjectNotFound, ApiConflict):
-            return  # gone, or another one of its name: not ours to judge
+            return False  # gone, or another one of its name: not ours to judge
         log.info("child removed", extra=kv(operation=resource.kind, object_key=name))
+        return True
 
 
 def check_ours(resource: Resource, desired: Raw, actual: Raw) -> None:

@@ -24,7 +24,12 @@ from controller.api.errors import InvalidSpec
 from controller.api.keys import ObjectKey
 from controller.api.secrets import Secret, SecretRef, secret_values
 from controller.api.status import DatabaseBackupStatus, LocationStatus, StorageClassStatus
-from controller.api.v1 import CredentialScope, DatabaseBackup, DatabaseBackupStorageClass
+from controller.api.v1 import (
+    API_VERSION,
+    CredentialScope,
+    DatabaseBackup,
+    DatabaseBackupStorageClass,
+)
 from controller.apply import FIELD_MANAGER
 
 #: Conditions that the controller owns; the others are the runner's.
@@ -66,6 +71,11 @@ class SeenBackup:
     def raw(self) -> dict[str, Any]:
         raw: dict[str, Any] = orjson.loads(self.spec_json)
         return raw
+
+    def reference(self) -> dict[str, Any]:
+        """What an event is about."""
+        metadata = {"name": self.key.name, "namespace": self.key.namespace, "uid": self.uid}
+        return {"apiVersion": API_VERSION, "kind": DatabaseBackup.KIND, "metadata": metadata}
 
 
 @frozen(kw_only=True)

@@ -28,7 +28,7 @@ from controller.api.errors import (
 )
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
-from controller.api.v1 import API_VERSION, DatabaseBackup, DatabaseBackupStorageClass
+from controller.api.v1 import DatabaseBackupStorageClass
 from controller.apply import Applier
 from controller.caches import Caches
 from controller.events import EventRecorder
@@ -361,13 +361,7 @@ class BackupReconciler:
             self._applier.drop_finalizer(DATABASE_BACKUPS, namespace, name, FINALIZER)
 
     def _tell(self, seen: SeenBackup, kind: Any, reason: str, message: str) -> None:
-        metadata = {"name": seen.key.name, "namespace": seen.key.namespace, "uid": seen.uid}
-        regarding = {
-            "apiVersion": API_VERSION,
-            "kind": DatabaseBackup.KIND,
-            "metadata": metadata,
-        }
-        self._events.record(regarding, kind, reason, message)
+        self._events.record(seen.reference(), kind, reason, message)
 
     def _now(self) -> float:
         return self._clock.monotonic()

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from controller import takeover
 from controller.api.errors import BackupError
 from controller.api.keys import ObjectKey
 from controller.api.version import version
@@ -67,7 +68,7 @@ from controller.resources.desired import Settings
 from controller.resources.labels import MANAGED_BY
 from controller.rollouts import Rollouts
 from controller.threads import Threads
-from controller.worker import Worker
+from controller.worker import Reconcile, Worker
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +230,7 @@ class Runtime:
                 self._clock.wait(stop, delay_s)
         return None
 
-    def _reconcilers(self, cluster_id: str) -> dict[Resource, BackupReconciler | ClassReconciler]:
+    def _reconcilers(self, cluster_id: str) -> dict[Resource, Reconcile]:
         backups = Store[SeenBackup](project_backup, indexers={BY_CLASS: class_of})
         classes = Store[SeenClass](project_class, indexers={BY_SECRET: secrets_of})
         class_secrets = Store[SeenSecret](project_secret)
@@ -278,9 +279,18 @@ class Runtime:
         for resource, store in children.items():
             self._add_informer(resource, _OURS, store, handlers.on_child)
         return {
-            DATABASE_BACKUPS: reconcile,
+            DATABASE_BACKUPS: self._taking_over(reconcile, caches, applier),
             CLASSES: ClassReconciler(caches, applier, namespace=self._namespace, clock=self._clock),
         }
+
+    def _taking_over(self, reconcile: Reconcile, caches: Caches, applier: Applier) -> Reconcile:
+        old = takeover.new_stores()
+        taking_over = takeover.Takeover(
+            reconcile, caches, old, applier, self._events, queue=self._queues[DATABASE_BACKUPS]
+        )
+        for resource, store in old.items():
+            self._add_informer(resource, takeover.SELECTION, store, taking_over.on_old_child)
+        return taking_over
 
     def _add_informer(
         self, resource: Resource, selection: Selection, store: Store[Any], handler: Handler[Any]
