@@ -11,7 +11,7 @@ import yaml
 from tests.servers.kubernetes import Answer, KubernetesServer
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "crds"
-_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _PLURALS = {
     "DatabaseBackup": "databasebackups",
     "DatabaseBackupStorageClass": "databasebackupstorageclasses",
@@ -23,16 +23,17 @@ def install(server: KubernetesServer) -> dict[str, dict[str, Any]]:
     """Create what is not there and wait until it is served: name -> conditions by type."""
     found = {}
     for file in sorted(FOLDER.glob("*.yaml")):
-        answer = server.request("POST", _DEFINITIONS, yaml.safe_load(file.read_text()))
+        answer = server.request("POST", PATH, yaml.safe_load(file.read_text()))
         assert answer.status in {201, 409}, answer.body
-        found[file.stem] = _wait_established(server, file.stem)
+        found[file.stem] = wait_established(server, file.stem)
     return found
 
 
-def _wait_established(server: KubernetesServer, name: str) -> dict[str, Any]:
+def wait_established(server: KubernetesServer, name: str) -> dict[str, Any]:
+    """Wait until it is served; say what its conditions are, by type."""
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
-        body = server.request("GET", f"{_DEFINITIONS}/{name}").body
+        body = server.request("GET", f"{PATH}/{name}").body
         conditions = {one["type"]: one for one in (body["status"].get("conditions") or ())}
         if conditions.get("Established", {}).get("status") == "True":
             return conditions
