@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 from attrs import fields
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 from controller.api import codec, v1
 from controller.api.passphrase import derive_passphrase
@@ -173,6 +176,27 @@ def test_the_printed_openssl_lines_derive_the_passphrase(tmp_path: Path) -> None
         Secret("Zürich ' correct horse"), namespace="webshop", name="shop.eu"
     )
     assert derived.reveal() == printed
+
+
+@pytest.mark.skipif(not _OPENSSL_3, reason="needs openssl, xxd: apt-get install openssl xxd")
+def test_the_printed_lines_open_a_backup_of_the_go_original(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "migration.md").read_text()
+    (lines,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    passphrase, salt, dump = "Zürich ' correct horse", b"8 bytes.", b"CREATE DATABASE shop;\n" * 999
+    kdf = PBKDF2HMAC(algorithm=SHA512(), length=48, salt=salt, iterations=300_000)
+    derived = kdf.derive(passphrase.encode())
+    encryptor = Cipher(algorithms.AES256(derived[:32]), modes.CTR(derived[32:])).encryptor()
+    (tmp_path / "pass").write_text(passphrase)
+    (tmp_path / "backup").write_bytes(b"DBCCrypt" + salt + encryptor.update(dump))
+
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", lines],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        check=True,
+    )
+
+    assert (tmp_path / "dump.sql").read_bytes() == dump
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
