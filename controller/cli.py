@@ -80,17 +80,24 @@ def _make(folder: Path) -> None:
     show_default=True,
     help="What the names of the runners' images begin with.",
 )
+@click.option(
+    "--image-pull-secret",
+    envvar="IMAGE_PULL_SECRET",
+    default="",
+    help="The controller's Secret with credentials for their registry; default: none.",
+)
 @click.option("--cluster-id", default=NO_UID, help="UID of the namespace kube-system.")
 @click.option(
     "--reveal-secrets",
     is_flag=True,
-    help="Print the texts of Secrets; those of the classes have to be in FILES.",
+    help="Print the texts of Secrets; those of the controller have to be in FILES.",
 )
 def render_command(
     files: Sequence[Path],
     folder: Path | None,
     namespace: str,
     image_prefix: str,
+    image_pull_secret: str,
     cluster_id: str,
     *,
     reveal_secrets: bool,
@@ -98,10 +105,15 @@ def render_command(
     """Print what the controller makes of the DatabaseBackups in FILES, without a cluster.
 
     FILES hold DatabaseBackups and their classes, as YAML; with --reveal-secrets
-    also the Secrets of the classes. Other kinds are passed over. Without it texts
+    also the Secrets of the controller's namespace. Other kinds are passed over. Without it texts
     are shown as <redacted>, and the output is for reading, not for kubectl apply.
     """
-    settings = Settings(image_prefix=image_prefix, release=version(), cluster_id=cluster_id)
+    settings = Settings(
+        image_prefix=image_prefix,
+        release=version(),
+        cluster_id=cluster_id,
+        pull_secret=image_pull_secret,
+    )
     found = read_input(files)
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
+from controller.api.bounds import DNS_NAME
 from controller.api.durations import parse_duration
 from controller.api.errors import InvalidSpec, Problem
 from controller.kube.throttle import Limit
@@ -20,6 +22,8 @@ class Environment:
 
     Args:
         image_prefix: of the runners' images.
+        image_pull_secret: name of the Secret with the credentials for their
+            registry, beside those of the classes; empty: it asks for none.
         is_log_json: None: unless the log is a terminal.
         listen: where metrics and probes are served.
         rescan_interval_s: each object is looked at again once in so long.
@@ -33,6 +37,7 @@ class Environment:
     """
 
     image_prefix: str
+    image_pull_secret: str
     is_log_json: bool | None
     listen: str
     log_level: str
@@ -56,6 +61,7 @@ def read(environ: Mapping[str, str]) -> Environment:
     json_log = given.get("JSON_LOG")
     return Environment(
         image_prefix=given["IMAGE_PREFIX"],
+        image_pull_secret=given.get("IMAGE_PULL_SECRET", ""),
         is_log_json=None if json_log is None else json_log.lower() in _TRUE,
         listen=given.get("LISTEN", ":3000"),
         log_level=given.get("LOG_LEVEL", "INFO"),
@@ -75,6 +81,9 @@ def _problems(given: Mapping[str, str]) -> Iterator[Problem]:
             "is required: the prefix of the runners' images, such as"
             " registry.example.com/db-backup-runner",
         )
+    pull_secret = given.get("IMAGE_PULL_SECRET")
+    if pull_secret and not re.fullmatch(DNS_NAME.pattern, pull_secret):
+        yield Problem("IMAGE_PULL_SECRET", "must be the name of a Secret")
     if given.get("JSON_LOG", "").lower() not in _TRUE | _FALSE:
         yield Problem("JSON_LOG", "must be true or false")
     try:

@@ -7,7 +7,7 @@ the object itself alone: what depends on it has a resync of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
@@ -34,6 +34,7 @@ class Handlers:
     """Handlers of all informers.
 
     Args:
+        pull_secret: name of the Secret that all runners have a copy of; empty: none.
         cause: told of objects whose next reconcile has a reason to ask the
             server for what no cache shows.
     """
@@ -42,6 +43,7 @@ class Handlers:
     class_queue: WorkQueue[ObjectKey]
     backups: Lister[SeenBackup]
     classes: Lister[SeenClass]
+    pull_secret: str
     cause: Callable[[ObjectKey], None]
 
     def on_backup(self, change: Change[SeenBackup]) -> None:
@@ -68,6 +70,8 @@ class Handlers:
         for key in self.classes.index_keys(BY_SECRET, change.key.name):
             self.class_queue.add(key)
             self._wake_users(key.name)
+        if change.key.name == self.pull_secret:
+            self._wake(self.backups.keys())
 
     def on_child(self, change: Change[SeenChild]) -> None:
         if change.old is change.new:
@@ -80,6 +84,9 @@ class Handlers:
             self.backup_queue.add_after(key, _CHILDREN_SETTLE_S)
 
     def _wake_users(self, class_name: str) -> None:
-        for key in self.backups.index_keys(BY_CLASS, class_name):
+        self._wake(self.backups.index_keys(BY_CLASS, class_name))
+
+    def _wake(self, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
             self.cause(key)
             self.backup_queue.add(key)

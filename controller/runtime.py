@@ -262,6 +262,7 @@ class Runtime:
                 image_prefix=self._environment.image_prefix,
                 release=version(),
                 cluster_id=cluster_id,
+                pull_secret=self._environment.image_pull_secret,
             ),
             clock=self._clock,
         )
@@ -270,6 +271,7 @@ class Runtime:
             class_queue=self._queues[CLASSES],
             backups=backups,
             classes=classes,
+            pull_secret=self._environment.image_pull_secret,
             cause=reconcile.cause,
         )
         in_own = Selection(namespace=self._namespace, fields=_NO_HELM)

@@ -9,7 +9,7 @@ from attrs import Factory, evolve, frozen
 
 from controller.api.errors import AccessDenied, DependencyMissing
 from controller.api.names import child_name
-from controller.api.secrets import Secret, SecretValue
+from controller.api.secrets import Secret, SecretRef, SecretValue
 from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass
 from controller.resources.access import role, role_binding, service_account
 from controller.resources.config_secret import Lookup, config_secret, resolved_storage
@@ -18,7 +18,7 @@ from controller.resources.labels import Child
 from controller.resources.lease import lease
 from controller.resources.network_policy import network_policy
 from controller.resources.passphrases import ClassKeys
-from controller.resources.pull_secret import pull_secret
+from controller.resources.pull_secret import DOCKER_CONFIG, pull_secret
 from controller.resources.runner_options import merged
 from controller.resources.tenant import tenant_of
 from engines import registry
@@ -33,14 +33,15 @@ class Settings:
         image_prefix: of the runners' images: ``<prefix>-<engine>:<version>-<release>``.
         release: of this build, see controller.api.version.
         cluster_id: UID of the namespace kube-system.
-        pull_secret: the text of a docker configuration, for the images' registry.
+        pull_secret: name of the Secret with a docker configuration for the
+            images' registry, which `secrets` finds; empty: there is none.
     """
 
     image_prefix: str
     release: str
     cluster_id: str
     runner_log_level: str = "INFO"
-    pull_secret: Secret | None = None
+    pull_secret: str = ""
     keys: ClassKeys = Factory(ClassKeys)
 
 
@@ -70,7 +71,7 @@ def desired(
     Args:
         raw_backup: the same object as the cluster has it: the runner gets every
             field, also those that this build does not know.
-        secrets: finds the text of a class's Secret.
+        secrets: finds the text of a Secret of the controller's namespace.
     Raises:
         InvalidSpec, UnknownEngine: a person has to change the object or class.
         AccessDenied: the class is not for this namespace.
@@ -83,12 +84,12 @@ def desired(
         options=merged(backup.spec.runner, spec.runner),
         tenant=tenant_of(backup, spec),
         log_level=settings.runner_log_level,
-        has_pull_secret=settings.pull_secret is not None,
+        has_pull_secret=bool(settings.pull_secret),
     )
     storage = resolved_storage(backup, storage_class, secrets, settings.keys)
     children = [config_secret(backup, raw_backup, storage, cluster_id=settings.cluster_id)]
-    if settings.pull_secret is not None:
-        children.append(pull_secret(backup, settings.pull_secret))
+    if settings.pull_secret:
+        children.append(pull_secret(backup, _docker_config(settings.pull_secret, secrets)))
     children += [
         service_account(backup, spec.service_account_annotations),
         role(backup),
@@ -124,6 +125,14 @@ def _engine_pod(backup: DatabaseBackup, image: str, settings: Settings) -> PodSp
     )
     pod = engine.pod_spec(image_prefix=settings.image_prefix, release=settings.release)
     return evolve(pod, image=image or pod.image)
+
+
+def _docker_config(name: str, secrets: Lookup) -> Secret:
+    try:
+        return secrets(SecretRef(name=name, key=DOCKER_CONFIG))
+    except DependencyMissing as error:
+        # Told to who looks at the object: say that this is about the installation.
+        raise DependencyMissing(f"credentials for the registry of all runners: {error}") from error
 
 
 def _resolve_nothing(_value: SecretValue) -> Secret:

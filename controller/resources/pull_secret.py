@@ -9,14 +9,16 @@ from controller.resources.config_secret import encoded
 from controller.resources.labels import Child, child
 
 ROLE = "pull"
+#: The key that the kubelet reads.
+DOCKER_CONFIG = ".dockerconfigjson"
 
 
 def pull_secret(backup: DatabaseBackup, docker_config: Secret) -> Child:
-    """Build the Secret from the text of a docker configuration (`.dockerconfigjson`)."""
+    """Build the Secret from the text of a docker configuration ."""
     return child(
         SECRETS,
         backup,
         role=ROLE,
         type="kubernetes.io/dockerconfigjson",
-        data={".dockerconfigjson": encoded(docker_config.reveal())},
+        data={DOCKER_CONFIG: encoded(docker_config.reveal())},
     )

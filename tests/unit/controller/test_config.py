@@ -23,6 +23,7 @@ def test_everything_but_the_image_prefix_has_a_default() -> None:
     assert environment.rescan_interval_s == 3600
     assert environment.is_log_json is None
     assert environment.target_namespace is None
+    assert environment.image_pull_secret == ""
     assert (environment.workers, environment.max_rolling) == (8, 3)
     assert environment.api_limit is None
 
@@ -38,6 +39,7 @@ def test_what_is_given_is_read() -> None:
             "TARGET_NAMESPACE": "backups",
             "WORKERS": "16",
             "MAX_ROLLING": "1",
+            "IMAGE_PULL_SECRET": "registry",
             "API_QPS": "50",
             "API_BURST": "60",
             "POD_NAME": "controller-1",
@@ -50,6 +52,7 @@ def test_what_is_given_is_read() -> None:
     assert environment.target_namespace == "backups"
     assert (environment.workers, environment.max_rolling) == (16, 1)
     assert environment.identity == "controller-1"
+    assert environment.image_pull_secret == "registry"
     assert environment.api_limit == Limit(qps=50, burst=60)
 
 
@@ -67,6 +70,7 @@ def test_every_mistake_is_told_at_once() -> None:
     with pytest.raises(InvalidSpec) as refused:
         read(
             {
+                "IMAGE_PULL_SECRET": "my registry",
                 "JSON_LOG": "perhaps",
                 "LISTEN": "3000",
                 "RESCAN_INTERVAL": "hourly",
@@ -78,6 +82,7 @@ def test_every_mistake_is_told_at_once() -> None:
 
     assert [problem.path for problem in refused.value.problems] == [
         "IMAGE_PREFIX",
+        "IMAGE_PULL_SECRET",
         "JSON_LOG",
         "LISTEN",
         "RESCAN_INTERVAL",

@@ -45,6 +45,7 @@ class World:
             class_queue=self.class_queue,
             backups=self.backups,
             classes=self.classes,
+            pull_secret="registry",
             cause=self.caused.append,
         )
 
@@ -167,6 +168,18 @@ def test_a_changed_secret_concerns_the_users_of_the_classes_that_name_it(world: 
     world.handlers.on_secret(Change(secret.key, None, secret))
 
     assert world.drain(world.class_queue) == [STANDARD]
+    assert world.drain(world.backup_queue) == [SHOP]
+    assert world.caused == [SHOP]
+
+
+def test_the_changed_pull_secret_concerns_all_objects_and_no_class(world: World) -> None:
+    world.backups.put(a_backup())
+    world.classes.put(a_class())
+    secret = project_secret({"metadata": {"name": "registry", "namespace": "system"}})
+
+    world.handlers.on_secret(Change(secret.key, None, secret))
+
+    assert world.drain(world.class_queue) == []
     assert world.drain(world.backup_queue) == [SHOP]
     assert world.caused == [SHOP]
 

@@ -213,3 +213,20 @@ def test_a_folder_that_cannot_be_made_is_named(
     assert run("-o", f"{file}/below", file) == 64
 
     assert f"{file}/below: cannot be made: Not a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [[], ["--reveal-secrets"]])
+def test_credentials_for_the_images_are_a_child_and_shown_only_when_asked(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secrets = [a_secret("registry"), a_secret("bucket"), a_secret("encryption")]
+    file = a_file(tmp_path, a_backup_manifest(), A_CLASS, *secrets)
+
+    assert run(file, "--image-pull-secret", "registry", *option) == 0
+
+    _, pull, *_ = yaml.safe_load_all(capsys.readouterr().out)
+    assert pull["metadata"]["name"] == child_name("db", "shop", "pull")
+    if option:
+        assert base64.b64decode(pull["data"][".dockerconfigjson"]).decode() == '{"auths": {}}'
+    else:
+        assert pull["stringData"] == {".dockerconfigjson": "<redacted>"}

@@ -29,6 +29,7 @@ SECRETS = {
     "bucket/secret": "the-secret-key",
     "encryption/passphrase": "the class's passphrase\n",
     "encryption/old": "the class's old passphrase",
+    "registry/.dockerconfigjson": '{"auths": {}}',
 }
 
 
@@ -171,7 +172,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any], Settings]] = {
     "secrets-and-claims": (
         a_raw_backup(databaseVersion="16", postgres=WITH_SECRETS),
         A_CLASS,
-        attrs.evolve(SETTINGS, pull_secret=Secret('{"auths": {}}')),
+        attrs.evolve(SETTINGS, pull_secret="registry"),
     ),
     "every-option": (
         a_raw_backup(runner=EVERY_OPTION),

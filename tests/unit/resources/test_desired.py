@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from controller.api import codec, v1
 from controller.api.durations import parse_duration
 from controller.api.errors import DependencyMissing, InvalidSpec, UnknownEngine
 from controller.api.names import child_name
-from controller.api.secrets import Secret, secret_values
+from controller.api.secrets import secret_values
 from controller.resources.desired import Desired
 from tests import strategies
 from tests.builders import a_class_manifest, a_location_manifest
@@ -44,7 +45,7 @@ ORDER = [
 
 
 def test_the_secrets_among_the_children_cannot_be_referred_to() -> None:
-    built = build(a_raw_backup(), A_CLASS, attrs.evolve(SETTINGS, pull_secret=Secret("{}")))
+    built = build(a_raw_backup(), A_CLASS, attrs.evolve(SETTINGS, pull_secret="registry"))
     names = [
         one.manifest["metadata"]["name"] for one in built.children if one.resource.kind == "Secret"
     ]
@@ -246,7 +247,7 @@ def test_an_engine_never_sees_a_secret_of_the_object() -> None:
 
 
 def test_a_pull_secret_is_a_child_and_is_used() -> None:
-    settings_ = attrs.evolve(SETTINGS, pull_secret=Secret('{"auths": {"r": {}}}'))
+    settings_ = attrs.evolve(SETTINGS, pull_secret="registry")
 
     built = build(a_raw_backup(), A_CLASS, settings_)
 
@@ -254,5 +255,13 @@ def test_a_pull_secret_is_a_child_and_is_used() -> None:
     assert kinds == ["Secret", *ORDER]
     secret = manifests(built)[1]
     assert secret["type"] == "kubernetes.io/dockerconfigjson"
+    assert base64.b64decode(secret["data"][".dockerconfigjson"]) == b'{"auths": {}}'
     used = template_of(built)["spec"]["imagePullSecrets"]
     assert used == [{"name": secret["metadata"]["name"]}]
+
+
+def test_a_pull_secret_that_is_missing_is_told_as_the_installation_s() -> None:
+    settings_ = attrs.evolve(SETTINGS, pull_secret="nowhere")
+
+    with pytest.raises(DependencyMissing, match=r"registry of all runners: .*nowhere"):
+        build(a_raw_backup(), A_CLASS, settings_)
