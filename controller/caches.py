@@ -50,13 +50,10 @@ class Caches:
         Raises:
             DependencyMissing: there is no such Secret or key, or it is no text.
         """
-        seen = self.secrets.get(ObjectKey(namespace, reference.name))
-        where = f"Secret {namespace}/{reference.name}"
+        key = ObjectKey(namespace, reference.name)
+        seen = self.secrets.get(key)
         if seen is None:
-            raise DependencyMissing(f"{where} is not there; create it with the key {reference.key}")
-        if reference.key not in dict(seen.texts):
-            raise DependencyMissing(f"{where} has no key {reference.key}; add it")
-        text = seen.text(reference.key)
-        if text is None:
-            raise DependencyMissing(f"{where}: the key {reference.key} is no text in UTF-8")
-        return text
+            raise DependencyMissing(
+                f"Secret {key} is not there; create it with the key {reference.key}"
+            )
+        return seen.text(reference.key)

@@ -20,7 +20,7 @@ from attrs import evolve, field, frozen
 
 from controller.api import codec
 from controller.api.conditions import Condition
-from controller.api.errors import InvalidSpec
+from controller.api.errors import DependencyMissing, InvalidSpec
 from controller.api.keys import ObjectKey
 from controller.api.secrets import Secret, SecretRef, secret_values
 from controller.api.status import DatabaseBackupStatus, LocationStatus, StorageClassStatus
@@ -104,8 +104,18 @@ class SeenSecret:
     key: ObjectKey
     texts: tuple[tuple[str, Secret | None], ...]
 
-    def text(self, key: str) -> Secret | None:
-        return dict(self.texts).get(key)
+    def text(self, key: str) -> Secret:
+        """The text of a key.
+
+        Raises: DependencyMissing: there is no such key, or it is no text.
+        """
+        texts = dict(self.texts)
+        if key not in texts:
+            raise DependencyMissing(f"Secret {self.key} has no key {key}; add it")
+        text = texts[key]
+        if text is None:
+            raise DependencyMissing(f"Secret {self.key}: the key {key} is no text in UTF-8")
+        return text
 
 
 @frozen(kw_only=True)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,10 @@ def test_the_printed_openssl_lines_derive_the_passphrase(tmp_path: Path) -> None
         Secret("Zürich ' correct horse"), namespace="webshop", name="shop.eu"
     )
     assert derived.reveal() == printed
+    command = [sys.executable, "-m", "controller.cli", "passphrase", "webshop", "shop.eu"]
+    with (tmp_path / "pass").open("rb") as file:
+        same = subprocess.run(command, stdin=file, capture_output=True, text=True, check=True)
+    assert same.stdout.strip() == printed
 
 
 @pytest.mark.skipif(not _OPENSSL_3, reason="needs openssl, xxd: apt-get install openssl xxd")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.api.errors import InvalidSpec
+from controller.api.errors import DependencyMissing, InvalidSpec
 from controller.api.keys import ObjectKey
 from controller.api.secrets import Secret
 from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass
@@ -175,9 +175,9 @@ class TestSecrets:
         seen = project_secret({"metadata": {"name": "s3", "namespace": "system"}, "data": data})
 
         assert seen.text("a") == Secret("grün")
-        assert seen.text("b") is None
-        assert seen.text("c") is None
-        assert seen.text("d") is None
+        for key, told in (("b", "no text"), ("c", "no text"), ("d", "has no key d")):
+            with pytest.raises(DependencyMissing, match=f"Secret system/s3.*{told}"):
+                seen.text(key)
         assert "grün" not in repr(seen)
 
 
