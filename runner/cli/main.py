@@ -85,7 +85,7 @@ class _Verbs(click.Group):
     show_default=True,
     help="Configuration directory, or one YAML file with both objects. [env: CONFIG_DIR]",
 )
-@click.version_option(version(), prog_name="runner")
+@click.version_option(version(), message="%(version)s", help="Print the version of this build.")
 @click.pass_context
 def cli(ctx: click.Context, config: Path) -> None:
     """Back up one database to several places, and bring it back."""

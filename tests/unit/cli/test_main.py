@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.api.errors import UsageError
+from controller.api.version import version
 from runner.cli.main import _ALIASES, _VERBS, main
 from runner.cli.restore import parse_at
 
@@ -70,7 +71,7 @@ def test_help_imports_no_sdk_and_no_driver() -> None:
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit("--version") == 0
-    assert capsys.readouterr().out.startswith("runner, version ")
+    assert capsys.readouterr().out == f"{version()}\n"
 
 
 # -- usage errors ---------------------------------------------------------------------------

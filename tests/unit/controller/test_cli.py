@@ -60,9 +60,13 @@ def test_yaml_has_no_anchors_and_keeps_paragraphs() -> None:
     )
 
 
-def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("argument", ["version", "--version"])
+def test_version_is_that_of_the_distribution(
+    argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same words as those of `runner --version`."""
     with pytest.raises(SystemExit) as done:
-        cli.main(["version"])
+        cli.main([argument])
 
     assert done.value.code == 0
     assert capsys.readouterr().out == f"{version()}\n"
