@@ -98,6 +98,8 @@ def from_kubeconfig(path: str | None = None, context: str | None = None) -> Endp
     if not any(Path(one).expanduser().is_file() for one in where.split(os.pathsep)):
         raise InvalidSpec(f"{where}: no such file; name a kubeconfig with KUBECONFIG")
     loaded = Configuration()
+    # One of the environment is nothing that this reads.
+    loaded.proxy = None
     loader: Any = kube_config  # has no types
     try:
         loader.load_kube_config(
@@ -108,6 +110,11 @@ def from_kubeconfig(path: str | None = None, context: str | None = None) -> Endp
         # Its text may quote the file, and that has keys in it.
         why = str(error) if isinstance(error, ConfigException) else type(error).__name__
         raise InvalidSpec(f"{where}: {why}") from error
+    if loaded.proxy:
+        raise InvalidSpec(
+            f"{where}: the cluster has a proxy-url, which is not supported; run where the API"
+            " server is reached without a proxy, or in the cluster"
+        )
     chosen = next((one for one in contexts if one["name"] == context), current)
     return Endpoint(
         server=loaded.host,

@@ -238,6 +238,22 @@ def test_a_broken_kubeconfig_is_named_and_not_quoted(tmp_path: Path, changes: An
     assert "hunter2" not in str(raised.value)
 
 
+def test_a_proxy_of_a_kubeconfig_is_refused_and_one_of_the_environment_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked for in vain is told; what is there for other programs is not asked for."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    assert config.from_kubeconfig(_kubeconfig(tmp_path)).server == "https://near:6443"
+    cluster = {"server": "https://near:6443", "proxy-url": "http://me:hunter2@proxy:3128"}
+
+    with pytest.raises(InvalidSpec, match="proxy-url, which is not supported") as refused:
+        config.from_kubeconfig(
+            _kubeconfig(tmp_path, clusters=[{"name": "near", "cluster": cluster}])
+        )
+
+    assert "hunter2" not in str(refused.value)
+
+
 def test_a_kubeconfig_that_is_no_yaml_is_named_and_not_quoted(tmp_path: Path) -> None:
     file = tmp_path / "kubeconfig"
     file.write_text("token: {hunter2")
