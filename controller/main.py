@@ -9,9 +9,7 @@ import threading
 from collections.abc import Mapping
 
 from controller import config as environment_of
-from controller.api.errors import InvalidSpec, Problem
 from controller.api.version import version
-from controller.config import Environment
 from controller.kube import config as kube_config
 from controller.kube.client import Client
 from controller.kube.transport import Options
@@ -32,9 +30,8 @@ def run(environ: Mapping[str, str], *, kubeconfig: str | None, context: str | No
 
     Raises: InvalidSpec for a wrong environment or kubeconfig.
     """
-    environment = environment_of.read(environ)
-    if kubeconfig or context or not kube_config.is_in_cluster(environ):
-        _check_namespace(environment)
+    is_pod = not (kubeconfig or context) and kube_config.is_in_cluster(environ)
+    environment = environment_of.read(environ, is_in_cluster=is_pod)
     configure(level=environment.log_level, is_json=environment.is_log_json)
     endpoint = kube_config.load(kubeconfig=kubeconfig, context=context, environment=environ)
     stop = threading.Event()
@@ -70,21 +67,3 @@ def run(environ: Mapping[str, str], *, kubeconfig: str | None, context: str | No
         os._exit(_EXIT_STRAGGLER)
     log.info("controller ends")
     return 0
-
-
-def _check_namespace(environment: Environment) -> None:
-    """Without a pod's own namespace it has to be said.
-
-    A kubeconfig's is whatever its owner looked at last: two who start a controller
-    would elect in two namespaces, and both would lead.
-    """
-    if environment.target_namespace is None:
-        raise InvalidSpec(
-            [
-                Problem(
-                    "TARGET_NAMESPACE",
-                    "is required with a kubeconfig: the namespace where the Secrets of storage"
-                    " classes are, and the Lease of the controller of this cluster",
-                )
-            ]
-        )

@@ -199,13 +199,16 @@ def test_missing_rights_are_told_and_waited_for(world_without_rights: World) -> 
 
 
 def test_a_wrong_setting_ends_it_with_every_mistake(world: World) -> None:
-    controller = world.start(LISTEN="3000", RESCAN_INTERVAL="often")
+    wrong = {"IMAGE_PREFIX": "https://r/x", "LOG_LEVEL": "loud"}
+    controller = world.start(LISTEN="3000", RESCAN_INTERVAL="often", **wrong)
 
     assert controller.process.wait(30) == 78
 
     text = controller.log_file.read_text()
     assert "LISTEN: '3000' must be" in text
     assert "RESCAN_INTERVAL: must be a duration" in text
+    assert "IMAGE_PREFIX: must be" in text
+    assert "LOG_LEVEL: must be one of" in text
 
 
 def test_a_server_that_hangs_stops_the_leader_and_nothing_is_lost(

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from controller import config
 from controller.api.errors import InvalidSpec
-from controller.config import read
+from controller.config import Environment
 from controller.kube.throttle import Limit
 
 DOCS = Path(__file__).parents[3] / "docs" / "controller.md"
+
+
+def read(environ: Mapping[str, str]) -> Environment:
+    """As in a pod."""
+    return config.read(environ, is_in_cluster=True)
+
+
 PREFIX = {"IMAGE_PREFIX": "registry.example.com/runner"}
 
 
@@ -73,10 +82,12 @@ def test_every_mistake_is_told_at_once() -> None:
                 "IMAGE_PULL_SECRET": "my registry",
                 "JSON_LOG": "perhaps",
                 "LISTEN": "3000",
+                "LOG_LEVEL": "loud",
                 "RESCAN_INTERVAL": "hourly",
                 "WORKERS": "0",
                 "MAX_ROLLING": "many",
                 "API_QPS": "-1",
+                "TARGET_NAMESPACE": "My",
             }
         )
 
@@ -85,10 +96,57 @@ def test_every_mistake_is_told_at_once() -> None:
         "IMAGE_PULL_SECRET",
         "JSON_LOG",
         "LISTEN",
+        "LOG_LEVEL",
         "RESCAN_INTERVAL",
         "WORKERS",
         "MAX_ROLLING",
         "API_QPS",
+        "TARGET_NAMESPACE",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "level"),
+    [("debug", "DEBUG"), ("Warn", "WARNING"), ("trace", "DEBUG"), ("panic", "ERROR"), ("", "INFO")],
+)
+def test_the_go_originals_log_levels_are_read(given: str, level: str) -> None:
+    assert read(PREFIX | {"LOG_LEVEL": given}).log_level == level
+
+
+@pytest.mark.parametrize(
+    "prefix", ["runner", "localhost:5000/runner", "[::1]:5000/a/b", "r.example.com/a_b/c--d.e"]
+)
+def test_a_prefix_of_an_image_is_taken(prefix: str) -> None:
+    assert read({"IMAGE_PREFIX": prefix}).image_prefix == prefix
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "https://registry.example.com/runner",
+        "registry.example.com/runner:1",
+        "registry.example.com/runner@sha256:0",
+        "registry.example.com/runner/",
+        "registry.example.com/Runner",
+        "registry.example.com/my runner",
+        "/runner",
+        "runner-",
+    ],
+)
+def test_what_no_image_can_begin_with_is_refused(prefix: str) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        read({"IMAGE_PREFIX": prefix})
+
+    assert [problem.path for problem in refused.value.problems] == ["IMAGE_PREFIX"]
+
+
+def test_without_a_pod_the_namespace_is_required_beside_all_else() -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        config.read({}, is_in_cluster=False)
+
+    assert [problem.path for problem in refused.value.problems] == [
+        "IMAGE_PREFIX",
+        "TARGET_NAMESPACE",
     ]
 
 
@@ -97,9 +155,13 @@ def test_a_resync_without_pause_is_refused() -> None:
         read(PREFIX | {"RESCAN_INTERVAL": "0"})
 
 
+#: Texts of the source that are no variables.
+_LEVELS = {"INFO", "DEBUG", "WARNING", "ERROR", "TRACE", "WARN", "FATAL", "PANIC"}
+
+
 def test_the_documentation_lists_every_variable() -> None:
     source = (Path(__file__).parents[3] / "controller" / "config.py").read_text()
-    read_ones = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)*)"', source)) - {"INFO"}
+    read_ones = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)*)"', source)) - _LEVELS
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", DOCS.read_text(), re.MULTILINE))
 
     assert documented == read_ones
