@@ -123,7 +123,8 @@ class Runtime:
         # Two groups: who serves the others ends after them.
         self._servants = Threads()
         self._workers = Threads()
-        self._has_begun = threading.Event()
+        # Why the caches have not begun; empty: they have. Written by the thread of `run`.
+        self._obstacle = "the API server has not answered yet"
 
     def run(self, stop: threading.Event) -> bool:
         """Serve until `stop` is set; False: a thread did not end."""
@@ -154,8 +155,11 @@ class Runtime:
         waiting = [
             one.plural for one, informer in self._informers.items() if not informer.has_synced()
         ]
-        is_ready = self._has_begun.is_set() and not waiting
-        return is_ready, {"waiting_for": waiting, "leader": self._elector.is_leader()}
+        return not (self._obstacle or waiting), {
+            "problem": self._obstacle,
+            "waiting_for": waiting,
+            "leader": self._elector.is_leader(),
+        }
 
     def _start(self, stop: threading.Event, late: threading.Event) -> None:
         cluster_id = self._cluster_id(stop)
@@ -173,7 +177,7 @@ class Runtime:
         self._servants.start("events", lambda: self._events.run(late))
         for resource, informer in self._informers.items():
             self._servants.start(f"reflector-{resource.plural}", _runner(informer.run, stop))
-        self._has_begun.set()
+        self._obstacle = ""
         if not all(informer.wait_until_synced() for informer in self._informers.values()):
             return
         log.info("caches are complete")
@@ -222,6 +226,7 @@ class Runtime:
                 found = self._client.get(NAMESPACES, "kube-system")
                 return str(found["metadata"]["uid"])
             except BackupError as error:
+                self._obstacle = str(error)
                 delay_s = backoff.next_s()
                 log.warning(
                     "the API server cannot be used yet, trying again",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -78,7 +79,8 @@ def test_health_readiness_and_metrics(world: World, controller: Controller) -> N
     world.wait_for_children()
 
     assert controller.get("/healthz")[0] == 200
-    assert controller.get("/readyz")[0] == 200
+    code, text = controller.get("/readyz")
+    assert (code, json.loads(text)["problem"]) == (200, "")
     assert controller.metric("leader") == 1
     assert controller.metric("cache_objects", resource="databasebackups") >= 1
     assert controller.metric("cache_synced") == 10
@@ -169,7 +171,9 @@ def test_it_waits_for_a_server_that_is_not_there_and_survives_its_restart(
     try:
         controller = world.start()
         wait_for(lambda: controller.get("/healthz")[0] == 200)
-        assert controller.get("/readyz")[0] == 503
+        code, text = controller.get("/readyz")
+        assert code == 503
+        assert json.loads(text)["problem"] == "the API server has not answered yet"
     finally:
         server.resume()
     controller.wait_until_leading()
@@ -192,6 +196,9 @@ def test_missing_rights_are_told_and_waited_for(world_without_rights: World) -> 
     assert "forbidden" in told[0]["error"]
     assert "stack" not in told[0]
     assert controller.get("/healthz")[0] == 200
+    code, text = controller.get("/readyz")
+    assert code == 503
+    assert "forbidden" in json.loads(text)["problem"]
 
     world.grant()
 
