@@ -39,7 +39,8 @@ KINDS: Mapping[str, type] = {
 def documents(name: str = "*.yaml") -> Iterator[tuple[str, Any]]:
     for path in sorted(EXAMPLES.glob(name)):
         for number, document in enumerate(read_documents(path.read_bytes())):
-            yield f"{path.name}[{number}]", document
+            if document["kind"] in KINDS:
+                yield f"{path.name}[{number}]", document
 
 
 def spec_of(name: str, kind: type) -> Mapping[str, Any]:

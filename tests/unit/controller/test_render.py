@@ -141,6 +141,22 @@ def test_the_documented_examples_render(capsys: pytest.CaptureFixture[str]) -> N
     assert printed(capsys)["Deployment"]["metadata"]["namespace"] == "webshop"
 
 
+def test_the_documented_secrets_are_those_of_the_documented_class(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ("storage-class", "database-backup", "secrets")
+
+    assert run("--reveal-secrets", *(str(EXAMPLES / f"{name}.yaml") for name in names)) == 0
+
+    config = printed(capsys)["Secret"]["data"]
+    storage = yaml.safe_load(base64.b64decode(config["storageSpec.yaml"]))
+    s3, gcs = storage["backupLocations"]
+    assert s3["storageSecretAccessKey"] == {"value": "change-me-too"}
+    assert gcs["gcsCredentials"] == {"value": '{"type": "service_account"}'}
+    derived = derive_passphrase(Secret("change-me-three"), namespace="webshop", name="shop")
+    assert s3["encryptionPass"] == gcs["encryptionPass"] == {"value": derived.reveal()}
+
+
 NO_CLASS = "FILE: spec.backupStorageClass: there is no DatabaseBackupStorageClass standard in these"
 NOT_ALLOWED = (
     "FILE[0]: the storage class standard is not for namespace db: name another one, or have the "
