@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from controller.kube.resource import DATABASE_BACKUP_STORAGE_CLASSES, DATABASE_B
 from tests.integration.controller.go_original import KINDS, STATUS, GoOriginal
 from tests.integration.controller.world import World
 from tests.integration.kube import definitions
+from tests.integration.kube.kubectl import kubectl
 from tests.integration.kube.original_definitions import definitions as original_definitions
 from tests.servers import kubernetes
 from tests.servers.fixtures import given
-from tests.servers.kubernetes import KubernetesServer, find_kubernetes_program
+from tests.servers.kubernetes import KubernetesServer
 
 TEXT = {"value": "a-secret"}
 REF = {"fromSecret": {"name": "shop-db", "key": "password"}}
@@ -79,13 +79,10 @@ def world(server: KubernetesServer, tmp_path: Path) -> Iterator[World]:
 
 def put_ours_over_them(world: World) -> None:
     """As docs/migration.md says."""
-    command = ["apply", "--server-side", "--force-conflicts", "-f"]
-    kubectl, kubeconfig = find_kubernetes_program("kubectl"), world.server.kubeconfig()
-    subprocess.run(
-        [kubectl, "--kubeconfig", kubeconfig, *command, definitions.FOLDER],
-        check=True,
-        capture_output=True,
-        timeout=60,
+    kubectl(
+        world.server,
+        *["apply", "--server-side", "--force-conflicts", "-f"],
+        str(definitions.FOLDER),
     )
     for file in definitions.FOLDER.glob("*.yaml"):
         (ours,) = yaml.safe_load(file.read_text())["spec"]["versions"]

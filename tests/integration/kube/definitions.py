@@ -12,7 +12,7 @@ from tests.servers.kubernetes import Answer, KubernetesServer
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "crds"
 PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_PLURALS = {
+PLURALS = {
     "DatabaseBackup": "databasebackups",
     "DatabaseBackupStorageClass": "databasebackupstorageclasses",
 }
@@ -52,7 +52,7 @@ def create(
 
     By default only ask whether it would be taken.
     """
-    plural = _PLURALS[manifest["kind"]]
+    plural = PLURALS[manifest["kind"]]
     where = f"/namespaces/{namespace}" if plural == "databasebackups" else ""
     metadata = {"generateName": manifest["metadata"]["name"] + "-"}
     return server.request(

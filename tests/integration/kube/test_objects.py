@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,8 +33,7 @@ from tests.integration.kube.objects import (
     an_account,
     an_object,
 )
-from tests.servers.kubernetes import KubernetesServer, find_kubernetes_program
-from tests.servers.provider import ServerMissing, skip_or_fail
+from tests.servers.kubernetes import KubernetesServer
 
 CANARY = "hunter2"
 
@@ -300,16 +298,3 @@ def test_the_audit_log_tells_who_wrote_what(
     assert {one.user for one in mine} == {f"system:serviceaccount:{namespace}:writer"}
     assert mine[0].user_agent.startswith("db-backup-controller/")
     assert mine[0].code == 201
-
-
-def test_kubectl_speaks_to_the_server(kubernetes_server: KubernetesServer, namespace: str) -> None:
-    try:
-        kubectl = find_kubernetes_program("kubectl")
-    except ServerMissing as missing:
-        skip_or_fail(missing)
-    command = [kubectl, "--kubeconfig", kubernetes_server.kubeconfig(), "get", "ns", namespace]
-
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-    assert done.returncode == 0, done.stderr
-    assert namespace in done.stdout
