@@ -12,10 +12,10 @@ from controller.kube.resource import (
     STATEFUL_SETS,
     Resource,
 )
-from controller.reconcile import FINALIZER
 from tests.integration.controller.world import World, wait_for
 
 KINDS = (SECRETS, SERVICES, STATEFUL_SETS)
+FINALIZER = "db-backup.nect.com/finalizer"
 #: Its status, conditions as it names them.
 STATUS = {
     "hash": "0a4d55a8d778e5022fab701977c5d840bbc486d0",

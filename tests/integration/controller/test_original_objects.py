@@ -149,3 +149,24 @@ def test_a_database_without_an_engine_keeps_the_original_s_runner(world: World) 
     # Until somebody deletes the object.
     world.delete(DATABASE_BACKUPS, "mysql")
     original.wait_until_gone("mysql")
+
+
+def test_an_object_outside_of_our_bounds_is_told_what_to_change(world: World) -> None:
+    """Its spec is refused by our schema from now on; its status and its end are not."""
+    original = GoOriginal(world, world.system)
+    retention = {f"%Y{'-' * number}": 1 for number in range(33)}
+    spec = {"backupInterval": 100_000, "retentionConfig": retention}
+    world.create_backup("odd", postgres=ENGINES["postgres"], **spec)
+    original.make_children("odd")
+    original.write_into("odd")
+    put_ours_over_them(world)
+    world.start()
+
+    told = world.wait_for_condition("Ready", "False", "InvalidSpec", "odd")
+
+    assert "spec.backupInterval: must be <= 87600;" in told["message"]
+    assert "spec.retentionConfig: must have 1 to 32 entries" in told["message"]
+    assert original.children("odd") == set(KINDS)
+    world.delete(DATABASE_BACKUPS, "odd")
+    original.wait_until_gone("odd")
+    assert world.get(DATABASE_BACKUPS, "odd") is None
