@@ -7,7 +7,7 @@ the object itself alone: what depends on it has a resync of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from attrs import frozen
 
@@ -71,7 +71,9 @@ class Handlers:
             self.class_queue.add(key)
             self._wake_users(key.name)
         if change.key.name == self.pull_secret:
-            self._wake(self.backups.keys())
+            # No cause to look at anything else: a copy that has to change is seen by its digest.
+            for seen in self.backups.values():
+                self.backup_queue.add(seen.key)
 
     def on_child(self, change: Change[SeenChild]) -> None:
         if change.old is change.new:
@@ -84,9 +86,6 @@ class Handlers:
             self.backup_queue.add_after(key, _CHILDREN_SETTLE_S)
 
     def _wake_users(self, class_name: str) -> None:
-        self._wake(self.backups.index_keys(BY_CLASS, class_name))
-
-    def _wake(self, keys: Iterable[ObjectKey]) -> None:
-        for key in keys:
+        for key in self.backups.index_keys(BY_CLASS, class_name):
             self.cause(key)
             self.backup_queue.add(key)
