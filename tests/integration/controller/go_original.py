@@ -120,4 +120,5 @@ class GoOriginal:
         assert self.world.server.request("DELETE", path).status == 200
 
     def wait_until_gone(self, name: str = "shop") -> None:
-        wait_for(lambda: not self.children(name))
+        # After a kill the next one waits for the Lease of the first.
+        wait_for(lambda: not self.children(name), timeout_s=60)
