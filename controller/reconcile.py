@@ -180,7 +180,7 @@ class BackupReconciler:
         """All that a reconcile of this object reads of the caches: values that never change."""
         storage_class = self._caches.classes.get(ObjectKey("", seen.class_name))
         references = storage_class.secret_refs if storage_class else ()
-        names = sorted({reference.name for reference in references})
+        names = sorted({self._settings.pull_secret, *(one.name for one in references)})
         return (
             seen,
             storage_class,
