@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 LOCK := requirements/base.txt requirements/test.txt requirements/check.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-servers check bench generate-code generate lock clean
+.PHONY: help demo test test-servers check bench bench-controller generate-code generate lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
@@ -27,8 +27,11 @@ test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, 
 check: $(VENV)/.installed  ## Lint, types, layers
 	$(TOX) -e lint,type,layers
 
-bench: $(VENV)/.installed  ## Benchmarks against the shell pipeline; rewrites docs/benchmarks.md
+bench: $(VENV)/.installed  ## The runner against the shell pipeline; rewrites its part of docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks
+
+bench-controller: $(VENV)/.installed  ## The controller against a bare client; rewrites its part of docs/benchmarks.md
+	$(BIN)/python -m tests.benchmarks.cluster
 
 generate-code: $(VENV)/.installed  ## Write what is generated from controller/api: deploy/crds
 	@$(BIN)/python -m controller.cli crds --output deploy/crds

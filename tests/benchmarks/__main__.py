@@ -1,4 +1,4 @@
-"""Run the benchmarks and write docs/benchmarks.md.
+"""Run the runner's benchmarks and write their section of docs/benchmarks.md.
 
 python -m tests.benchmarks [--megabytes 1000] [--rounds 5] [--sizes 0.1,1,4]
 """
@@ -17,10 +17,10 @@ import click
 
 from tests.benchmarks import backup, catalogue, memory, restore
 from tests.benchmarks.measure import Row
+from tests.benchmarks.report import write_section
 from tests.benchmarks.workload import fill
 from tests.servers import minio, postgres
 
-_REPORT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _OPTIONS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "maintenance_work_mem": "256MB"}
 
 
@@ -57,7 +57,7 @@ def main(megabytes: int, rounds: int, sizes: str, only: str) -> None:
     text = report(rows, memory_rows, megabytes, rounds) + f"\n{listing}\n"
     print(text)
     if not only:
-        _REPORT.write_text(text)
+        write_section("The runner", text)
 
 
 def report(
@@ -77,7 +77,7 @@ def report(
         "`filesystem`."
     )
     lines = [
-        *("# Benchmarks", "", head, ""),
+        *(head, ""),
         "| what | against | ratio | lowest - highest | target | |",
         "|---|---|---|---|---|---|",
     ]
