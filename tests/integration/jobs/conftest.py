@@ -7,9 +7,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.integration.jobs.cluster import ClusterWorld
 from tests.integration.jobs.places import (
     Folder,
     GcsBucket,
@@ -18,12 +20,16 @@ from tests.integration.jobs.places import (
     moto_bucket,
 )
 from tests.integration.jobs.world import World, base_environ
+from tests.integration.kube import definitions
+from tests.servers.kubernetes import KubernetesServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import TcpProxy
 
 #: Random bytes in the large database: they cannot be compressed, so moving them takes time.
 _LARGE_BYTES = 12 * 1024**2
 _ROW_BYTES = 4096
+#: A day a year: what is backed up by the schedule is the new object, at once.
+_SCHEDULE = {"suspend": False, "backupCron": "0 3 1 1 *"}
 
 _SMALL = r"""
 CREATE TABLE customer (id int PRIMARY KEY, name text NOT NULL);
@@ -152,3 +158,22 @@ def slow_database(postgres16: PostgresServer) -> Iterator[TcpProxy]:
     """The way to the database, which can be slowed, cut and blocked."""
     with TcpProxy(postgres16.port) as proxy:
         yield proxy
+
+
+MakeCluster = Callable[..., ClusterWorld]
+
+
+@pytest.fixture
+def make_cluster(
+    make_world: MakeWorld, kubernetes_server: KubernetesServer, namespace: str
+) -> MakeCluster:
+    definitions.install(kubernetes_server)
+
+    def make(*, large: bool = False, may_report: bool = True, **configured: Any) -> ClusterWorld:
+        world = make_world("folder", large=large)
+        world.configure(metadata={"namespace": namespace}, **(_SCHEDULE | configured))
+        cluster = ClusterWorld(world=world, server=kubernetes_server, namespace=namespace)
+        cluster.create(may_report=may_report)
+        return cluster
+
+    return make
