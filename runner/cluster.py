@@ -19,6 +19,7 @@ from controller.kube.resource import DATABASE_BACKUPS, LEASES
 from controller.kube.transport import Options
 from controller.process.clock import Clock
 from runner.lease import LeaseFence, LeaseTiming
+from runner.ports import Confirm
 from runner.status import ClusterStatus
 
 _LEASE_DURATION = "60s"
@@ -51,8 +52,14 @@ class Cluster:
             timing=self.timing,
         )
 
-    def status(self, clock: Clock) -> ClusterStatus:
-        return ClusterStatus(self.client, regarding=self.regarding, instance=self.pod, clock=clock)
+    def status(self, clock: Clock, confirm: Confirm) -> ClusterStatus:
+        return ClusterStatus(
+            self.client,
+            regarding=self.regarding,
+            instance=self.pod,
+            confirm=confirm,
+            clock=clock,
+        )
 
     def check_status(self) -> None:
         """Try, without changing anything, what reporting needs; raises why it cannot be done."""

@@ -37,6 +37,7 @@ from runner.jobs.request import JobRequest, decode_request, encode_request
 from runner.jobs.slot import JobSlot, new_listener
 from runner.outcome import JobKind
 from runner.pipeline.pipe import Pipe
+from runner.ports import Overtaken
 from runner.rundir import own_directory
 
 log = logging.getLogger(__name__)
@@ -200,6 +201,8 @@ class ControlServer:
         while True:
             try:
                 self._slot.start(request, listener)
+            except Overtaken:
+                raise
             except BusyError as error:
                 running = self._slot.running
                 if self._slot.closed:

@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
-from controller.api.errors import ApiConflict, BackupError, BusyError, ObjectNotFound
+from controller.api.errors import ApiConflict, BackupError, ObjectNotFound
 from controller.kube.client import Client, Raw
 from controller.kube.resource import LEASES
 from controller.process.clock import Clock
 from controller.process.logging import kv
-from runner.ports import OnLost
+from runner.ports import OnLost, Overtaken
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +41,24 @@ class LeaseTiming:
         duration_s: without a renewal another runner takes over after it.
         renew_s: between two renewals: a third of it, so that two may fail.
         poll_s: between two looks of a runner that waits, and after a failed renewal.
+        confirm_s: who wants to act with an expired Lease waits so long for a renewal.
     """
 
     duration_s: float = _DURATION_S
     renew_s: float = 20.0
     poll_s: float = 2.0
+    confirm_s: float = 5.0
 
     @classmethod
     def of(cls, duration_s: float) -> LeaseTiming:
         """Return the timing of a Lease that is good for so long."""
         renew_s = duration_s / 3
-        return cls(duration_s=duration_s, renew_s=renew_s, poll_s=min(2.0, renew_s / 2))
+        return cls(
+            duration_s=duration_s,
+            renew_s=renew_s,
+            poll_s=min(2.0, renew_s / 2),
+            confirm_s=min(5.0, renew_s),
+        )
 
 
 @frozen(kw_only=True)
@@ -61,6 +68,7 @@ class _Term:
     holder: str
     renewed: str
     duration_s: float
+    transitions: int
 
 
 class LeaseFence:
@@ -73,9 +81,11 @@ class LeaseFence:
     Args:
         holder: our name in the Lease, the pod's: a container that is started
             again in its pod goes on where it was killed.
-    Threads: `acquire` and `release` belong to one thread, `busy_until` to any;
-    renewals have their own. `_changed` guards `_busy_until`, `_is_due` and
-    `_closing`; no I/O happens under it. `_lease` is used by one thread at a time.
+    Threads: `acquire` and `release` belong to one thread, `confirm` and
+    `busy_until` to any; renewals have their own. `_changed` guards
+    `_busy_until`, `_is_due`, `_closing`, `_lost`, `_renewed_mono` and
+    `_tried_mono`; no I/O happens under it. `_lease` and `_transitions` are used
+    by one thread at a time.
     """
 
     def __init__(
@@ -99,9 +109,16 @@ class LeaseFence:
         self._busy_until: datetime | None = None
         self._is_due = False
         self._closing = False
+        #: Who was seen to act instead.
+        self._lost: Overtaken | None = None
+        #: When the last renewal that was confirmed, and the last that ended, were sent: whoever
+        #: waits for the Lease counts from a later moment.
+        self._renewed_mono = self._tried_mono = float("-inf")
         self._thread: threading.Thread | None = None
         #: As it was last read or written; None if it has to be read.
         self._lease: Raw | None = None
+        #: How often the Lease had changed hands when it came into ours.
+        self._transitions = 0
         self._is_held = False
         #: Somebody else's term, and when it was first seen.
         self._seen: tuple[_Term, float] | None = None
@@ -142,23 +159,17 @@ class LeaseFence:
         """Write the Lease again; one step of the renewals.
 
         Returns: seconds until the next one.
-        Raises: BusyError if another runner holds it.
+        Raises: Overtaken if another runner holds it, or has held it since.
         """
         for _ in range(_CONFLICTS):
             try:
                 lease = self._lease or self._read()
-                holder = _term(lease).holder
-                # Nobody's: it was deleted and made again, or a person emptied it. Still ours.
-                if holder not in {"", self._holder}:
-                    self._is_held = False
-                    raise BusyError(
-                        f"{holder} holds the Lease {self._path} now, so this"
-                        " runner ends what it does; started again it waits its turn"
-                    )
+                self._check(_term(lease))
                 self._write(lease, self._holder)
             except ApiConflict:
                 self._lease = None
-            except BusyError:
+            except Overtaken:
+                self._is_held = False
                 raise
             except BackupError as error:
                 # Whether it was written is not known: read it first, next time.
@@ -169,6 +180,23 @@ class LeaseFence:
                 self._told = ""
                 return self._timing.renew_s
         return self._timing.poll_s
+
+    def confirm(self) -> bool:
+        """Let a renewal come first if the last one is older than the Lease lasts."""
+        with self._changed:
+            asked_mono = self._clock.monotonic()
+            give_up_mono = asked_mono + self._timing.confirm_s
+            while self._lost is None and not self._is_fresh_locked():
+                now_mono = self._clock.monotonic()
+                # A try that began before was on its way while this process stood still.
+                if self._tried_mono >= asked_mono or now_mono >= give_up_mono or self._closing:
+                    return False
+                self._is_due = True
+                self._changed.notify_all()
+                self._clock.wait(self._changed, give_up_mono - now_mono)
+            if self._lost is not None:
+                raise self._lost
+            return True
 
     def busy_until(self, deadline_s: float | None) -> None:
         """Have it written with a renewal at once; the job does not wait for that."""
@@ -215,10 +243,14 @@ class LeaseFence:
     def _run(self, on_lost: OnLost) -> None:
         pause_s = self._timing.renew_s
         while self._wait(pause_s):
+            begun_mono = self._clock.monotonic()
             try:
                 pause_s = self.renew_once()
-            except BusyError as error:
+            except Overtaken as error:
                 log.error("Lease lost", extra=kv(path=self._path, error=str(error)))
+                with self._changed:
+                    self._lost = error
+                    self._changed.notify_all()
                 on_lost(error)
                 return
             except Exception:
@@ -226,6 +258,9 @@ class LeaseFence:
                 # it would both act, each sure to be the only one.
                 log.exception("Lease not renewed")
                 pause_s = self._timing.poll_s
+            with self._changed:
+                self._tried_mono = begun_mono
+                self._changed.notify_all()
 
     def _wait(self, pause_s: float) -> bool:
         """Wait until the next renewal is due; False once there shall be none."""
@@ -237,7 +272,24 @@ class LeaseFence:
             self._is_due = False
             return not self._closing
 
+    def _is_fresh_locked(self) -> bool:
+        return self._clock.monotonic() - self._renewed_mono < self._timing.duration_s
+
     # -- the object -------------------------------------------------------------
+
+    def _check(self, term: _Term) -> None:
+        """Raises: Overtaken if somebody else acts, or did since this runner took the Lease."""
+        if term.holder == self._holder:
+            return
+        # Nobody's: it was deleted and made again, or a person emptied it. Still ours. But one that
+        # was taken and given back was another runner's, and what this one knows is of before.
+        if not term.holder and term.transitions <= self._transitions:
+            return
+        who = f"{term.holder} holds" if term.holder else "another runner has held"
+        raise Overtaken(
+            f"{who} the Lease {self._path}, so this runner ends what it does;"
+            " started again it waits its turn"
+        )
 
     def _is_free(self, term: _Term) -> bool:
         if term.holder in {"", self._holder}:
@@ -260,7 +312,11 @@ class LeaseFence:
         if busy_until is not None:
             annotations[BUSY_UNTIL] = busy_until.strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata = {**lease["metadata"], "annotations": annotations}
+        sent_mono = self._clock.monotonic()
         self._lease = self._client.replace(LEASES, {**lease, "metadata": metadata, "spec": term})
+        self._transitions = _term(self._lease).transitions
+        with self._changed:
+            self._renewed_mono = sent_mono
 
     def _tell(self, message: str, *, holder: str = "", error: str = "") -> None:
         """Log what is the case once, not with every look."""
@@ -275,6 +331,7 @@ def _term(lease: Raw) -> _Term:
         holder=str(spec.get("holderIdentity") or ""),
         renewed=str(spec.get("renewTime") or ""),
         duration_s=float(spec.get("leaseDurationSeconds") or _DURATION_S),
+        transitions=int(spec.get("leaseTransitions") or 0),
     )
 
 

@@ -34,7 +34,7 @@ from runner.jobs.slot import JobSlot
 from runner.metrics import CONTENT_TYPE, RunnerIdentity, RunnerMetrics
 from runner.outcome import JobKind, JobOutcome
 from runner.past import past_of
-from runner.ports import Fence, StatusSink
+from runner.ports import Fence, Overtaken, StatusSink
 from runner.reports import Reports
 from runner.schedule import schedule_of
 from runner.scheduler import Scheduler
@@ -114,6 +114,7 @@ class Parent:
             on_event=self._job_event,
             on_end=self._job_ended,
             on_free=self._slot_free,
+            confirm=fence.confirm,
             scratch=self._scratch,
         )
         self._control = ControlServer(settings.control_socket, self._slot, self.status)
@@ -128,7 +129,7 @@ class Parent:
         )
         self._wake = threading.Event()
         #: Who acts instead of this runner; set by the fence's thread.
-        self._lost: BusyError | None = None
+        self._lost: Overtaken | None = None
         # When the last step was done; None while another runner holds the fence.
         self._stepped_mono: float | None = None
 
@@ -142,11 +143,11 @@ class Parent:
         Args:
             stop: SIGTERM or Ctrl-C; set here, too, when the fence is lost.
             now: a second signal: end the job at once.
-        Raises: BusyError, after all was ended, if another runner acts instead.
+        Raises: Overtaken, after all was ended, if another runner acts instead.
         """
         closing = threading.Event()
 
-        def on_lost(error: BusyError) -> None:
+        def on_lost(error: Overtaken) -> None:
             self._lost = error
             stop.set()
 
@@ -189,8 +190,8 @@ class Parent:
         if request is not None:
             try:
                 self._slot.start(request)
-            except BusyError:
-                log.debug("a job was due while another one runs")
+            except BusyError as error:
+                log.debug("a job that was due did not begin", extra=kv(error=str(error)))
             else:
                 if request.kind is JobKind.INSPECT:
                     with self._lock:

@@ -21,8 +21,15 @@ from runner.rundir import own_directory
 
 log = logging.getLogger(__name__)
 
+
+class Overtaken(BusyError):
+    """Another runner was seen to act: this one has to end."""
+
+
 #: Told, in a thread of the fence, that another runner was seen to act, and which one.
-OnLost = Callable[[BusyError], None]
+OnLost = Callable[[Overtaken], None]
+#: `Fence.confirm`.
+Confirm = Callable[[], bool]
 
 
 class Fence(Protocol):
@@ -34,6 +41,18 @@ class Fence(Protocol):
         Args:
             on_lost: called at most once, before `release`. Nothing may be done
                 any more from then on.
+        """
+        ...
+
+    def confirm(self) -> bool:
+        """Make sure that this runner still acts; asks, for a few seconds, if that may have changed.
+
+        A process that stood still for longer than it may be silent learns here
+        that another one took over, before it does anything.
+
+        Returns: False if nobody answered. Who was not seen to have lost goes on
+            with what harms nobody, such as a job.
+        Raises: Overtaken.
         """
         ...
 
@@ -120,6 +139,10 @@ class FileFence:
             text = file.read(self._MAX_HOLDER_BYTES).decode(errors="replace")
         return text or "another command"  # it has just begun
 
+    def confirm(self) -> bool:
+        """The kernel keeps the lock for as long as this process is there."""
+        return True
+
     def busy_until(self, deadline_s: float | None) -> None:
         """Nobody on a laptop asks."""
 
@@ -143,6 +166,9 @@ class BothFences:
             return True
         self._outer.release()
         return False
+
+    def confirm(self) -> bool:
+        return self._outer.confirm() and self._inner.confirm()
 
     def busy_until(self, deadline_s: float | None) -> None:
         self._outer.busy_until(deadline_s)

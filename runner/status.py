@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +18,13 @@ from attrs import evolve, frozen
 
 from controller.api import codec
 from controller.api.conditions import get_condition
-from controller.api.errors import ApiThrottled, BackupError, InvalidSpec, RetriableError
+from controller.api.errors import (
+    ApiThrottled,
+    ApiUnavailable,
+    BackupError,
+    InvalidSpec,
+    RetriableError,
+)
 from controller.api.status import DatabaseBackupStatus
 from controller.kube.client import Client, Raw
 from controller.kube.events import Event
@@ -27,6 +34,7 @@ from controller.process.logging import kv
 from runner.conditions import own_part
 from runner.events import EventLimit, happenings
 from runner.past import ended
+from runner.ports import Confirm, Overtaken
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +72,8 @@ class ClusterStatus:
         regarding: the object, by its identity alone; with the uid, or `kubectl
             describe` does not find its events.
         instance: which runner, for events: the pod's name.
+        confirm: of the fence, asked before each write: the status of a runner
+            that was overtaken is of the past.
     Threads: `report` may be called by any; one thread of its own writes.
     `_changed` guards `_wanted`, `_events`, `_told`, `_due_mono` and `_closing`;
     no I/O happens under it.
@@ -75,6 +85,7 @@ class ClusterStatus:
         *,
         regarding: Raw,
         instance: str,
+        confirm: Confirm,
         clock: Clock,
         timing: StatusTiming | None = None,
     ) -> None:
@@ -84,6 +95,7 @@ class ClusterStatus:
         identity = {key: regarding["metadata"][key] for key in ("namespace", "name")}
         self._identity = {**regarding, "metadata": identity}
         self._instance = instance
+        self._confirm = confirm
         self._clock = clock
         self._timing = timing or StatusTiming()
         self._changed = threading.Condition()
@@ -146,15 +158,23 @@ class ClusterStatus:
         if self._thread is not None:
             self._thread.join()
             if flush:
-                self.write_once()
+                with suppress(Overtaken):  # its successor has the last word
+                    self.write_once()
 
     # -- the thread -------------------------------------------------------------
 
     def write_once(self) -> None:
-        """Hand on what is new; one step of the thread. Sets when the next one is due."""
-        error = self._write_status()
-        if not isinstance(error, RetriableError):
-            error = self._post_events() or error
+        """Hand on what is new; one step of the thread. Sets when the next one is due.
+
+        Raises: Overtaken: nothing may be written any more.
+        """
+        error: BackupError | None
+        if self._confirm():
+            error = self._write_status()
+            if not isinstance(error, RetriableError):
+                error = self._post_events() or error
+        else:
+            error = ApiUnavailable("the Lease is expired and could not be renewed")
         now_mono = self._clock.monotonic()
         if error is None:
             self._failures, self._problem = 0, ""
@@ -174,6 +194,8 @@ class ClusterStatus:
         while self._wait():
             try:
                 self.write_once()
+            except Overtaken:
+                return
             except Exception:
                 # Thread top: what cannot be told must not keep the next thing from being told.
                 log.exception("status not written")

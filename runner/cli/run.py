@@ -80,4 +80,5 @@ def _ports(
     from runner.cluster import connected  # noqa: PLC0415 - nor does a laptop
 
     with connected(config.backup.metadata, context.environ) as cluster:
-        yield BothFences(cluster.fence(clock), file), cluster.status(clock)
+        lease = cluster.fence(clock)
+        yield BothFences(lease, file), cluster.status(clock, lease.confirm)

@@ -18,6 +18,7 @@ from runner.jobs.process import JOB_COMMAND, JobLimits, JobProcess, JobResult, l
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind
 from runner.pipeline.pipe import Pipe
+from runner.ports import Confirm
 from runner.wording import age_text
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class JobSlot:
 
     Args:
         limits: of a kind of job, asked at its start.
+        confirm: the fence's, called before each job; what it raises, `start` does.
         on_start, on_event, on_end: called in the job's threads while no other
             job can start. on_free: after them, when one can again.
         command: what a job's process is.
@@ -61,6 +63,7 @@ class JobSlot:
         on_event: Callable[[Event], None],
         on_end: Callable[[JobRequest, JobResult], None],
         on_free: Callable[[JobRequest, JobResult], None] = lambda *_: None,
+        confirm: Confirm = lambda: True,
         command: Sequence[str] = JOB_COMMAND,
         scratch: Path | None = None,
     ) -> None:
@@ -71,6 +74,7 @@ class JobSlot:
         self._on_event = on_event
         self._on_end = on_end
         self._on_free = on_free
+        self._confirm = confirm
         self._command = command
         self._scratch = scratch
         self._lock = threading.Lock()
@@ -94,8 +98,9 @@ class JobSlot:
     def start(self, request: JobRequest, listener: Pipe[Event] | None = None) -> None:
         """Start a job; `listener` gets every event of it and is closed after its end.
 
-        Raises: BusyError, which names the job that runs.
+        Raises: BusyError, which names the job that runs; Overtaken.
         """
+        self._confirm()
         job = RunningJob(
             request=request,
             started_at=self._clock.now(),

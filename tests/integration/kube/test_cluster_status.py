@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -21,6 +22,7 @@ from controller.api.status import (
 from controller.kube.client import Client, Raw, Selection
 from controller.kube.resource import DATABASE_BACKUPS, EVENTS
 from runner.conditions import Basis, assess
+from runner.ports import Confirm, Overtaken
 from runner.status import ClusterStatus
 from tests.builders import a_backup_manifest
 from tests.fakes.clock import START, FakeClock
@@ -75,10 +77,14 @@ class Object:
         kind, version = DATABASE_BACKUPS.kind, DATABASE_BACKUPS.api_version
         return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
-    def sink(self, client: Client | None = None) -> ClusterStatus:
+    def sink(self, client: Client | None = None, confirm: Confirm = lambda: True) -> ClusterStatus:
         self.sinks.append(
             ClusterStatus(
-                client or self.runner, regarding=self.regarding, instance="pod-1", clock=self.clock
+                client or self.runner,
+                regarding=self.regarding,
+                instance="pod-1",
+                confirm=confirm,
+                clock=self.clock,
             )
         )
         return self.sinks[-1]
@@ -259,6 +265,54 @@ def test_a_runner_that_lost_its_fence_says_nothing_more(backup: Object) -> None:
     sink.report(_judged(evolve(_GOOD, stored_backups=9)))
     sink.stop(flush=False)
 
+    assert backup.status()["storedBackups"] == 3
+
+
+def test_a_runner_that_was_overtaken_writes_nothing_over_its_successors_word(
+    backup: Object,
+) -> None:
+    overtaken: list[Overtaken] = []
+
+    def confirm() -> bool:
+        if overtaken:
+            raise overtaken[0]
+        return True
+
+    sink = backup.sink(confirm=confirm)
+    sink.start()
+    sink.report(_judged(_GOOD))
+    _until(backup.status)
+    backup.clock.wait_for_waiters()
+    overtaken.append(Overtaken("pod-2 holds the Lease"))
+
+    failed = evolve(_GOOD, stored_backups=9, last_attempt=AttemptSummary(started_at=START))
+    sink.report(_judged(failed))
+    backup.clock.advance(3)
+    sink.stop(flush=True)
+
+    assert backup.status()["storedBackups"] == 3
+    assert len(backup.events()) == 1
+
+
+def test_while_nobody_says_who_holds_the_fence_the_status_waits(backup: Object) -> None:
+    known = threading.Event()
+    asked: list[bool] = []
+
+    def confirm() -> bool:
+        asked.append(known.is_set())
+        return asked[-1]
+
+    sink = backup.sink(confirm=confirm)
+    sink.start()
+    sink.report(_judged(_GOOD))
+    _until(lambda: asked)
+    backup.clock.wait_for_waiters()
+    assert backup.status() == {}
+
+    known.set()
+    backup.clock.advance(60)
+
+    _until(backup.status)
     assert backup.status()["storedBackups"] == 3
 
 

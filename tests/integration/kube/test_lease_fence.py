@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from controller.api.errors import BusyError
 from controller.kube.client import Client
 from controller.kube.resource import LEASES
 from runner.lease import BUSY_UNTIL, LeaseFence, LeaseTiming
+from runner.ports import Overtaken
 from tests.fakes.clock import FakeClock
 from tests.integration.kube.conftest import ClientFor
 from tests.integration.kube.objects import an_object
@@ -34,7 +34,7 @@ class Contender:
     def __init__(self, client: Client, namespace: str, holder: str) -> None:
         self.clock = FakeClock()
         self.fence = LeaseFence(client, namespace, _NAME, holder=holder, clock=self.clock)
-        self.lost: list[BusyError] = []
+        self.lost: list[Overtaken] = []
         self.stop = threading.Event()
 
     def hold(self) -> None:
@@ -76,6 +76,14 @@ def lease(client: Client, namespace: str) -> Callable[[], dict[str, Any]]:
         return client.get(LEASES, _NAME, namespace=namespace)
 
     return read
+
+
+def _take(client: Client, lease: dict[str, Any], holder: str) -> None:
+    """As a runner does that saw no renewal for long enough."""
+    spec = lease["spec"]
+    transitions = spec["leaseTransitions"] + 1
+    taken = spec | {"holderIdentity": holder, "leaseTransitions": transitions}
+    client.replace(LEASES, lease | {"spec": taken})
 
 
 def _until(true: Callable[[], object]) -> None:
@@ -168,9 +176,7 @@ def test_seeing_another_holder_is_a_loss_and_is_told_once(
 ) -> None:
     runner = contenders("pod-1")
     runner.hold()
-    taken = lease()
-    taken["spec"]["holderIdentity"] = "pod-2"
-    client.replace(LEASES, taken)
+    _take(client, lease(), "pod-2")
 
     runner.clock.wait_for_waiters()
     runner.clock.advance(20)
@@ -180,6 +186,55 @@ def test_seeing_another_holder_is_a_loss_and_is_told_once(
     runner.fence.release()
     assert lease()["spec"]["holderIdentity"] == "pod-2", "what is another's is not given back"
     assert len(runner.lost) == 1
+
+
+def test_who_was_overtaken_while_it_stood_still_learns_it_before_it_acts(
+    contenders: Callable[[str], Contender], lease: Callable[[], dict[str, Any]], client: Client
+) -> None:
+    runner = contenders("pod-1")
+    runner.hold()
+    _take(client, lease(), "pod-2")
+    runner.clock.wait_for_waiters()
+    assert runner.fence.confirm(), "nobody takes a Lease before it has expired"
+
+    runner.clock.advance(60)
+
+    for _ in range(2):
+        with pytest.raises(Overtaken, match="pod-2 holds the Lease"):
+            runner.fence.confirm()
+    assert lease()["spec"]["holderIdentity"] == "pod-2"
+
+
+def test_who_stood_still_and_was_not_overtaken_renews_before_it_acts(
+    contenders: Callable[[str], Contender], lease: Callable[[], dict[str, Any]]
+) -> None:
+    runner = contenders("pod-1")
+    runner.hold()
+    runner.clock.wait_for_waiters()
+
+    runner.clock.advance(60)
+
+    assert runner.fence.confirm()
+    assert lease()["spec"]["renewTime"] == "2026-11-23T10:01:00.000000Z"
+    assert runner.lost == []
+
+
+def test_a_lease_that_another_had_and_gave_back_is_lost(
+    contenders: Callable[[str], Contender], lease: Callable[[], dict[str, Any]], client: Client
+) -> None:
+    first, second = contenders("pod-1"), contenders("pod-2")
+    first.hold()
+    _take(client, lease(), "pod-2")
+    assert second.fence.try_acquire()
+    second.fence.release()
+    assert lease()["spec"]["holderIdentity"] == ""
+
+    first.clock.wait_for_waiters()
+    first.clock.advance(60)
+
+    with pytest.raises(Overtaken, match="another runner has held the Lease"):
+        first.fence.confirm()
+    assert lease()["spec"]["holderIdentity"] == ""
 
 
 def test_a_running_job_is_written_at_once_and_with_every_renewal(
@@ -290,8 +345,11 @@ def test_an_api_server_that_does_not_answer_is_no_loss_and_no_expiry(
     kubernetes_server.suspend()
     try:
         first.renew()  # fails, and waits for the next try
+        assert first.fence.confirm(), "it cannot have expired for anybody yet"
         second.clock.advance(300)
         assert not second.fence.try_acquire()
+        first.clock.advance(60)
+        assert not first.fence.confirm()
     finally:
         kubernetes_server.resume()
     # The holder could not renew; its term begins anew with the first answer.

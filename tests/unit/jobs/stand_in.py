@@ -13,6 +13,7 @@ from runner.jobs.process import JobLimits, JobProcess, JobResult
 from runner.jobs.request import JobRequest
 from runner.jobs.slot import JobSlot
 from runner.outcome import JobKind
+from runner.ports import Confirm
 from tests.fakes.clock import START, FakeClock
 
 #: Far more than any test takes.
@@ -65,7 +66,9 @@ def job(
 class Told:
     """A slot for stand-ins, and what it told."""
 
-    def __init__(self, body: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, body: str, *, clock: Clock | None = None, confirm: Confirm = lambda: True
+    ) -> None:
         self.started: list[tuple[JobRequest, datetime]] = []
         self.events: list[Event] = []
         self.ended: list[tuple[JobRequest, JobResult]] = []
@@ -76,6 +79,7 @@ class Told:
             on_start=lambda request, at: self.started.append((request, at)),
             on_event=self.events.append,
             on_end=lambda request, result: self.ended.append((request, result)),
+            confirm=confirm,
             command=command(body),
         )
 

@@ -20,6 +20,7 @@ from runner.control import ControlClient, ControlServer, Refused, RunnerNotRunni
 from runner.jobs.events import Event
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind
+from runner.ports import Confirm, Overtaken
 from tests.unit.jobs.stand_in import BACKUP, Told
 
 _LONG = """
@@ -32,9 +33,9 @@ wait()
 class Served:
     """A server on a socket, a slot behind it, and a client."""
 
-    def __init__(self, folder: Path, body: str) -> None:
+    def __init__(self, folder: Path, body: str, confirm: Confirm = lambda: True) -> None:
         self.path = folder / "run" / "control.sock"
-        self.told = Told(body)
+        self.told = Told(body, confirm=confirm)
         self.client = ControlClient(self.path)
         self.server = ControlServer(self.path, self.told.slot, lambda: {"running": "a test"})
 
@@ -52,10 +53,10 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, body: str) -> Iterator[Served]:
+def serving(folder: Path, body: str, *, confirm: Confirm = lambda: True) -> Iterator[Served]:
     """A running server; no thread may outlive it."""
     before = set(threading.enumerate())
-    served, stop = Served(folder, body), threading.Event()
+    served, stop = Served(folder, body, confirm), threading.Event()
     served.server.bind()
     thread = threading.Thread(target=served.server.run, args=(stop,), name="control-server")
     thread.start()
@@ -129,6 +130,18 @@ def test_a_client_that_waits_is_told_so_and_gets_its_turn(tmp_path: Path) -> Non
         assert "a backup runs" in events[0]["message"]
         assert _kinds(events)[-3:] == ["accepted", "progress", "outcome"]
         assert len(served.told.ended) == 2
+
+
+def test_who_waits_for_its_turn_is_told_when_there_will_be_none(tmp_path: Path) -> None:
+    def confirm() -> bool:
+        raise Overtaken("another-pod holds the Lease")
+
+    with serving(tmp_path, "end()", confirm=confirm) as served:
+        with pytest.raises(Refused, match="another-pod holds the Lease") as refused:
+            served.start(wait=True)
+
+        assert served.told.started == []
+    assert (refused.value.reason, refused.value.exit_code) == ("Busy", BusyError.exit_code)
 
 
 def test_a_look_at_the_locations_is_waited_for_even_by_who_does_not_wait(tmp_path: Path) -> None:

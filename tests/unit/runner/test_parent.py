@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.api.errors import BackupError, BusyError, Cancelled
+from controller.api.errors import BackupError, Cancelled
 from controller.api.status import DatabaseBackupStatus
 from controller.process.clock import Clock, SystemClock
 from runner import config as runner_config
@@ -23,7 +23,7 @@ from runner.control import ControlClient, RunnerNotRunning
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind
 from runner.parent import Parent, Settings
-from runner.ports import Fence, FileFence, LastStatus, OnLost
+from runner.ports import Fence, FileFence, LastStatus, OnLost, Overtaken
 from tests.builders import a_backup_manifest, a_config_folder
 from tests.fakes.clock import START, FakeClock
 from tests.unit.jobs.stand_in import command
@@ -56,9 +56,15 @@ def _job(inspection: dict[str, Any] | None = None, *, other: str = "end()") -> s
 class RecordingFence:
     def __init__(self) -> None:
         self.calls: list[float | None] = []
+        self.lost: Overtaken | None = None
 
     def acquire(self, stop: threading.Event, on_lost: OnLost) -> bool:
         self.on_lost = on_lost
+        return True
+
+    def confirm(self) -> bool:
+        if self.lost:
+            raise self.lost
         return True
 
     def busy_until(self, deadline_s: float | None) -> None:
@@ -221,6 +227,17 @@ def test_a_step_starts_nothing_while_a_job_runs(tmp_path: Path) -> None:
     attempt = runner.status.status.last_attempt
     assert attempt is not None
     assert attempt.reason == "JobTimedOut"
+
+
+def test_a_runner_that_was_overtaken_starts_no_job_that_is_due(tmp_path: Path) -> None:
+    runner = Runner(tmp_path, _job(_stored(30)), backupCron="0 3 * * *")
+    runner.step()
+    assert runner.parent._due() == JobRequest(kind=JobKind.BACKUP, scheduled=True)
+    runner.fence.lost = Overtaken("another-pod holds the Lease")
+
+    runner.step()
+
+    assert runner.kinds == [JobKind.INSPECT]
 
 
 def test_what_a_job_did_is_in_status_and_metrics(tmp_path: Path) -> None:
@@ -474,7 +491,7 @@ wait()
     running = Running(tmp_path, _job(_NOTHING, other=obeys), fence=fence)
     _until(lambda: running.runner.parent._slot.progress and len(running.runner.started) == 2)
 
-    fence.on_lost(BusyError("another-pod holds the Lease"))
+    fence.on_lost(Overtaken("another-pod holds the Lease"))
 
     running.thread.join(30)
     assert not running.thread.is_alive()
