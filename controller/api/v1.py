@@ -70,6 +70,9 @@ __all__ = [
 
 _V = TypeVar("_V")
 _YEAR = timedelta(days=366)
+#: What is silent and well has to be shorter: a job waits up to 10 s for each lock, and its process
+#: alone takes some seconds to begin where the CPU is short.
+SHORTEST_STALL = timedelta(seconds=15)
 _PORT = Between(1, 65535)
 _MAX_RULES = 32
 
@@ -328,7 +331,7 @@ class DatabaseBackupSpec(rules.Checked):
     )
     stall_timeout: timedelta = field(
         default=timedelta(minutes=10),
-        validator=Between(timedelta(seconds=1), _YEAR),
+        validator=Between(SHORTEST_STALL, _YEAR),
         metadata=wire(writes_default=False),
     )
     retention: Retention | None = None

@@ -115,6 +115,7 @@ class Dump:
         for attempt in itertools.count(1):
             try:
                 with held(self._server, self._context.cancelled) as snapshot:
+                    self._context.report(Progress(stage="snapshot", done=attempt, unit="objects"))
                     return self._write_all(snapshot, sink, parallel)
             except LocksQueued as queued:
                 if self._opened:
@@ -124,13 +125,16 @@ class Dump:
                         f"gave up after {attempt} tries to lock all tables for reading; {queued}. "
                         "End the statement that waits for an exclusive lock, or move the schedule"
                     ) from queued
-                detail = f"try {attempt}: {queued}"
-                self._context.report(
-                    Progress(stage="locks", done=attempt, unit="objects", detail=detail)
-                )
+                why = queued
+            # At both ends of the pause: a try may be silent for as long as it waits for a lock.
+            self._tell_locks(attempt, f"try {attempt}: {why}")
             if self._context.cancelled.wait(_PAUSE_S):
                 raise Cancelled("the job was ended while it waited for locks")
+            self._tell_locks(attempt + 1, f"try {attempt + 1}, after: {why}")
         raise AssertionError("unreachable")
+
+    def _tell_locks(self, attempt: int, detail: str) -> None:
+        self._context.report(Progress(stage="locks", done=attempt, unit="objects", detail=detail))
 
     def _write_all(self, snapshot: Snapshot, sink: StreamSink, parallel: int) -> BackupFacts:
         with driver_errors("while reading the catalogue"):

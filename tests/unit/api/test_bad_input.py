@@ -237,7 +237,7 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"timeout": "1h" * 40}, "timeout", DURATION),
     ({"stallTimeout": 600}, "stallTimeout", DURATION),
     ({"stallTimeout": "10"}, "stallTimeout", DURATION),
-    ({"stallTimeout": "0s"}, "stallTimeout", "must be >= 1s"),
+    ({"stallTimeout": "14s"}, "stallTimeout", "must be >= 15s"),
     ({"retention": []}, "retention", OBJECT),
     (
         {"retention": {}},

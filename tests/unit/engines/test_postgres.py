@@ -10,9 +10,9 @@ from hypothesis import given, strategies
 
 from controller.api.errors import FormatError, InvalidSpec, PreflightFailed
 from controller.api.secrets import Secret, SecretValue
-from controller.api.v1 import PostgresSpec
+from controller.api.v1 import SHORTEST_STALL, PostgresSpec
 from engines.interface import InitOptions
-from engines.postgres import dump, globals as database_globals, target, tools, versions
+from engines.postgres import dump, globals as database_globals, snapshot, target, tools, versions
 from engines.postgres.catalogue import Table
 from engines.postgres.engine import PostgresEngine
 
@@ -169,3 +169,8 @@ def test_tools_are_chosen_by_major(tmp_path: Path) -> None:
     assert tools.for_restore(environ, 17).version == "17.2"
     with pytest.raises(PreflightFailed, match="postgresql-client-14"):
         tools.for_restore(environ, 14)
+
+
+def test_no_wait_for_a_lock_passes_for_a_stall() -> None:
+    """Each end of it is told; half as much again is for a machine that is busy."""
+    assert 1.5 * max(snapshot.LOCK_WAIT_S, dump._PAUSE_S) <= SHORTEST_STALL.total_seconds()
