@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -112,7 +112,7 @@ def save_contents(
             while wanted <= _MAX_CONTENTS_BYTES:
                 ended = _fill(file, reader, wanted)
                 file.flush()
-                if _lists(tools, path):
+                if _lists(tools, path, context.cancelled):
                     return path
                 if ended:
                     break
@@ -132,31 +132,37 @@ def _fill(file: BinaryIO, reader: StreamReader, size: int) -> bool:
     return False
 
 
-def listing(tools: Tools, path: Path) -> Iterator[str]:
-    """The lines of an archive's table of contents, one at a time: there may be a million."""
-    with subprocess.Popen(
-        [tools.path("pg_restore"), "--list", path],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={"LC_ALL": "C"},
-        text=True,
-        errors="replace",
-    ) as lister:
-        assert lister.stdout is not None  # noqa: S101 - Popen was asked for it
-        yield from lister.stdout
+def listing(tools: Tools, path: Path, cancelled: threading.Event) -> Iterator[str]:
+    """The lines of an archive's table of contents, one at a time: there may be a million.
+
+    Raises: ProcessFailed, Cancelled.
+    """
+    with process.Child(_lister(tools, path), cancelled, stdout=True) as child:
+        yield from _lines(child.output())
+        child.check()
 
 
-def _lists(tools: Tools, path: Path) -> bool:
-    done = subprocess.run(
-        [tools.path("pg_restore"), "--list", path],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={"LC_ALL": "C"},
-        check=False,
-    )
-    return done.returncode == 0
+def _lines(blocks: Iterable[bytes]) -> Iterator[str]:
+    rest = b""
+    for block in blocks:
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def _lists(tools: Tools, path: Path, cancelled: threading.Event) -> bool:
+    try:
+        process.run(_lister(tools, path), cancelled)
+    except process.ProcessFailed:
+        return False
+    return True
+
+
+def _lister(tools: Tools, path: Path) -> process.Command:
+    argv = [tools.path("pg_restore"), "--list", str(path)]
+    return process.Command(argv=argv, environment={"LC_ALL": "C"})
 
 
 def verify(

@@ -143,7 +143,9 @@ class Restore:
 
     def _load(self, name: str, around: Globals) -> None:
         contents = archive.save_contents(self._source, self._facts, self._tools, self._context)
-        teller = self._teller(Contents.of(archive.listing(self._tools, contents)))
+        with _explained():
+            listed = archive.listing(self._tools, contents, self._context.cancelled)
+            teller = self._teller(Contents.of(listed))
         if not around.public_schema:
             with self._server.session(name) as session, driver_errors("while preparing"):
                 session.execute("DROP SCHEMA IF EXISTS public")

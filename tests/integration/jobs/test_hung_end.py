@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import World, eventually, fingerprint
+from tests.integration.jobs.world import World, client_bin_dirs_with, eventually, fingerprint
 from tests.servers.proxy import TcpProxy
 
 #: On an idle machine 6 s for a backup, 9 s for a restore; without an end by itself it is a kill
@@ -112,4 +112,34 @@ def test_a_slow_server_that_answers_is_waited_for(world: World, slow_database: T
             assert client.returncode == 130, said
         assert "left behind" not in said
     slow_database.bytes_per_s = None
+    world.assert_nothing_left()
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_a_table_of_contents_that_is_not_listed_ends_with_its_job(
+    make_world: MakeWorld, parallelism: int
+) -> None:
+    """Of one stream its head is tried until it can be listed; of several the definitions are."""
+    world = make_world("folder")
+    world.configure(runner={"parallelism": parallelism})
+    world.back_up()
+    lister = world.folder / "lister"
+    hangs = f'case "$1" in --list) echo $$ > {lister}.new; mv {lister}.new {lister}; exec sleep 600'
+    tools = client_bin_dirs_with(
+        world.folder / "tools",
+        world.server,
+        {"pg_restore": f'{hangs};; esac\nexec "$REAL/pg_restore" "$@"'},
+    )
+    new = f"{world.database}_new"
+
+    with (
+        world.runner(POSTGRES_BIN_DIRS=tools),
+        world.started("restore", "--at", "now", "--database", new) as client,
+    ):
+        eventually(lister.exists, say=lambda: "no table of contents is listed")
+        assert _cancelled_in_s(world) < _SOON_S
+        said, _ = client.communicate(timeout=30)
+        assert client.returncode == 130, said
+
+    assert not Path(f"/proc/{lister.read_text().strip()}").exists()
     world.assert_nothing_left()
