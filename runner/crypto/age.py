@@ -15,26 +15,21 @@ Source: https://age-encryption.org/v1 (C2SP/age.md).
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from attrs import frozen
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from controller.api.errors import ChecksumMismatch, FormatError, NoKey, TruncatedBackup
 from controller.api.secrets import Secret
-from runner.crypto import bech32
+from runner.crypto import age_header, bech32
 
-_INTRO = b"age-encryption.org/v1\n"
 #: Plain bytes of a block; only the last of a payload may be shorter.
 BLOCK_BYTES = 64 * 1024
 _TAG_BYTES = 16
@@ -46,8 +41,6 @@ SCRYPT_LOG_N = 15
 #: What we agree to compute for a file that somebody else may have written: 256 MiB, for a moment.
 #: It is what `age -p` chooses, so a key file that a person made with it is read.
 MAX_SCRYPT_LOG_N = 18
-#: A header is a few lines; more than this is an attack or not an age file.
-MAX_HEADER_BYTES = 64 * 1024
 _X25519_INFO = b"age-encryption.org/v1/X25519"
 _SCRYPT_SALT = b"age-encryption.org/v1/scrypt"
 _LOG_N = re.compile(rb"[1-9][0-9]?\Z")
@@ -98,7 +91,7 @@ class Encryptor:
     def __init__(self, public_key: bytes) -> None:
         file_key = os.urandom(_FILE_KEY_BYTES)
         nonce = os.urandom(_NONCE_BYTES)
-        header = _seal_header([_x25519_stanza(file_key, public_key)], file_key)
+        header = age_header.seal_header([_x25519_stanza(file_key, public_key)], file_key)
         self._start = header + nonce
         self._cipher = _payload_cipher(file_key, nonce)
         self._pending = b""
@@ -140,7 +133,7 @@ def decrypt(chunks: Iterable[bytes], identity: Identity) -> Iterator[bytes]:
         NoKey: it was not encrypted for this identity.
     """
     source = iter(chunks)
-    header, rest = _read_header(source)
+    header, rest = age_header.read_header(source)
     file_key = _open_x25519(header, identity)
     while len(rest) < _NONCE_BYTES:
         chunk = next(source, None)
@@ -207,9 +200,9 @@ def encrypt_with_passphrase(data: bytes, passphrase: Secret) -> bytes:
     salt = os.urandom(16)
     wrap = ChaCha20Poly1305(_scrypt(passphrase, salt, SCRYPT_LOG_N))
     body = wrap.encrypt(bytes(12), file_key, None)
-    stanza = _stanza([b"scrypt", _b64(salt), str(SCRYPT_LOG_N).encode()], body)
+    stanza = age_header.stanza([b"scrypt", age_header.b64(salt), str(SCRYPT_LOG_N).encode()], body)
     payload = _payload_cipher(file_key, nonce).encrypt(_block_nonce(0, last=True), data, None)
-    return _seal_header([stanza], file_key) + nonce + payload
+    return age_header.seal_header([stanza], file_key) + nonce + payload
 
 
 def decrypt_with_passphrases(data: bytes, passphrases: Sequence[Secret]) -> bytes:
@@ -217,7 +210,7 @@ def decrypt_with_passphrases(data: bytes, passphrases: Sequence[Secret]) -> byte
 
     Raises: NoKey, FormatError, TruncatedBackup, ChecksumMismatch.
     """
-    header, rest = _read_header(iter([data]))
+    header, rest = age_header.read_header(iter([data]))
     if len(header.stanzas) != 1 or header.stanzas[0].kind != b"scrypt":
         raise NoKey("the key file is not for a passphrase")
     if len(rest) < _NONCE_BYTES + _TAG_BYTES:
@@ -262,7 +255,7 @@ def check_for_recipients(data: bytes, count: int) -> None:
 
     Raises: FormatError, TruncatedBackup.
     """
-    header, rest = _read_header(iter([data]))
+    header, rest = age_header.read_header(iter([data]))
     # Some writers add a stanza for nobody, so that readers get used to unknown ones.
     if len(header.stanzas) < count or any(one.kind == b"scrypt" for one in header.stanzas):
         raise FormatError(f"the key file is not for {count} recipients")
@@ -270,79 +263,17 @@ def check_for_recipients(data: bytes, count: int) -> None:
         raise TruncatedBackup("the key file ends early")
 
 
-@frozen
-class _Stanza:
-    arguments: tuple[bytes, ...]
-    body: bytes
-
-    @property
-    def kind(self) -> bytes:
-        return self.arguments[0]
-
-
-@frozen
-class _Header:
-    stanzas: tuple[_Stanza, ...]
-    signed: bytes
-    mac: bytes
-
-    def check(self, file_key: bytes) -> None:
-        if not hmac.compare_digest(_header_mac(file_key, self.signed), self.mac):
-            raise ChecksumMismatch("the age file's header fails authentication")
-
-
-def _read_header(source: Iterator[bytes]) -> tuple[_Header, bytes]:
-    """Read up to the MAC line; returns the header and what follows it of the last chunk."""
-    text = bytearray()
-    end = -1
-    while end < 0:
-        if len(text) > MAX_HEADER_BYTES:
-            raise FormatError("not an age file: no end of its header found")
-        chunk = next(source, None)
-        if chunk is None:
-            raise TruncatedBackup("the age file ends within its header")
-        text += chunk
-        if not text.startswith(_INTRO[: len(text)]):
-            raise FormatError("not an age file")
-        mac_line = text.find(b"\n--- ", 0, MAX_HEADER_BYTES)
-        end = text.find(b"\n", mac_line + 1) if mac_line >= 0 else -1
-    mac = _unb64(bytes(text[mac_line + 5 : end]))
-    lines = bytes(text[len(_INTRO) : mac_line + 1]).split(b"\n")[:-1]
-    header = _Header(
-        stanzas=tuple(_parse_stanzas(lines)), signed=bytes(text[: mac_line + 4]), mac=mac
-    )
-    return header, bytes(text[end + 1 :])
-
-
-def _parse_stanzas(lines: list[bytes]) -> Iterator[_Stanza]:
-    position = 0
-    while position < len(lines):
-        if not lines[position].startswith(b"-> "):
-            raise FormatError("the age file's header is malformed")
-        arguments = tuple(lines[position][3:].split(b" "))
-        body = b""
-        while True:
-            position += 1
-            if position >= len(lines):
-                raise FormatError("the age file's header is malformed")
-            body += lines[position]
-            if len(lines[position]) < 64:
-                break
-        position += 1
-        yield _Stanza(arguments, _unb64(body))
-
-
-def _open_x25519(header: _Header, identity: Identity) -> bytes:
+def _open_x25519(header: age_header.Header, identity: Identity) -> bytes:
     public = identity.public_bytes()
     for stanza in header.stanzas:
         if stanza.kind != b"X25519" or len(stanza.arguments) != 2:
             continue
-        share = _unb64(stanza.arguments[1])
+        share = age_header.unb64(stanza.arguments[1])
         if len(share) != 32 or len(stanza.body) != _FILE_KEY_BYTES + _TAG_BYTES:
             raise FormatError("the age file's X25519 stanza is malformed")
         try:
             shared = identity.exchange(share)
-            key = _hkdf(shared, salt=share + public, info=_X25519_INFO)
+            key = age_header.hkdf(shared, salt=share + public, info=_X25519_INFO)
             file_key = ChaCha20Poly1305(key).decrypt(bytes(12), stanza.body, None)
         except (InvalidTag, ValueError):
             continue
@@ -351,7 +282,7 @@ def _open_x25519(header: _Header, identity: Identity) -> bytes:
     raise NoKey("the file was not encrypted for this backup's key: is it another backup's?")
 
 
-def _open_scrypt(header: _Header, passphrase: Secret) -> bytes | None:
+def _open_scrypt(header: age_header.Header, passphrase: Secret) -> bytes | None:
     stanza = header.stanzas[0]
     if len(stanza.arguments) != 3 or not _LOG_N.match(stanza.arguments[2]):
         raise FormatError("the key file's scrypt stanza is malformed")
@@ -361,7 +292,7 @@ def _open_scrypt(header: _Header, passphrase: Secret) -> bytes | None:
             f"the key file asks for scrypt with 2^{log_n} rounds, at most 2^{MAX_SCRYPT_LOG_N} "
             "are computed"
         )
-    salt = _unb64(stanza.arguments[1])
+    salt = age_header.unb64(stanza.arguments[1])
     if len(salt) != 16 or len(stanza.body) != _FILE_KEY_BYTES + _TAG_BYTES:
         raise FormatError("the key file's scrypt stanza is malformed")
     try:
@@ -379,38 +310,18 @@ def _x25519_stanza(file_key: bytes, public_key: bytes) -> bytes:
         serialization.Encoding.Raw, serialization.PublicFormat.Raw
     )
     shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(public_key))
-    key = _hkdf(shared, salt=share + public_key, info=_X25519_INFO)
-    return _stanza(
-        [b"X25519", _b64(share)], ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
+    key = age_header.hkdf(shared, salt=share + public_key, info=_X25519_INFO)
+    return age_header.stanza(
+        [b"X25519", age_header.b64(share)], ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None)
     )
 
 
-def _stanza(arguments: Sequence[bytes], body: bytes) -> bytes:
-    text = _b64(body)
-    # The last line is shorter than 64, so a body that fills its lines ends with an empty one.
-    lines = [text[start : start + 64] for start in range(0, len(text) + 1, 64)]
-    return b"-> " + b" ".join(arguments) + b"\n" + b"\n".join(lines) + b"\n"
-
-
-def _seal_header(stanzas: Sequence[bytes], file_key: bytes) -> bytes:
-    signed = _INTRO + b"".join(stanzas) + b"---"
-    return signed + b" " + _b64(_header_mac(file_key, signed)) + b"\n"
-
-
-def _header_mac(file_key: bytes, signed: bytes) -> bytes:
-    return hmac.digest(_hkdf(file_key, salt=b"", info=b"header"), signed, "sha256")
-
-
 def _payload_cipher(file_key: bytes, nonce: bytes) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(_hkdf(file_key, salt=nonce, info=b"payload"))
+    return ChaCha20Poly1305(age_header.hkdf(file_key, salt=nonce, info=b"payload"))
 
 
 def _block_nonce(counter: int, *, last: bool) -> bytes:
     return counter.to_bytes(11, "big") + (b"\x01" if last else b"\x00")
-
-
-def _hkdf(secret: bytes, *, salt: bytes, info: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), 32, salt or None, info).derive(secret)
 
 
 def _scrypt(passphrase: Secret, salt: bytes, log_n: int) -> bytes:
@@ -423,17 +334,3 @@ def _scrypt(passphrase: Secret, salt: bytes, log_n: int) -> bytes:
         maxmem=(1 << log_n) * 8 * 128 + (1 << 20),
         dklen=32,
     )
-
-
-def _b64(data: bytes) -> bytes:
-    return base64.b64encode(data).rstrip(b"=")
-
-
-def _unb64(text: bytes) -> bytes:
-    try:
-        raw = base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    except ValueError:
-        raise FormatError("the age file's header is malformed") from None
-    if _b64(raw) != text:
-        raise FormatError("the age file's header is malformed")
-    return raw
