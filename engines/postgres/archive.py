@@ -21,8 +21,8 @@ from engines.interface import (
     StreamSource,
 )
 from engines.postgres import globals as database_globals, versions
-from engines.postgres.connection import identifier, literal
 from engines.postgres.dump import DUMP, ENGINE, GLOBALS, SCHEMA
+from engines.postgres.quoting import conninfo_value, identifier, literal
 from engines.postgres.tools import Tools
 
 _FIRST_TRY_BYTES = 1 << 20
@@ -264,7 +264,7 @@ def by_hand(facts: BackupFacts) -> list[str]:
     database = facts.database
     conninfo = database
     if not _PLAIN_NAME.fullmatch(database):
-        conninfo = "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        conninfo = f"dbname={conninfo_value(database)}"
     into = f"--exit-on-error --dbname={shlex.quote(conninfo)}"
     lines = [
         f"# With the tools of PostgreSQL {facts.server_version.split('.')[0]}, the server's major.",

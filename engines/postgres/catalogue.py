@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from engines.postgres.connection import Session, identifier, one_row, sql
+from engines.postgres.connection import Session, one_row
+from engines.postgres.quoting import identifier, sql
 
 #: What users made: not the system's, not temporary.
 _USER_SCHEMA = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"

@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, LiteralString, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from attrs import field, frozen
 
@@ -30,6 +30,7 @@ from controller.api.v1 import PostgresSpec
 from engines import process
 from engines.postgres import session_settings
 from engines.postgres.connecting import Connecting
+from engines.postgres.quoting import conninfo_value, identifier, sql
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -204,7 +205,7 @@ class Server:
         settings = {**self._address(), **_KEEPALIVE, "dbname": database}
         if receiving:
             settings |= _RECEIVING
-        return " ".join(f"{key}={_quoted(value)}" for key, value in settings.items())
+        return " ".join(f"{key}={conninfo_value(value)}" for key, value in settings.items())
 
     def secrets(self) -> tuple[Secret, ...]:
         password = self._password()
@@ -278,26 +279,6 @@ class Server:
         if "role" in text and "does not exist" in text:
             return AccessDenied(f"{self._where()} does not know {who}: {said}")
         return DatabaseUnavailable(f"{self._where()} does not answer as it should: {said}")
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def identifier(name: str) -> str:
-    """A name as SQL: quoted always, so that nothing in it means anything."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as SQL, whatever the server's `standard_conforming_strings` is."""
-    body = text.replace("\\", "\\\\").replace("'", "''")
-    return f"E'{body}'" if "\\" in text else f"'{body}'"
-
-
-def sql(statement: str) -> LiteralString:
-    """Mark a statement that was built from `identifier` and `literal`, for the driver's types."""
-    return statement
 
 
 def from_driver(error: Exception, what: str) -> BackupError:

@@ -15,7 +15,8 @@ from attrs import field, frozen
 from cattrs import Converter
 
 from controller.api.errors import FormatError
-from engines.postgres.connection import Session, identifier, literal, one_row
+from engines.postgres.connection import Session, one_row
+from engines.postgres.quoting import identifier, literal
 
 FORMAT = 1
 #: Far more than any server's roles take; what is larger was not written by us.

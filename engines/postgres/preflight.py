@@ -8,12 +8,8 @@ from controller.api.errors import PreflightFailed, Problem
 from engines.interface import BackupFacts, Target
 from engines.postgres import archive, roles, swap, tools, versions
 from engines.postgres.catalogue import server_major
-from engines.postgres.connection import (
-    Session,
-    driver_errors,
-    identifier,
-    literal,
-)
+from engines.postgres.connection import Session, driver_errors
+from engines.postgres.quoting import identifier, literal
 from engines.postgres.target import TargetState
 
 _SHOWN = 5

@@ -45,10 +45,9 @@ from engines.postgres.connection import (
     driver_error,
     driver_errors,
     from_driver,
-    identifier,
-    sql,
 )
 from engines.postgres.globals import DatabaseProperties, Globals
+from engines.postgres.quoting import identifier, sql
 from engines.postgres.restore_progress import Contents, RestoreTeller
 from engines.postgres.target import TargetState
 from engines.postgres.tools import Tools

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import frozen
 
 from controller.api.errors import Problem
-from engines.postgres.connection import Session, driver_errors, identifier, one_row, sql
+from engines.postgres.connection import Session, driver_errors, one_row
 from engines.postgres.globals import Role
+from engines.postgres.quoting import identifier, sql
 
 
 @frozen(kw_only=True)

@@ -28,8 +28,8 @@ from engines.postgres.connection import (
     from_driver,
     has_state,
     one_row,
-    sql,
 )
+from engines.postgres.quoting import sql
 
 #: How long anybody waits for one lock.
 LOCK_WAIT_S = 10.0

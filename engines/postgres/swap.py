@@ -18,11 +18,10 @@ from engines.postgres.connection import (
     driver_errors,
     from_driver,
     has_state,
-    identifier,
     one_row,
-    sql,
 )
 from engines.postgres.globals import DatabaseProperties
+from engines.postgres.quoting import identifier, sql
 
 _OBJECT_IN_USE = "55006"
 _DENIED = "42501"

@@ -11,14 +11,8 @@ from attrs import frozen
 
 from controller.api.errors import BackupError, BusyError, ObjectNotFound
 from engines.postgres import catalogue
-from engines.postgres.connection import (
-    Server,
-    Session,
-    driver_error,
-    driver_errors,
-    identifier,
-    sql,
-)
+from engines.postgres.connection import Server, Session, driver_error, driver_errors
+from engines.postgres.quoting import identifier, sql
 
 _MAX_NAME_BYTES = 63
 
