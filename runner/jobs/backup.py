@@ -6,9 +6,8 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 
@@ -16,14 +15,13 @@ from attrs import evolve
 
 from controller.api.errors import (
     BackupError,
-    Cancelled,
     LocationsFailed,
     PreflightFailed,
     TerminalError,
 )
 from controller.api.version import version
 from controller.process.logging import kv
-from engines.interface import BackupFacts, JobContext, Progress, Purpose
+from engines.interface import BackupFacts, Progress, Purpose
 from runner.crypto import age
 from runner.jobs.begun import note_begun
 from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
@@ -46,7 +44,6 @@ from runner.retention.policy import BirthLabel, Candidate, labels_at_birth, poli
 
 log = logging.getLogger(__name__)
 
-_CANCEL_POLL_S = 0.2
 #: How long taking back a failed backup may hold up its outcome.
 _DISCARD_S = 20.0
 
@@ -190,7 +187,7 @@ class _Backup:
             }
         )
         try:
-            with _abort_on_cancel(self._job.context, sink):
+            with sink.aborted_when_set(self._job.context.cancelled):
                 facts = create_backup(sink, self._job.context, parallel=spec.runner.parallelism)
                 self._job.context.report(Progress(stage="upload", done=0))
                 return facts, sink.finish(facts.streams), sink
@@ -363,26 +360,6 @@ def _wrap(
         for location in ready
         if location.keyring.encrypts
     }
-
-
-@contextmanager
-def _abort_on_cancel(context: JobContext, sink: BackupSink) -> Iterator[None]:
-    """End the pipeline, and with it an engine that waits for it, when the job is cancelled."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_CANCEL_POLL_S):
-            if context.cancelled.is_set():
-                sink.abort(Cancelled("the job was ended"))
-                return
-
-    watcher = threading.Thread(target=watch, name="abort-on-cancel")
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _manifest_stream(stream: StreamResult, *, sealed: bool) -> ManifestStream:

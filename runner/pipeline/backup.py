@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from attrs import frozen
 
-from controller.api.errors import LocationsFailed
+from controller.api.errors import Cancelled, LocationsFailed
 from engines.interface import StreamName
 from runner.crypto import age
 from runner.outcome import StageTiming
@@ -31,6 +32,7 @@ LAG_PARTS = 2
 _QUEUED_CHUNKS = 4
 #: How long an aborted upload may take to be taken back before the job goes on.
 _ABORT_S = 20.0
+_CANCEL_POLL_S = 0.2
 
 
 @frozen(kw_only=True)
@@ -143,6 +145,25 @@ class BackupSink:
         deadline = time.monotonic() + _ABORT_S
         for stream in streams:
             stream.join_aborted(deadline)
+
+    @contextmanager
+    def aborted_when_set(self, cancelled: threading.Event) -> Iterator[None]:
+        """In the block, abort as soon as the job has to end: an engine may wait for us."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_CANCEL_POLL_S):
+                if cancelled.is_set():
+                    self.abort(Cancelled("the job was ended"))
+                    return
+
+        watcher = threading.Thread(target=watch, name="abort-on-cancel")
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
     def check(self) -> None:
         """Raise if there is no point in going on."""
