@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-import click
-
+from controller.api.errors import Cancelled
 from controller.process.clock import SystemClock
 from runner.cli.context import CliContext
 from runner.cli.turn import fence_for, take_turn
@@ -32,17 +34,18 @@ def run_job(
     A client that is lost or interrupted never ends a job in the runner.
     """
     view = job_view(as_json=as_json, dry_run=request.is_dry_run, detach=detach)
-    exit_code = 70
+    exit_code, is_accepted = 70, False
     with view:
         try:
             for event in _events(context, request, detach=detach, wait=wait):
                 view.show(event)
                 if event["event"] == "outcome":
                     exit_code = int(event["exitCode"])
-                elif event["event"] == "accepted" and detach:
-                    exit_code = 0
+                elif event["event"] == "accepted":
+                    is_accepted = True
+                    exit_code = 0 if detach else exit_code
         except KeyboardInterrupt:
-            view.interrupted()
+            view.interrupted(goes_on=is_accepted)
             return 130
     return exit_code
 
@@ -72,7 +75,7 @@ def _events(
 
 
 def _run_here(context: CliContext, request: JobRequest) -> Iterator[Event]:
-    """The job as a child of this process; Ctrl-C ends it."""
+    """The job as a child of this process; Ctrl-C ends it, and it says how that went."""
     config = context.load()
     events: Pipe[Event] = Pipe(10_000)
     limits = JobLimits(
@@ -101,14 +104,29 @@ def _run_here(context: CliContext, request: JobRequest) -> Iterator[Event]:
     thread = threading.Thread(target=work, name="job")
     thread.start()
     try:
-        while (event := events.get()) is not None:
-            yield event
-    except (KeyboardInterrupt, GeneratorExit):
-        click.echo("ending the job ...", err=True)
+        with _ended_by_ctrl_c(process):
+            while (event := events.get()) is not None:
+                yield event
+    except GeneratorExit:
         process.cancel()
         raise
     finally:
         thread.join()
+
+
+@contextmanager
+def _ended_by_ctrl_c(process: JobProcess) -> Iterator[None]:
+    """In the block Ctrl-C interrupts nothing but the job, whose outcome is still to come."""
+
+    def end(*_: object) -> None:
+        os.write(2, b"ending the job ...\n")  # a stream may be in the middle of another line
+        process.cancel(Cancelled("ended by Ctrl-C"))
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _clean_up(

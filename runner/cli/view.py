@@ -21,7 +21,8 @@ from runner.wording import age_text, bytes_text, printable
 #: Between two plain progress lines: an idle `kubectl exec` is cut by some proxies.
 _PLAIN_EVERY_S = 15.0
 _WHY = ("reason", "message")
-_INTERRUPTED = "interrupted; a job in the runner goes on: see `runner status`, `runner cancel`"
+_GOES_ON = "interrupted; the job in the runner goes on: see `runner status`, `runner cancel`"
+_NOT_BEGUN = "interrupted before the job began"
 
 
 class JobView(AbstractContextManager["JobView"], Protocol):
@@ -29,7 +30,9 @@ class JobView(AbstractContextManager["JobView"], Protocol):
 
     def show(self, event: Event) -> None: ...
 
-    def interrupted(self) -> None: ...
+    def interrupted(self, *, goes_on: bool) -> None:
+        """Nobody watches any more; `goes_on`: a job in the runner, which does not mind."""
+        ...
 
 
 def job_view(*, as_json: bool, dry_run: bool, detach: bool) -> JobView:
@@ -59,8 +62,9 @@ class JsonView:
             event = {**event, **{key: event["outcome"].get(key, "") for key in _WHY}}
         click.echo(orjson.dumps(event).decode())
 
-    def interrupted(self) -> None:
-        event = {"event": "interrupted", **failure(Cancelled(_INTERRUPTED))}
+    def interrupted(self, *, goes_on: bool) -> None:
+        error = Cancelled(_GOES_ON if goes_on else _NOT_BEGUN)
+        event = {"event": "interrupted", **failure(error)}
         click.echo(orjson.dumps(event).decode())
 
 
@@ -101,8 +105,8 @@ class PlainView:
         elif kind == "outcome":
             self._outcome(event["outcome"])
 
-    def interrupted(self) -> None:
-        self._say(_INTERRUPTED)
+    def interrupted(self, *, goes_on: bool) -> None:
+        self._say(_GOES_ON if goes_on else _NOT_BEGUN)
 
     def _wait(self, message: str) -> None:
         now_mono = time.monotonic()

@@ -331,6 +331,10 @@ def test_ctrl_c_on_a_job_of_one_s_own_takes_it_back(slow: Slow) -> None:
         client.send_signal(signal.SIGINT)
         said = _said(client)
     assert client.returncode == 130, said
+    assert "ending the job" in said
+    assert "failed after" in said
+    assert "ended by Ctrl-C" in said
+    assert "runner" not in said, "there is none"
     slow.assert_as_before()
 
 

@@ -199,7 +199,23 @@ def test_json_is_every_event_a_line_but_the_runners_own(
         view.show({"event": "accepted"})
         view.show({"event": "inspection", "inspection": {}})
         view.show({"event": "outcome", "exitCode": 0, "outcome": _outcome()})
-        view.interrupted()
+        view.interrupted(goes_on=True)
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["accepted", "outcome", "interrupted"]
+    assert (lines[-1]["reason"], lines[-1]["exitCode"]) == ("Cancelled", 130)
+
+
+@pytest.mark.parametrize(
+    ("goes_on", "said"),
+    [
+        (True, "interrupted; the job in the runner goes on: see `runner status`, `runner cancel`"),
+        (False, "interrupted before the job began"),
+    ],
+)
+def test_who_interrupts_is_told_what_becomes_of_the_job(
+    capsys: pytest.CaptureFixture[str], *, goes_on: bool, said: str
+) -> None:
+    PlainView(dry_run=False, detach=False).interrupted(goes_on=goes_on)
+
+    assert capsys.readouterr().err == said + "\n"
