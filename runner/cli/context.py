@@ -49,7 +49,8 @@ class CliContext:
         except InvalidSpec as refused:
             _warn(refused.warnings)
             raise
-        log_for(config)
+        # What a command has to say it says itself; a log would only stand amid it.
+        log_for(config, level=self.environ.get("LOG_LEVEL") or "ERROR")
         _warn(config.warnings)
         return config
 

@@ -39,7 +39,7 @@ def command(context: CliContext, *, as_json: bool) -> int:
         try:
             message, ok = check(), True
         except BackupError as error:
-            message, ok = str(error), False
+            message, ok = str(error).removeprefix(f"{name}: "), False
             worst = worst or error.exit_code
             result |= {"ok": False, "reason": error.reason, "exitCode": error.exit_code}
         results.append(result | {"message": message})

@@ -37,10 +37,12 @@ def command(context: CliContext, *, as_json: bool) -> None:
     """
     del as_json  # `main` tells an error in its form
     from controller.process.clock import SystemClock  # noqa: PLC0415 - --help needs none of it
+    from runner.jobs.environment import log_for  # noqa: PLC0415 - as above
     from runner.parent import Parent, Settings  # noqa: PLC0415 - as above
     from runner.rundir import socket_path  # noqa: PLC0415 - as above
 
     config = context.load()
+    log_for(config)
     try:
         grace = parse_duration(context.environ.get("SHUTDOWN_GRACE", _DEFAULT_GRACE))
     except InvalidSpec as error:

@@ -149,9 +149,14 @@ def build_engine(config: RunnerConfig) -> Engine:
     return engine
 
 
-def log_for(config: RunnerConfig) -> None:
-    """Say in every record whose it is, and none of the configuration's secrets."""
+def log_for(config: RunnerConfig, *, level: str | None = None) -> None:
+    """Say in every record whose it is, and none of the configuration's secrets.
+
+    Args:
+        level: default LOG_LEVEL, then INFO.
+    """
     configure(
+        level=level,
         redact=Redactor(config.redactions),
         constant={
             "namespace": config.backup.metadata.namespace,

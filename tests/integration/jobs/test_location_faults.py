@@ -42,6 +42,19 @@ def _assert_partial(world: World, done: object, bad: str, good: list[str], *word
         world.cli("verify", outcome["backupId"], "--location", name).must(0)
 
 
+def test_what_is_tried_again_stands_in_no_text_for_people(
+    make_world: MakeWorld, s3_behind: HttpProxy, moto_server: MotoServer
+) -> None:
+    world = make_world(moto_bucket(moto_server, endpoint=s3_behind.endpoint))
+    s3_behind.add(fault := Fault(status=503, times=2))
+
+    done = world.cli("doctor", LOG_LEVEL="").must(0, "ok    location s3")
+
+    assert fault.hits == 2
+    assert done.err == ""
+    assert all(line.startswith("ok    ") for line in done.out.splitlines()), done.out
+
+
 def test_without_the_right_to_list_uploads_the_rest_is_taken_back(
     make_world: MakeWorld, s3_behind: HttpProxy, moto_server: MotoServer
 ) -> None:
@@ -137,7 +150,7 @@ def test_two_of_three_locations_down(
     world.cli("list").must(0, backup_id, "s3", "volume")
     new = f"{world.database}_new"
     world.cli("restore", "--at", "now", "--database", new).must(0, second)
-    world.cli("doctor").must(78, "ok    location folder", "FAIL  location s3")
+    world.cli("doctor").must(78, "ok    location folder", "FAIL  location s3: ")
     # With all of them down there is nothing to dump for.
     world.configure(locations={"folder": {"path": str(tmp_path / "neither")}})
     world.cli("backup-now").must(78, "0 of 3 locations")
