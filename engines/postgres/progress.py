@@ -83,6 +83,8 @@ class Teller:
 
     def report(self, progress: Progress) -> None:
         with self._lock:
+            if progress.stage != self._last.stage:
+                self._at_work = ""  # it was said of the stage before
             self._last = progress
             self._tell()
 

@@ -94,8 +94,8 @@ class RestoreTeller(Teller):
         self._table = ""
         self._definitions = 0
         self._is_building = False
-        self._indexes = 0
-        self._constraints = 0
+        #: Indexes and constraints.
+        self._built_count = 0
         self._current: list[str] = []
 
     def moved(self, size: int) -> None:
@@ -151,8 +151,7 @@ class RestoreTeller(Teller):
     def _end(self, entry: str) -> None:
         if entry in self._current:
             self._current.remove(entry)
-        self._indexes += bool(_INDEX.match(entry))
-        self._constraints += bool(_CONSTRAINT.match(entry))
+        self._built_count += bool(_INDEX.match(entry) or _CONSTRAINT.match(entry))
 
     def _tell_data(self) -> None:
         words = []
@@ -170,18 +169,13 @@ class RestoreTeller(Teller):
         )
 
     def _tell_building(self) -> None:
-        indexes, constraints = self._contents.indexes, self._contents.constraints
-        words = [
-            f"{self._indexes} of {indexes} indexes",
-            f"{self._constraints} of {constraints} constraints",
-        ]
-        now = ", ".join(self._current)
+        kinds = {"indexes": self._contents.indexes, "constraints": self._contents.constraints}
         self.report(
             Progress(
-                stage="indexes and constraints",
-                done=self._indexes + self._constraints,
-                total=indexes + constraints,
+                stage=" and ".join(kind for kind, number in kinds.items() if number) or "the rest",
+                done=self._built_count,
+                total=sum(kinds.values()),
                 unit="objects",
-                detail="; ".join(filter(None, (", ".join(words), now)))[:300],
+                detail=", ".join(self._current)[:300],
             )
         )

@@ -184,7 +184,9 @@ def progress_text(event: Event) -> str:
         amount = f"{done} of {of}" if of and of > 1 else ""
     said = [word for word in (amount, event.get("detail")) if word]
     text = ": ".join([event["stage"], ", ".join(said)]) if said else event["stage"]
-    stored = ", ".join(f"{name} {bytes_text(count)}" for name, count in counters.items())
+    stored = ""
+    if any(counters.values()):
+        stored = ", ".join(f"{name} {bytes_text(count)}" for name, count in counters.items())
     return f"{text} | {stored}" if stored else text
 
 

@@ -25,12 +25,14 @@ _LISTING = """\
 """.splitlines()
 
 
-def _teller(told: list[Progress], *, parallel: int, tables: int = 2) -> RestoreTeller:
+def _teller(
+    told: list[Progress], *, parallel: int, tables: int = 2, contents: Contents | None = None
+) -> RestoreTeller:
     return RestoreTeller(
         told.append,
         total_bytes=1000,
         tables=tables,
-        contents=Contents.of(_LISTING),
+        contents=contents or Contents.of(_LISTING),
         parallel=parallel,
     )
 
@@ -94,10 +96,25 @@ def test_workers_count_what_is_finished_once() -> None:
         ("indexes and constraints", 4, "objects")
     }
     assert [one.done for one in told] == [0, 0, 0, 1, 2, 2, 3]
-    assert told[2].detail == (
-        "0 of 1 indexes, 0 of 3 constraints; CONSTRAINT sale sale_pkey, INDEX sale_note"
-    )
-    assert told[-1].detail == "1 of 1 indexes, 2 of 3 constraints"
+    assert told[2].detail == "CONSTRAINT sale sale_pkey, INDEX sale_note"
+    assert told[-1].detail == ""
+
+
+@pytest.mark.parametrize(
+    ("contents", "stage"),
+    [
+        (Contents(indexes=2), "indexes"),
+        (Contents(constraints=6), "constraints"),
+        (Contents(), "the rest"),
+    ],
+)
+def test_kinds_that_there_are_none_of_are_not_told(contents: Contents, stage: str) -> None:
+    told: list[Progress] = []
+    teller = _teller(told, parallel=1, contents=contents)
+
+    teller.build()
+
+    assert (told[-1].stage, told[-1].total) == (stage, contents.indexes + contents.constraints)
 
 
 def test_without_workers_an_entry_is_done_when_the_next_one_begins() -> None:
@@ -142,3 +159,7 @@ def test_the_servers_signs_go_with_the_stage_and_a_lock_is_seen_at_once() -> Non
         ("dump", 7, "sale; building index 40 %", 2),
     ]
     assert len(set(told)) == 3  # each is a sign of life
+
+    teller.report(Progress(stage="analyze", done=1, detail="customer"))
+
+    assert told[-1].detail == "customer", "no index is built any more"
