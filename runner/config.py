@@ -59,6 +59,12 @@ class RunnerConfig:
     warnings: tuple[str, ...] = ()
     _resolved: set[str] = field(factory=set, repr=False)
 
+    @property
+    def database(self) -> str:
+        """The database that is backed up, by its own name."""
+        spec = self.backup.spec
+        return str(getattr(spec, spec.database_type).database)
+
     def resolve(self, value: SecretValue) -> Secret:
         """Turn a secret value into its text; a file is read now, so a rotated one counts.
 

@@ -315,12 +315,13 @@ class Parent:
 
     def _job_started(self, request: JobRequest, started_at: datetime) -> None:
         with self._lock:
+            database = self._config.database
             if self._scheduler is not None and request.kind is not JobKind.INSPECT:
                 self._scheduler.started(request.kind, started_at)
         self._fence.busy_until(self._limits(request.kind).deadline_s)
         if request.kind is not JobKind.INSPECT:
             self.metrics.job_started(request.kind)
-            self._reports.job_started(request, started_at)
+            self._reports.job_started(request, started_at, database=database)
 
     def _job_event(self, event: Event) -> None:
         if event["event"] == "inspection":

@@ -58,14 +58,21 @@ class Reports:
             self._known = {one.name: _state(one, now) for one in former.locations}
             self._complete = former.last_backup
 
-    def job_started(self, request: JobRequest, started_at: datetime) -> None:
+    def job_started(self, request: JobRequest, started_at: datetime, *, database: str) -> None:
+        """Say that a job runs.
+
+        Args:
+            database: the one that is backed up.
+        """
         restore = request.restore
         if request.kind is JobKind.BACKUP:
             self._change(last_attempt=AttemptSummary(started_at=started_at))
         elif restore and not restore.dry_run:
             self._change(
                 last_restore=RestoreSummary(
-                    backup_id=restore.name, database=restore.database, started_at=started_at
+                    backup_id=restore.name,
+                    database=restore.target(database),
+                    started_at=started_at,
                 )
             )
 
@@ -73,10 +80,12 @@ class Reports:
         if outcome.kind is JobKind.BACKUP:
             self._change(last_attempt=_attempt(outcome))
         elif outcome.kind is JobKind.RESTORE and request.restore and not request.restore.dry_run:
+            # A job that was lost says less than what was known when it began.
+            begun = self.status.last_restore
             self._change(
                 last_restore=RestoreSummary(
-                    backup_id=outcome.backup_id,
-                    database=outcome.database or request.restore.database,
+                    backup_id=outcome.backup_id or (begun.backup_id if begun else ""),
+                    database=outcome.database or (begun.database if begun else ""),
                     started_at=outcome.started_at,
                     finished_at=outcome.finished_at,
                     succeeded=outcome.success,

@@ -108,7 +108,6 @@ def _backup(config: RunnerConfig) -> str:
 def _restore(config: RunnerConfig, locations: Locations) -> str:
     """Whether the newest backup could be restored now, in place of the present database."""
     from engines.interface import Purpose, Target  # noqa: PLC0415 - --help needs none of it
-    from runner.jobs.environment import configured_database  # noqa: PLC0415 - as above
 
     for location in locations.opened:
         try:
@@ -118,7 +117,7 @@ def _restore(config: RunnerConfig, locations: Locations) -> str:
             facts = location.catalogue.manifest(backups[-1].id).facts
         except BackupError:
             continue  # its own check says so
-        target = Target(database=configured_database(config), replace=True, label="doctor")
+        target = Target(database=config.database, replace=True, label="doctor")
         _preflight(config, purpose=Purpose.RESTORE, facts=facts, target=target)
         return f"ready, for {backups[-1].id}"
     return "not checked: there is no backup to restore yet"

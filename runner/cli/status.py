@@ -40,13 +40,13 @@ def _lines(event: Mapping[str, Any], now: datetime) -> list[str]:
     if progress and progress.get("event") == "progress":
         lines.append(f"                {progress_text(progress)}")
     lines.append(f"  next backup   {_moment(event['nextBackupAt'], now) or 'none: suspended'}")
-    attempt = status.get("lastAttempt")
-    if attempt:
-        end = {True: "succeeded", False: "failed", None: "runs"}[attempt.get("succeeded")]
-        message = f": {attempt['message']}" if attempt.get("message") else ""
-        lines.append(f"  last attempt  {_moment(attempt['startedAt'], now)}, {end}{message}")
-    newest = status.get("lastBackup")
-    if newest:
+    if attempt := status.get("lastAttempt"):
+        lines.append(f"  last attempt  {_moment(attempt['startedAt'], now)}, {_end(attempt)}")
+    if restore := status.get("lastRestore"):
+        into = f", into {restore['database']}" if restore.get("database") else ""
+        at = _moment(restore["startedAt"], now)
+        lines.append(f"  last restore  {at}{into}, {_end(restore)}")
+    if newest := status.get("lastBackup"):
         lines.append(f"  last backup   {newest['id']} in {', '.join(newest['locations'])}")
     lines.append(f"  stored        {count_text(status.get('storedBackups', 0), 'backup')}")
     if status.get("recoverableFrom"):
@@ -56,6 +56,11 @@ def _lines(event: Mapping[str, Any], now: datetime) -> list[str]:
         stored = count_text(location.get("storedBackups", 0), "backup")
         lines.append(f"  {location['name']}: {health}, {stored}")
     return lines
+
+
+def _end(job: Mapping[str, Any]) -> str:
+    end = {True: "succeeded", False: "failed", None: "runs"}[job.get("succeeded")]
+    return f"{end}: {job['message']}" if job.get("message") else end
 
 
 def _moment(text: str | None, now: datetime) -> str:

@@ -57,13 +57,10 @@ class JobEnvironment:
         """
         return build_engine(self.config)
 
-    def database(self) -> str:
-        return configured_database(self.config)
-
     def target(self) -> str:
         """The database that a restore goes into; empty for every other job."""
         restore = self.request.restore
-        return (restore.database or self.database()) if restore else ""
+        return restore.target(self.config.database) if restore else ""
 
     @contextmanager
     def locations(self) -> Iterator[Locations]:
@@ -164,9 +161,3 @@ def log_for(config: RunnerConfig, *, level: str | None = None) -> None:
             "engine": config.backup.spec.database_type,
         },
     )
-
-
-def configured_database(config: RunnerConfig) -> str:
-    """The database that is backed up, by its own name."""
-    spec = config.backup.spec
-    return str(getattr(spec, spec.database_type).database)

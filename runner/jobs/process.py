@@ -113,6 +113,8 @@ class JobProcess:
         self._activity: object = None
         self._alive_mono = self._clock.monotonic()
         self._outcome: JobOutcome | None = None
+        # Which backup the job said it was about.
+        self._backup_id = ""
         self._exit_code: int | None = None
 
     def cancel(self, cause: BackupError | None = None) -> None:
@@ -228,8 +230,10 @@ class JobProcess:
         if event["event"] == "outcome":
             self._outcome = codec.decode(JobOutcome, event["outcome"])
             self._exit_code = int(event["exitCode"])
-        else:
-            self._on_event(event)
+            return
+        if event["event"] == "started":
+            self._backup_id = str(event.get("backupId", ""))
+        self._on_event(event)
 
     def _note_activity(self, event: Event) -> None:
         """Anything that changed is progress; the same line again is only a heartbeat."""
@@ -251,7 +255,8 @@ class JobProcess:
             return JobResult(outcome=outcome, exit_code=exit_code)
         error = cause or JobLost(_last_words(status))
         lost = lost_result(self.request, started_at, self._clock.now(), error)
-        return attrs.evolve(lost, outcome=attrs.evolve(lost.outcome, backup_id=begun or ""))
+        backup_id = begun or self._backup_id
+        return attrs.evolve(lost, outcome=attrs.evolve(lost.outcome, backup_id=backup_id))
 
 
 def lost_result(

@@ -34,6 +34,10 @@ class RestoreOptions:
     accept_unencrypted: bool = False
     dry_run: bool = False
 
+    def target(self, configured: str) -> str:
+        """The database that it goes into."""
+        return self.database or configured
+
 
 @frozen(kw_only=True)
 class JobRequest:

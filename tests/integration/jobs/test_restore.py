@@ -268,6 +268,39 @@ def test_two_restores_of_one_target_do_not_meet(make_world: MakeWorld) -> None:
     assert fingerprint(world.server, new) == fingerprint(world.server, world.database)
 
 
+def test_a_restore_that_was_killed_is_named_in_the_status(make_world: MakeWorld) -> None:
+    world = make_world("folder")
+    backup_id = world.back_up()
+    with world.server.connect() as connection:
+        connection.execute(f'DROP DATABASE "{world.database}"')
+    gate = world.folder / "gate"
+    tools = client_bin_dirs_with(
+        world.folder / "tools",
+        world.server,
+        {
+            "pg_restore": 'case "$*" in *--section=pre-data*) '
+            f"until [ -e '{gate}' ]; do sleep 0.1; done;; esac\n"
+            'exec "$REAL/pg_restore" "$@"'
+        },
+    )
+
+    with world.runner(POSTGRES_BIN_DIRS=tools):
+        with world.started("restore", "--at", "now") as client:
+            world.find_process("pg_restore")
+            assert world.status()["status"]["lastRestore"]["database"] == world.database
+            os.kill(world.find_process("runner.jobs.child"), signal.SIGKILL)
+            said, _ = client.communicate(timeout=60)
+            assert client.returncode == 75, said
+            assert f"restore {backup_id} failed" in said
+        lost = world.status()["status"]["lastRestore"]
+        assert (lost["database"], lost["backupId"]) == (world.database, backup_id)
+        assert not lost["succeeded"]
+        world.cli("status").must(0, f"into {world.database}, failed: ")
+        gate.touch()
+        world.cli("restore", "--at", "now").must(0)
+        world.cli("status").must(0, f"into {world.database}, succeeded")
+
+
 def test_a_job_killed_in_the_swap_leaves_the_old_database_open(make_world: MakeWorld) -> None:
     """A session that does not end keeps the swap waiting, and there the job is killed."""
     world = make_world("folder")

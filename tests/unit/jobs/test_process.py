@@ -14,9 +14,9 @@ import pytest
 from controller.api.errors import Cancelled, JobTimedOut
 from runner.jobs.events import Event
 from runner.jobs.process import TERMINATION_S, JobLimits, JobProcess, JobResult
-from runner.jobs.request import JobRequest, look_after
+from runner.jobs.request import JobRequest, RestoreOptions, look_after
 from runner.outcome import JobKind, Result
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import START, FakeClock
 from tests.unit.jobs.stand_in import job
 
 
@@ -184,6 +184,19 @@ def test_a_killed_backup_is_named() -> None:
 
     assert lost.backup_id == "2026-11-23T02-00-00Z-7f3a"
     assert look_after(lost).abandoned == (lost.backup_id,)
+
+
+def test_a_killed_restore_names_the_backup_that_it_told() -> None:
+    body = """
+say({"event": "started", "kind": "restore", "backupId": "2026-11-23T02-00-00Z-7f3a"})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    request = JobRequest(kind=JobKind.RESTORE, restore=RestoreOptions(at=START))
+
+    lost = job(body, request=request).run().outcome
+
+    assert lost.backup_id == "2026-11-23T02-00-00Z-7f3a"
+    assert look_after(lost).abandoned == (), "what a restore reads is nothing to take back"
 
 
 def test_the_scratch_of_a_killed_job_is_removed() -> None:

@@ -139,7 +139,7 @@ def test_a_restore_is_reported_while_it_runs_and_when_it_ended() -> None:
     reports, sink = _reports()
     request = JobRequest(kind=JobKind.RESTORE, restore=RestoreOptions(name="b1", database="copy"))
 
-    reports.job_started(request, START)
+    reports.job_started(request, START, database="shop")
 
     restore = sink.status.last_restore
     assert restore is not None
@@ -147,6 +147,18 @@ def test_a_restore_is_reported_while_it_runs_and_when_it_ended() -> None:
     reports.job_finished(request, _outcome(JobKind.RESTORE, success=True, hours_ago=0))
     assert sink.status.last_restore is not None
     assert sink.status.last_restore.succeeded
+
+
+def test_a_restore_that_was_lost_names_what_it_was_about() -> None:
+    reports, sink = _reports()
+    request = JobRequest(kind=JobKind.RESTORE, restore=RestoreOptions(name="b1"))
+    reports.job_started(request, START, database="shop")
+
+    reports.job_finished(request, _outcome(JobKind.RESTORE, success=False, hours_ago=0))
+
+    restore = sink.status.last_restore
+    assert restore is not None
+    assert (restore.backup_id, restore.database, restore.succeeded) == ("b1", "shop", False)
 
 
 def test_a_verification_that_was_cancelled_says_nothing() -> None:
