@@ -49,6 +49,14 @@ def fill_small(server: PostgresServer, database: str, rows: int = 2000) -> None:
         )
 
 
+def databases(server: PostgresServer, like: str) -> list[str]:
+    with server.connect() as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1", (like,)
+        )
+        return [name for (name,) in rows]
+
+
 @pytest.fixture(params=[1, 3], ids=["one stream", "many streams"])
 def backup(
     request: pytest.FixtureRequest,
