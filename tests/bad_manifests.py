@@ -11,6 +11,7 @@ from typing import Any
 from tests.builders import a_backup_manifest, a_class_manifest, a_location_manifest
 from tests.unit.api.test_bad_input import BACKUP_CASES
 from tests.unit.api.test_bad_locations import LOCATION_CASES, SPEC_CASES
+from tests.unit.api.test_bad_runner import RUNNER_CASES
 
 #: What no API server can know: which cron fires, and today's names of time zones.
 CODEC_ALONE = [
@@ -25,7 +26,7 @@ CODEC_ALONE = [
 
 def bad_manifests() -> Iterator[tuple[dict[str, Any], str | None]]:
     """All but those of CODEC_ALONE."""
-    for change, path, _ in BACKUP_CASES:
+    for change, path, _ in (*BACKUP_CASES, *RUNNER_CASES):
         if change not in CODEC_ALONE:
             yield a_backup_manifest(**change), path and f"spec.{path}"
     for location, path, _ in LOCATION_CASES:
