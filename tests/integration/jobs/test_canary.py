@@ -8,6 +8,9 @@ import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
 
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.world import DATA, World
@@ -50,25 +53,47 @@ def _records(world: World) -> dict[str, bytes]:
     }
 
 
-def test_no_secret_is_ever_shown(make_world: MakeWorld, minio_server: MinioServer) -> None:
-    world = make_world("folder", "minio")
-    role = f"canary_{secrets.token_hex(4)}"
-    password = f"{_CANARY}-pass'word\"{secrets.token_hex(4)}"
-    passphrase = f"{_CANARY} passphrase {secrets.token_hex(4)}"
-    former = f"{_CANARY} former {secrets.token_hex(4)}"
-    with world.server.connect() as connection:
-        quoted = password.replace("'", "''")
-        connection.execute(f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD '{quoted}'")
-    (world.config / "secrets" / "keys").mkdir()
-    (world.config / "secrets" / "keys" / "pass").write_text(passphrase + "\n")
-    locations = {
-        "minio": {
+@frozen(kw_only=True)
+class Canaries:
+    """Secrets that are found again wherever they are shown."""
+
+    role: str = field(factory=lambda: f"canary_{secrets.token_hex(4)}")
+    password: str = field(factory=lambda: f"{_CANARY}-pass'word\"{secrets.token_hex(4)}")
+    passphrase: str = field(factory=lambda: f"{_CANARY} passphrase {secrets.token_hex(4)}")
+    former: str = field(factory=lambda: f"{_CANARY} former {secrets.token_hex(4)}")
+
+    @property
+    def database(self) -> dict[str, Any]:
+        return {"user": self.role, "pass": {"value": self.password}}
+
+    @property
+    def location(self) -> dict[str, Any]:
+        return {
             "encryptionPass": {"fromSecret": {"name": "keys", "key": "pass"}},
-            "previousEncryptionPasses": [{"value": former}],
+            "previousEncryptionPasses": [{"value": self.former}],
         }
-    }
-    database = {"user": role, "pass": {"value": password}}
-    world.configure(locations=locations, database=database)
+
+    def texts(self) -> list[str]:
+        quoted = json.dumps(self.password)[1:-1]
+        return [self.password, quoted, self.passphrase, self.former, _CANARY]
+
+
+@contextlib.contextmanager
+def _login(world: World, canaries: Canaries) -> Iterator[None]:
+    """The role of the canaries, which goes with what it restored."""
+    with world.server.connect() as connection:
+        quoted = canaries.password.replace("'", "''")
+        connection.execute(f"CREATE ROLE {canaries.role} SUPERUSER LOGIN PASSWORD '{quoted}'")
+    try:
+        yield
+    finally:
+        with world.server.connect() as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {world.database}_new WITH (FORCE)")
+            connection.execute(f"DROP ROLE {canaries.role}")
+
+
+def _said_by_all_verbs(world: World, canaries: Canaries) -> list[str]:
+    """What commands and runner say and serve, also of the mistakes about which most is said."""
     said: list[str] = []
 
     def run(*argv: str, code: int = 0) -> None:
@@ -76,54 +101,46 @@ def test_no_secret_is_ever_shown(make_world: MakeWorld, minio_server: MinioServe
         said.append(done.said)
         assert done.code == code, done.said
 
-    try:
-        with (
-            _watching_command_lines() as command_lines,
-            world.runner(LOG_LEVEL="DEBUG") as runner,
-        ):
-            run("backup-now", "--json")
-            run("restore", "--at", "now", "--database", f"{world.database}_new", "--json")
-            run("verify", "--json")
-            run("list", "--json")
-            run("show", world.backups()[0])
-            run("show", world.backups()[0], "--json")
-            run("status", "--json")
-            run("prune", "--json")
-            # Failures say the most: a wrong password, a wrong storage key, a wrong passphrase.
-            wrong = {**database, "pass": {"value": password + "-wrong"}}
-            world.configure(locations=locations, database=wrong)
-            run("backup-now", code=78)
-            bad_key = {
-                "minio": locations["minio"] | {"storageSecretAccessKey": {"value": _CANARY * 3}}
-            }
-            world.configure(locations=bad_key, database=database)
-            run("backup-now", code=78)
-            run("verify", "--location", "minio", code=78)
-            world.configure(
-                locations={"minio": {"encryptionPass": {"value": f"{_CANARY}-not-it"}}},
-                database=database,
-            )
-            run("verify", "--location", "minio", code=65)
-            said += [runner.get("/metrics")[1], runner.get("/readyz")[1]]
-            # A configuration that cannot be read must not be quoted either.
-            broken = (world.config / "storageSpec.yaml").read_text().replace("}", "", 1)
-            (world.config / "storageSpec.yaml").write_text(broken)
-            run("backup-now", code=78)
-            said.append(runner.log)
-    finally:
-        with world.server.connect() as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {world.database}_new WITH (FORCE)")
-            connection.execute(f"DROP ROLE {role}")
+    def configure(**location: Any) -> None:
+        world.configure(locations={"minio": location}, database=canaries.database)
 
-    texts = [
-        password,
-        json.dumps(password)[1:-1],
-        passphrase,
-        former,
-        minio_server.secret_key,
-        _CANARY,
-    ]
-    for text in texts:
+    configure(**canaries.location)
+    with world.runner(LOG_LEVEL="DEBUG") as runner:
+        run("backup-now", "--json")
+        run("restore", "--at", "now", "--database", f"{world.database}_new", "--json")
+        run("verify", "--json")
+        run("list", "--json")
+        run("show", world.backups()[0])
+        run("show", world.backups()[0], "--json")
+        run("status", "--json")
+        run("prune", "--json")
+        # Failures say the most: a wrong password, a wrong storage key, a wrong passphrase.
+        wrong = canaries.database | {"pass": {"value": canaries.password + "-wrong"}}
+        world.configure(locations={"minio": canaries.location}, database=wrong)
+        run("backup-now", code=78)
+        configure(**canaries.location, storageSecretAccessKey={"value": _CANARY * 3})
+        run("backup-now", code=78)
+        run("verify", "--location", "minio", code=78)
+        configure(encryptionPass={"value": f"{_CANARY}-not-it"})
+        run("verify", "--location", "minio", code=65)
+        said += [runner.get("/metrics")[1], runner.get("/readyz")[1]]
+        # A configuration that cannot be read must not be quoted either.
+        broken = (world.config / "storageSpec.yaml").read_text().replace("}", "", 1)
+        (world.config / "storageSpec.yaml").write_text(broken)
+        run("backup-now", code=78)
+        said.append(runner.log)
+    return said
+
+
+def test_no_secret_is_ever_shown(make_world: MakeWorld, minio_server: MinioServer) -> None:
+    world, canaries = make_world("folder", "minio"), Canaries()
+    (world.config / "secrets" / "keys").mkdir()
+    (world.config / "secrets" / "keys" / "pass").write_text(canaries.passphrase + "\n")
+
+    with _login(world, canaries), _watching_command_lines() as command_lines:
+        said = _said_by_all_verbs(world, canaries)
+
+    for text in (*canaries.texts(), minio_server.secret_key):
         shown = [one for one in said if text in one]
         assert not shown, f"{text!r} is shown in: {_around(shown[0], text)}"
         for name, record in _records(world).items():
