@@ -10,7 +10,8 @@ from typing import Any
 from attrs import define
 
 from controller.api.names import child_name
-from tests.integration.jobs.world import World, eventually
+from tests.integration.jobs.commands import eventually
+from tests.integration.jobs.world import World
 from tests.servers.kubernetes import KubernetesServer, find_kubernetes_program
 
 

@@ -8,16 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.integration.jobs.commands import Done
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.places import Folder, Place
-from tests.integration.jobs.world import (
-    DATA,
-    MANIFESTS,
-    PASSPHRASE,
-    Done,
-    World,
-    fingerprint,
-)
+from tests.integration.jobs.world import DATA, MANIFESTS, PASSPHRASE, World, fingerprint
 
 SEALED = {"encryptionPass": {"value": PASSPHRASE}}
 _Damage = Callable[[Place, str, str], None]

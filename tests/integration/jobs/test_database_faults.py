@@ -12,8 +12,9 @@ from datetime import datetime
 
 import psycopg
 
+from tests.integration.jobs.commands import Done, eventually
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import Done, World, eventually, fingerprint
+from tests.integration.jobs.world import World, fingerprint
 from tests.servers.proxy import TcpProxy
 
 

@@ -13,15 +13,10 @@ from collections.abc import Iterator
 import pytest
 from attrs import frozen
 
+from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.memory import NoMemoryLimit, memory_limit
-from tests.integration.jobs.world import (
-    DATA,
-    PASSPHRASE,
-    World,
-    client_bin_dirs_with,
-    eventually,
-)
+from tests.integration.jobs.world import DATA, PASSPHRASE, World, client_bin_dirs_with
 from tests.servers.proxy import TcpProxy
 
 SEALED = {"encryptionPass": {"value": PASSPHRASE}}

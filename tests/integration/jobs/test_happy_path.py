@@ -9,8 +9,9 @@ from pathlib import Path
 
 import yaml
 
+from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import DATA, PASSPHRASE, World, eventually, fingerprint
+from tests.integration.jobs.world import DATA, PASSPHRASE, World, fingerprint
 
 SEALED = {"encryptionPass": {"value": PASSPHRASE}}
 

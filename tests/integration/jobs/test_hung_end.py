@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import World, client_bin_dirs_with, eventually, fingerprint
+from tests.integration.jobs.world import World, client_bin_dirs_with, fingerprint
 from tests.servers.proxy import TcpProxy
 
 #: On an idle machine 6 s for a backup, 9 s for a restore; without an end by itself it is a kill

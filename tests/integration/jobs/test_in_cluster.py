@@ -6,8 +6,8 @@ import json
 import time
 from pathlib import Path
 
+from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.conftest import MakeCluster
-from tests.integration.jobs.world import eventually
 from tests.servers.proxy import TcpProxy
 
 _CRAWL_BYTES_PER_S = 2e5

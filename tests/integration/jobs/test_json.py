@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from runner.cli.main import _VERBS
+from tests.integration.jobs.commands import Done
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import CLUSTER, Done, World
+from tests.integration.jobs.world import CLUSTER, World
 
 #: Verbs that run a job: a line for each event. The others answer in one document.
 _JOBS = {"backup-now", "restore", "verify", "prune"}

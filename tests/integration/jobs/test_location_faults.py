@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.places import Folder, minio_bucket, moto_bucket
-from tests.integration.jobs.world import World, eventually
+from tests.integration.jobs.world import World
 from tests.servers import minio
 from tests.servers.minio import MinioServer
 from tests.servers.moto import MotoServer

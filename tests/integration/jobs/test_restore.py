@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import World, client_bin_dirs_with, eventually, fingerprint
+from tests.integration.jobs.world import World, client_bin_dirs_with, fingerprint
 from tests.servers.postgres import PostgresServer
 
 

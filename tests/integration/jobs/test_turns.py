@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import World, eventually
+from tests.integration.jobs.world import World
 from tests.servers.proxy import TcpProxy
 
 _NEW = "db_of_another_name"
