@@ -32,7 +32,7 @@ from runner.jobs.process import JobLimits, JobResult
 from runner.jobs.request import JobRequest, look_after
 from runner.jobs.slot import JobSlot
 from runner.metrics import CONTENT_TYPE, RunnerIdentity, RunnerMetrics
-from runner.outcome import JobKind, JobOutcome
+from runner.outcome import JobKind
 from runner.past import past_of
 from runner.ports import Fence, Overtaken, StatusSink
 from runner.reports import Reports
@@ -342,15 +342,12 @@ class Parent:
 
     def _slot_free(self, request: JobRequest, result: JobResult) -> None:
         if result.lost and request.kind is not JobKind.INSPECT:
-            self._clean_up_after(result.outcome)
+            try:
+                # Take back what a killed job left, and record what it could not.
+                self._slot.start(look_after(result.outcome, scheduled=True))
+            except BusyError:
+                log.info("clean-up after a lost job left to the next look")
         self._wake.set()
-
-    def _clean_up_after(self, lost: JobOutcome) -> None:
-        """Take back what a killed job left, and record what it could not."""
-        try:
-            self._slot.start(look_after(lost, scheduled=True))
-        except BusyError:
-            log.info("clean-up after a lost job left to the next look")
 
     def _inspected(self, inspection: Inspection) -> None:
         with self._lock:
