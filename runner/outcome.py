@@ -27,6 +27,7 @@ class JobKind(enum.Enum):
     VERIFY = "verify"
     PRUNE = "prune"
     INSPECT = "inspect"
+    DELETE = "delete"
 
 
 class Result(enum.Enum):

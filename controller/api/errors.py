@@ -21,6 +21,8 @@ BackupError                 something failed and nobody classified it    exit 70
     ObjectNotFound          no such object, bucket or backup
     ObjectExists            a create-only write found the object there
     ForeignOwner            another cluster writes to this prefix
+    DataRetained            stored data that is not ours to delete stays
+    BeingDeleted            the object goes, and what is stored with it
     PreflightFailed         lists what to fix on the server, as commands
     TargetExists            a restore would write over existing data
     NotRestorable           no stored backup answers the request
@@ -231,6 +233,18 @@ class ForeignOwner(TerminalError):
     """Another cluster writes here; `runner adopt` takes it over."""
 
     reason = "ForeignOwner"
+
+
+class DataRetained(TerminalError):
+    """What is not this object's to delete, or cannot be read, was not deleted; it is named."""
+
+    reason = "DataRetained"
+
+
+class BeingDeleted(TerminalError):
+    """The object is being deleted, and its backups with it: no job begins any more."""
+
+    reason = "BeingDeleted"
 
 
 class ClockWrong(TerminalError):

@@ -24,6 +24,7 @@ from controller.process.logging import Redactor, configure, kv
 from engines.interface import JobContext
 from runner import config as runner_config
 from runner.jobs.backup import run_backup
+from runner.jobs.delete import run_delete
 from runner.jobs.environment import JobEnvironment, JobFailure, log_for
 from runner.jobs.events import EventWriter
 from runner.jobs.inspect import run_inspect
@@ -43,6 +44,7 @@ _RUN: Mapping[JobKind, Callable[[JobEnvironment], JobOutcome]] = {
     JobKind.VERIFY: run_verify,
     JobKind.PRUNE: run_prune,
     JobKind.INSPECT: run_inspect,
+    JobKind.DELETE: run_delete,
 }
 #: What is worth knowing after a restart.
 _RECORDED = frozenset({JobKind.BACKUP, JobKind.RESTORE, JobKind.VERIFY})
