@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from controller.api.errors import ApiConflict, ObjectExists, ObjectNotFound, WaitingError
+from controller.api.keys import ObjectKey
 from controller.difference import differences, owned_fields
 from controller.kube.client import Raw
 from controller.kube.resource import Resource
@@ -69,9 +70,13 @@ class Applier:
         self._may_write = may_write
 
     def read(self, resource: Resource, namespace: str, name: str) -> Raw | None:
-        """The object as it is on the server; None: there is none."""
+        """The object as it is on the server; None: there is none.
+
+        Args:
+            namespace: empty for kinds that are in none.
+        """
         try:
-            return self._client.get(resource, name, namespace=namespace)
+            return self._client.get(resource, name, namespace=namespace or None)
         except ObjectNotFound:
             return None
 
@@ -126,26 +131,59 @@ class Applier:
         log.info("status changed", extra=kv(operation=resource.kind))
         return True
 
-    def drop_finalizer(self, resource: Resource, namespace: str, name: str, finalizer: str) -> None:
-        """Take one finalizer off an object, and leave the others."""
-        actual = self.read(resource, namespace, name)
-        finalizers = actual["metadata"].get("finalizers", []) if actual else []
-        if actual is None or finalizer not in finalizers:
+    def add_finalizer(self, resource: Resource, key: ObjectKey, uid: str, finalizer: str) -> None:
+        """Put a finalizer on that very object; on one that is being deleted none can be put."""
+        actual = self._very_object(resource, key, uid)
+        if actual is None or "deletionTimestamp" in actual["metadata"]:
             return
+        finalizers = actual["metadata"].get("finalizers") or []
+        if finalizer not in finalizers:
+            self._set_finalizers(resource, actual, [*finalizers, finalizer])
+            log.info("finalizer added", extra=kv(operation=resource.kind, reason=finalizer))
+
+    def drop_finalizer(self, resource: Resource, key: ObjectKey, uid: str, finalizer: str) -> None:
+        """Take one finalizer off that very object, and leave the others."""
+        actual = self._very_object(resource, key, uid)
+        finalizers = (actual["metadata"].get("finalizers") or []) if actual else []
+        if actual is not None and finalizer in finalizers:
+            rest = [one for one in finalizers if one != finalizer]
+            self._set_finalizers(resource, actual, rest)
+            log.info("finalizer dropped", extra=kv(operation=resource.kind, reason=finalizer))
+
+    def annotate(self, resource: Resource, actual: Raw, annotations: Mapping[str, str]) -> None:
+        """Put annotations on an object that has none of these names from an apply of ours."""
         self._may_write()
-        metadata = {
-            "finalizers": [one for one in finalizers if one != finalizer],
-            "resourceVersion": actual["metadata"]["resourceVersion"],
-        }
         with contextlib.suppress(ObjectNotFound):
             self._client.patch(
                 resource,
-                name,
-                {"metadata": metadata},
-                namespace=namespace,
+                actual["metadata"]["name"],
+                {"metadata": {"annotations": dict(annotations)}},
+                namespace=actual["metadata"].get("namespace"),
                 field_manager=FIELD_MANAGER,
             )
-            log.info("finalizer dropped", extra=kv(operation=resource.kind, reason=finalizer))
+            log.info("child annotated", extra=kv(operation=resource.kind, object_key=_name(actual)))
+
+    def _very_object(self, resource: Resource, key: ObjectKey, uid: str) -> Raw | None:
+        actual = self.read(resource, key.namespace, key.name)
+        return actual if actual is not None and actual["metadata"]["uid"] == uid else None
+
+    def _set_finalizers(self, resource: Resource, actual: Raw, finalizers: list[str]) -> None:
+        """Write the whole list, if nobody wrote since it was read.
+
+        No apply: of the Go original's finalizer we would not be the owner and could not
+        take it away, and an apply would make an object that is gone.
+        """
+        self._may_write()
+        metadata = actual["metadata"]
+        version = {"resourceVersion": metadata["resourceVersion"]}
+        with contextlib.suppress(ObjectNotFound):
+            self._client.patch(
+                resource,
+                metadata["name"],
+                {"metadata": {"finalizers": finalizers} | version},
+                namespace=metadata.get("namespace"),
+                field_manager=FIELD_MANAGER,
+            )
 
     def remove(self, resource: Resource, namespace: str, name: str, uid: str) -> bool:
         """Delete a child that is not desired any more; False: that very one is gone."""

@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol
 from attrs import frozen
 
 from controller.api.errors import BackupError
+from controller.api.keys import ObjectKey
+from controller.api.v1 import API_VERSION
 from controller.kube.events import Event
 from controller.kube.throttle import Limit, TokenBucket
 from controller.process.clock import Clock
@@ -31,6 +33,12 @@ _LIMIT = Limit(qps=1 / 300, burst=25)
 _MAX_REMEMBERED = 4096
 _MAX_WAITING = 1000
 _POLL_S = 0.5
+
+
+def about(kind: str, key: ObjectKey, uid: str) -> dict[str, Any]:
+    """What an event is about: an object of ours, by its identity."""
+    metadata = {"name": key.name, "namespace": key.namespace, "uid": uid}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata}
 
 
 class EventSink(Protocol):

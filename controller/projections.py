@@ -13,19 +13,20 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
 from attrs import evolve, field, frozen
 
 from controller.api import codec
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, get_condition
+from controller.api.deletion import DATA_DELETED, deletes_data
 from controller.api.errors import DependencyMissing, InvalidSpec
 from controller.api.keys import ObjectKey
 from controller.api.secrets import Secret, SecretRef, secret_values
 from controller.api.status import DatabaseBackupStatus, LocationStatus, StorageClassStatus
 from controller.api.v1 import (
-    API_VERSION,
     CredentialScope,
     DatabaseBackup,
     DatabaseBackupStorageClass,
@@ -51,31 +52,31 @@ class SeenBackup:
     """A DatabaseBackup.
 
     Args:
+        deleted_at: since when it is being deleted.
+        deletes_data: it asks for its backups to go with it; also where `backup` is wrong.
         spec_json: identity and spec, as the cluster has them; may hold secrets.
         backup: the same decoded, or what is wrong with it.
         status: the controller's part alone.
+        data_deleted: the runner's condition of an object that goes with its backups.
         locations: the runner's word on each location; name and health alone.
     """
 
     key: ObjectKey
     uid: str
     generation: int
-    is_deleting: bool
+    deleted_at: datetime | None
+    deletes_data: bool
     finalizers: tuple[str, ...]
     class_name: str
     spec_json: bytes = field(repr=False)
     backup: DatabaseBackup | InvalidSpec = field(repr=False, eq=False)
     status: DatabaseBackupStatus
+    data_deleted: Condition | None
     locations: tuple[LocationStatus, ...]
 
     def raw(self) -> dict[str, Any]:
         raw: dict[str, Any] = orjson.loads(self.spec_json)
         return raw
-
-    def reference(self) -> dict[str, Any]:
-        """What an event is about."""
-        metadata = {"name": self.key.name, "namespace": self.key.namespace, "uid": self.uid}
-        return {"apiVersion": API_VERSION, "kind": DatabaseBackup.KIND, "metadata": metadata}
 
 
 @frozen(kw_only=True)
@@ -167,7 +168,8 @@ def project_backup(raw: Raw) -> SeenBackup:
         key=ObjectKey.of(raw),
         uid=metadata.get("uid", ""),
         generation=metadata.get("generation", 0),
-        is_deleting="deletionTimestamp" in metadata,
+        deleted_at=_time(metadata.get("deletionTimestamp")),
+        deletes_data=deletes_data(raw),
         finalizers=tuple(metadata.get("finalizers") or ()),
         class_name=class_name if isinstance(class_name, str) else "",
         spec_json=_json(own),
@@ -177,6 +179,7 @@ def project_backup(raw: Raw) -> SeenBackup:
             observed_generation=_of_type(status.get("observedGeneration"), int, 0),
             runner=_of_type(status.get("runner"), str, ""),
         ),
+        data_deleted=get_condition(_conditions(status, {DATA_DELETED}), DATA_DELETED),
         locations=_locations(status),
     )
 
@@ -273,6 +276,10 @@ def _decoded(kind: type[Any], raw: object) -> Any:
         return codec.decode(kind, raw)
     except InvalidSpec as error:
         return error
+
+
+def _time(text: object) -> datetime | None:
+    return None if text is None else codec.decode(datetime, text)
 
 
 def _conditions(status: Raw, types: set[str]) -> tuple[Condition, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import operator
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -28,10 +29,11 @@ from controller.api.errors import (
 )
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
-from controller.api.v1 import DatabaseBackupStorageClass
+from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass
 from controller.apply import Applier
 from controller.caches import Caches
-from controller.events import EventRecorder
+from controller.deletion import Deletions
+from controller.events import EventRecorder, about
 from controller.kube.client import Raw
 from controller.kube.resource import (
     DATABASE_BACKUP_STORAGE_CLASSES,
@@ -41,6 +43,7 @@ from controller.kube.resource import (
     Resource,
 )
 from controller.process.clock import Clock
+from controller.process.logging import kv
 from controller.projections import (
     BY_CLASS,
     BY_OWNER,
@@ -63,8 +66,8 @@ from controller.status import (
 )
 from controller.worker import RequeueAfter, coming_again
 
-#: The Go original's; whoever takes its objects over has no use for it.
-FINALIZER = "db-backup.nect.com/finalizer"
+log = logging.getLogger(__name__)
+
 _BUSY_LOOK_AGAIN_S = 30.0
 _TURN_LOOK_AGAIN_S = 5.0
 #: A fault that so many tries in a row did not get over is told.
@@ -117,6 +120,7 @@ class BackupReconciler:
         self._events = events
         self._rollouts = rollouts
         self._busy = BusyRunners(clock)
+        self._deletions = Deletions(caches, applier, events, self._busy, clock)
         self._namespace = namespace
         self._settings = settings
         self._clock = clock
@@ -147,15 +151,15 @@ class BackupReconciler:
             self._busy.forget(key)
             self._failures.pop(key, None)
             return None
-        if seen.is_deleting:
-            self._drop_finalizer(seen)
-            return None
+        if seen.deleted_at is not None:
+            return self._deletions.reconcile(seen, lambda: self._keep(seen))
         # Before anything is written: what that changes is seen in the next reconcile.
         all_seen = self._all_seen(seen)
         if self._is_settled(key, all_seen):
             return None
         self._settled.pop(key, None)
         try:
+            self._deletions.hold(seen)
             held_back = self._make(seen)
         except RetriableError as error:
             # Passing, mostly: then the status stays as it is.
@@ -170,7 +174,8 @@ class BackupReconciler:
             raise
         self._failures.pop(key, None)
         self._report(seen, held_back=held_back.why if held_back else "")
-        self._drop_finalizer(seen)
+        if not seen.deletes_data:
+            self._deletions.drop(seen)
         if held_back:
             return RequeueAfter(held_back.look_again_s)
         self._settled[key] = all_seen
@@ -201,6 +206,19 @@ class BackupReconciler:
             and len(before) == len(all_seen)
             and all(map(operator.is_, before, all_seen))
         )
+
+    def _keep(self, seen: SeenBackup) -> None:
+        """Keep the runner of an object that is being deleted; whether that works holds nobody up.
+
+        What is missing or wrong is told: the runner that is there may do without.
+        """
+        try:
+            held_back = self._make(seen)
+            self._report(seen, held_back=held_back.why if held_back else "")
+        except BackupError as error:
+            log.warning("runner not kept", extra=kv(reason=error.reason, error=str(error)))
+            with contextlib.suppress(BackupError):
+                self._report(seen, error=error)
 
     def _make(self, seen: SeenBackup) -> HeldBack | None:
         if isinstance(seen.backup, InvalidSpec):
@@ -355,13 +373,9 @@ class BackupReconciler:
             is_well = now.status is ConditionStatus.TRUE
             self._tell(seen, "Normal" if is_well else "Warning", now.reason, now.message)
 
-    def _drop_finalizer(self, seen: SeenBackup) -> None:
-        if FINALIZER in seen.finalizers:
-            namespace, name = seen.key.namespace, seen.key.name
-            self._applier.drop_finalizer(DATABASE_BACKUPS, namespace, name, FINALIZER)
-
     def _tell(self, seen: SeenBackup, kind: Any, reason: str, message: str) -> None:
-        self._events.record(seen.reference(), kind, reason, message)
+        regarding = about(DatabaseBackup.KIND, seen.key, seen.uid)
+        self._events.record(regarding, kind, reason, message)
 
     def _now(self) -> float:
         return self._clock.monotonic()

@@ -18,10 +18,11 @@ from typing import Any
 from attrs import frozen
 
 from controller.api.keys import ObjectKey
+from controller.api.v1 import DatabaseBackup
 from controller.apply import Applier
 from controller.cache.store import Change, Lister, Store
 from controller.caches import Caches
-from controller.events import EventRecorder
+from controller.events import EventRecorder, about
 from controller.kube.client import Selection
 from controller.kube.resource import (
     DATABASE_BACKUPS,
@@ -145,13 +146,14 @@ class Takeover:
         log.info("taken over from the Go original", extra=kv(reasons=removed))
         if seen := self._caches.backups.get(key):
             words = f"the runner is up; removed what the Go original had: {', '.join(removed)}"
-            self._events.record(seen.reference(), "Normal", "TakenOver", words)
+            regarding = about(DatabaseBackup.KIND, key, seen.uid)
+            self._events.record(regarding, "Normal", "TakenOver", words)
 
     def _is_time(self, key: ObjectKey) -> bool:
         seen = self._caches.backups.get(key)
         if seen is not None:
             rollout = self._caches.rollout(key)
-            return not seen.is_deleting and rollout is not None and rollout.is_available
+            return seen.deleted_at is None and rollout is not None and rollout.is_available
         # A cache may be late, and an object that is just not seen yet has an old runner to keep.
         return self._applier.read(DATABASE_BACKUPS, key.namespace, key.name) is None
 

@@ -28,7 +28,7 @@ class Condition:
 
     Args:
         type: unique within a status: Ready, RunnerAvailable, BackupHealthy,
-            LocationsHealthy, Verified.
+            LocationsHealthy, Verified, DataDeleted.
         status: True, False, or Unknown: nobody knows is an answer, too.
         reason: one PascalCase word for machines.
         message: for people: what is wrong and the cure.

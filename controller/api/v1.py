@@ -53,6 +53,7 @@ __all__ = [
     "DatabaseBackupSpec",
     "DatabaseBackupStatus",
     "DatabaseBackupStorageClass",
+    "DeletionPolicy",
     "HoldTime",
     "MysqlSpec",
     "ObjectMeta",
@@ -90,6 +91,13 @@ class SslMode(enum.Enum):
     REQUIRE = "require"
     VERIFY_CA = "verify-ca"
     VERIFY_FULL = "verify-full"
+
+
+class DeletionPolicy(enum.Enum):
+    """What becomes of the backups when the object is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
 
 
 @frozen(kw_only=True)
@@ -283,6 +291,10 @@ class DatabaseBackupSpec(rules.Checked):
             are kept by hour, day, week and month for up to a year.
         use_single_backup_target: keep only the newest backup. It is still
             written beside the old one, never over it. Excludes `retention`.
+        deletion_policy: what becomes of the backups when this object is deleted.
+            Retain: they stay where they are. Delete: its runner deletes them from
+            every location first, for which the object waits; what cannot be
+            deleted within 15 minutes stays, and an event names it.
     """
 
     RULES = (
@@ -341,6 +353,7 @@ class DatabaseBackupSpec(rules.Checked):
         validator=All((Length(1, _MAX_RULES), Keys(_FORMAT))),
     )
     use_single_backup_target: bool = False
+    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
     compression: Compression = Factory(Compression)
     verification: Verification | None = None
     runner: RunnerOptions = Factory(RunnerOptions)

@@ -92,6 +92,7 @@ class TestBackups:
             {"metadata": {"deletionTimestamp": AT}},
             {"metadata": {"finalizers": ["db-backup.nect.com/finalizer"]}},
             {"status": {"conditions": [{"type": "Ready", "status": "True"}]}},
+            {"status": {"conditions": [{"type": "DataDeleted", "status": "False"}]}},
             {"status": {"locations": [{"name": "s3", "healthy": True}]}},
         ],
     )
@@ -108,6 +109,12 @@ class TestBackups:
 
         assert isinstance(seen.backup, InvalidSpec)
         assert "spec.backupInterval" in str(seen.backup)
+
+    def test_what_a_bad_object_asks_for_at_its_end_is_known(self) -> None:
+        seen = project_backup(a_raw_backup(backupInterval=-1, deletionPolicy="Delete"))
+
+        assert isinstance(seen.backup, InvalidSpec)
+        assert seen.deletes_data
 
     @pytest.mark.parametrize("spec", [None, [], "text", {"backupStorageClass": 7}])
     def test_whatever_a_server_lets_in_is_a_value(self, spec: object) -> None:

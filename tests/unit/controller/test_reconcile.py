@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller import reconcile
+from controller.api.deletion import FINALIZER
 from controller.api.errors import (
     AccessDenied,
     ApiConflict,
@@ -16,6 +17,7 @@ from controller.api.errors import (
     ApiUnavailable,
     BackupError,
     FormatError,
+    ObjectExists,
     ObjectNotFound,
     TerminalError,
     WaitingError,
@@ -33,6 +35,7 @@ from controller.kube.resource import (
     DATABASE_BACKUPS,
     DEPLOYMENTS,
     LEASES,
+    NAMESPACES,
     Resource,
 )
 from controller.projections import (
@@ -351,6 +354,63 @@ class TestSettled:
                 bench.reconcile(KEY)
 
         assert built == [KEY, KEY]
+
+
+class TestDeleting:
+    """An object that goes with its backups; what a real server makes of it is in integration."""
+
+    @pytest.fixture
+    def deleting(self, bench: Bench) -> Bench:
+        """One that is being deleted, and whose config Secret has to be written."""
+        bench.server.objects[NAMESPACES, "", KEY.namespace] = {"metadata": {}}
+        self.delete(bench)
+        return bench
+
+    def delete(self, bench: Bench) -> None:
+        raw = a_raw_backup(deletionPolicy="Delete")
+        raw["metadata"] |= {
+            "deletionTimestamp": bench.clock.now().strftime(WIRE_TIME),
+            "finalizers": [FINALIZER],
+            "resourceVersion": "1",
+        }
+        bench.server.objects[DATABASE_BACKUPS, KEY.namespace, KEY.name] = raw
+        bench.backups.put(raw)
+
+    def was_let_go(self, bench: Bench) -> bool:
+        return bench.server.written("patch", DATABASE_BACKUPS) == 1
+
+    @pytest.mark.parametrize(
+        "error",
+        [*NO, ApiUnavailable("no answer"), ApiConflict("written since"), ObjectExists("theirs")],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_what_fails_in_keeping_its_runner_holds_nothing_up(
+        self, deleting: Bench, error: BackupError
+    ) -> None:
+        for _ in range(5):
+            deleting.server.fail_next("apply", error)
+            assert deleting.reconcile(KEY) == RequeueAfter(30)
+        assert deleting.ready()["reason"] == error.reason
+        assert not self.was_let_go(deleting)
+        deleting.clock.advance(15 * 60)
+
+        assert deleting.reconcile(KEY) is None
+
+        assert self.was_let_go(deleting)
+        assert "DataRetained" in deleting.events()
+
+    @pytest.mark.parametrize("verb", ["get", "patch"])
+    def test_letting_it_go_is_tried_until_the_server_takes_it(
+        self, deleting: Bench, verb: str
+    ) -> None:
+        deleting.clock.advance(15 * 60)
+        deleting.server.fail_next(verb, ApiConflict("written since"))
+
+        with pytest.raises(ApiConflict):
+            deleting.reconcile(KEY)
+        assert deleting.reconcile(KEY) is None
+
+        assert self.was_let_go(deleting)
 
 
 class TestStatus:
