@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrs import field, frozen
 
+from controller.api.deletion import orders_deletion
 from controller.api.durations import parse_duration
-from controller.api.errors import ApiConflict, InvalidSpec, Problem
+from controller.api.errors import ApiConflict, BackupError, InvalidSpec, ObjectNotFound, Problem
 from controller.api.names import child_name
 from controller.api.v1 import ObjectMeta
 from controller.kube.client import Client, Raw
@@ -18,9 +20,12 @@ from controller.kube.config import SERVICE_ACCOUNT_FOLDER, in_cluster
 from controller.kube.resource import DATABASE_BACKUPS, LEASES
 from controller.kube.transport import Options
 from controller.process.clock import Clock
+from controller.process.logging import kv
 from runner.lease import LeaseFence, LeaseTiming
 from runner.ports import Confirm
 from runner.status import ClusterStatus
+
+log = logging.getLogger(__name__)
 
 _LEASE_DURATION = "60s"
 #: Renewals are a third of it apart, and one takes its time.
@@ -61,6 +66,9 @@ class Cluster:
             clock=clock,
         )
 
+    def deletion_order(self, fence: LeaseFence) -> ClusterDeletionOrder:
+        return ClusterDeletionOrder(self.client, self.regarding, lambda: fence.is_marked)
+
     def check_status(self) -> None:
         """Try, without changing anything, what reporting needs; raises why it cannot be done."""
         name = self.regarding["metadata"]["name"]
@@ -75,6 +83,39 @@ class Cluster:
         with suppress(ApiConflict):  # it was renewed between the two: so we may write
             self.client.replace(LEASES, lease)
         return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+
+class ClusterDeletionOrder:
+    """Asks the API server itself before anything is deleted, and goes on asking meanwhile.
+
+    The mark on the Lease comes with a renewal and costs no request of its own;
+    it is no more than a reason to ask.
+
+    Args:
+        regarding: the object, with its uid: without one there is no order.
+        is_marked: whether the Lease is.
+    """
+
+    def __init__(self, client: Client, regarding: Raw, is_marked: Callable[[], bool]) -> None:
+        self._client = client
+        self._metadata = regarding["metadata"]
+        self._is_marked = is_marked
+        self._is_given = False
+
+    def is_given(self) -> bool:
+        """As the API server says; while it does not answer, as it said last."""
+        if not (self._is_given or self._is_marked()):
+            return False
+        name, namespace = self._metadata["name"], self._metadata["namespace"]
+        try:
+            found = self._client.get(DATABASE_BACKUPS, name, namespace=namespace)
+        except ObjectNotFound:
+            self._is_given = False
+        except BackupError as error:
+            log.warning("object not readable", extra=kv(error=str(error)))
+        else:
+            self._is_given = orders_deletion(found, self._metadata.get("uid", ""))
+        return self._is_given
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""The runner's three conditions, from what it reports: pure.
+"""The runner's conditions, from what it reports: pure.
 
-Each answers one question of a person who is woken up: is there a fresh backup,
-are the places it lies in all right, and was what lies there read again. A
+Each of three answers one question of a person who is woken up: is there a fresh
+backup, are the places it lies in all right, and was what lies there read again.
+A fourth, of an object that goes with its backups, says how far that is. A
 condition that nothing new is known about keeps its answer: a job that a person
 cancelled, or that just runs, is no news about protection.
 """
@@ -15,6 +16,7 @@ from datetime import datetime, timedelta
 from attrs import evolve, frozen
 
 from controller.api.conditions import Condition, ConditionStatus, get_condition, set_condition
+from controller.api.deletion import DATA_DELETED
 from controller.api.errors import (
     Cancelled,
     ChecksumMismatch,
@@ -29,7 +31,7 @@ from runner.wording import age_text, time_text
 BACKUP_HEALTHY = "BackupHealthy"
 LOCATIONS_HEALTHY = "LocationsHealthy"
 VERIFIED = "Verified"
-OWN_TYPES = (BACKUP_HEALTHY, LOCATIONS_HEALTHY, VERIFIED)
+OWN_TYPES = (BACKUP_HEALTHY, LOCATIONS_HEALTHY, VERIFIED, DATA_DELETED)
 
 #: An attempt that ended so says nothing of the next one.
 _NOBODYS_FAULT = frozenset({Cancelled.reason, UsageError.reason})
@@ -58,20 +60,32 @@ class Basis:
 
 
 @frozen
-class _Verdict:
+class Verdict:
+    """What a condition is going to say."""
+
     status: ConditionStatus
     reason: str
     message: str
 
 
-def assess(status: DatabaseBackupStatus, basis: Basis, now: datetime) -> tuple[Condition, ...]:
-    """Return the conditions of `status`, with ours as they are now."""
+def assess(
+    status: DatabaseBackupStatus, basis: Basis, now: datetime, deletion: Verdict | None = None
+) -> tuple[Condition, ...]:
+    """Return the conditions of `status`, with ours as they are now.
+
+    Args:
+        deletion: None while nobody deletes the object's backups.
+    """
     conditions = status.conditions
-    for type_, verdict in (
-        (BACKUP_HEALTHY, _backup_healthy(status, basis, now)),
-        (LOCATIONS_HEALTHY, _locations_healthy(status)),
-        (VERIFIED, _verified(status)),
-    ):
+    verdicts = {
+        BACKUP_HEALTHY: _backup_healthy(status, basis, now),
+        LOCATIONS_HEALTHY: _locations_healthy(status),
+        VERIFIED: _verified(status),
+    }
+    if deletion is not None:
+        reason = _word(deletion.reason, "DeletionFailed")
+        verdicts[DATA_DELETED] = evolve(deletion, reason=reason)
+    for type_, verdict in verdicts.items():
         conditions = set_condition(
             conditions,
             type=type_,
@@ -104,7 +118,7 @@ def is_verdict(attempt: AttemptSummary | None) -> bool:
     )
 
 
-def _backup_healthy(status: DatabaseBackupStatus, basis: Basis, now: datetime) -> _Verdict:
+def _backup_healthy(status: DatabaseBackupStatus, basis: Basis, now: datetime) -> Verdict:
     attempt, newest = status.last_attempt, status.last_backup
     if basis.suspended:
         return _unknown("Suspended", "no backup is made while spec.suspend is set")
@@ -133,7 +147,7 @@ def _backup_healthy(status: DatabaseBackupStatus, basis: Basis, now: datetime) -
     return _true("BackupSucceeded", f"the newest backup is {newest.id}, in {where}")
 
 
-def _locations_healthy(status: DatabaseBackupStatus) -> _Verdict:
+def _locations_healthy(status: DatabaseBackupStatus) -> Verdict:
     locations = status.locations
     if not locations:
         return _unknown("NotChecked", "the locations were not looked at yet")
@@ -155,7 +169,7 @@ def _locations_healthy(status: DatabaseBackupStatus) -> _Verdict:
     return _true("AllHealthy", ", ".join(one.name for one in locations))
 
 
-def _verified(status: DatabaseBackupStatus) -> _Verdict:
+def _verified(status: DatabaseBackupStatus) -> Verdict:
     last = status.last_verification
     if last is None:
         return _unknown(
@@ -173,7 +187,7 @@ def _verified(status: DatabaseBackupStatus) -> _Verdict:
     )
 
 
-def _kept(conditions: Sequence[Condition], type_: str) -> _Verdict | None:
+def _kept(conditions: Sequence[Condition], type_: str) -> Verdict | None:
     """The bad news that nothing has changed."""
     former = get_condition(conditions, type_)
     if former is None or former.status is not ConditionStatus.FALSE:
@@ -181,16 +195,16 @@ def _kept(conditions: Sequence[Condition], type_: str) -> _Verdict | None:
     return _false(_word(former.reason, "Failed"), former.message)
 
 
-def _true(reason: str, message: str) -> _Verdict:
-    return _Verdict(ConditionStatus.TRUE, reason, message)
+def _true(reason: str, message: str) -> Verdict:
+    return Verdict(ConditionStatus.TRUE, reason, message)
 
 
-def _false(reason: str, message: str) -> _Verdict:
-    return _Verdict(ConditionStatus.FALSE, reason, message)
+def _false(reason: str, message: str) -> Verdict:
+    return Verdict(ConditionStatus.FALSE, reason, message)
 
 
-def _unknown(reason: str, message: str) -> _Verdict:
-    return _Verdict(ConditionStatus.UNKNOWN, reason, message)
+def _unknown(reason: str, message: str) -> Verdict:
+    return Verdict(ConditionStatus.UNKNOWN, reason, message)
 
 
 def _word(reason: str, otherwise: str) -> str:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
+from controller.api.deletion import DELETION_MARK
 from controller.api.errors import ApiConflict, BackupError, ObjectNotFound
 from controller.kube.client import Client, Raw
 from controller.kube.resource import LEASES
@@ -120,9 +121,15 @@ class LeaseFence:
         #: How often the Lease had changed hands when it came into ours.
         self._transitions = 0
         self._is_held = False
+        self._is_marked = False
         #: Somebody else's term, and when it was first seen.
         self._seen: tuple[_Term, float] | None = None
         self._told = ""
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the controller put `DELETION_MARK` on it, as of the last look; for any thread."""
+        return self._is_marked
 
     def acquire(self, stop: threading.Event, on_lost: OnLost) -> bool:
         """Wait for the Lease and keep it until `release`."""
@@ -301,7 +308,11 @@ class LeaseFence:
         return now_mono - self._seen[1] >= term.duration_s
 
     def _read(self) -> Raw:
-        return self._client.get(LEASES, self._name, namespace=self._namespace)
+        return self._looked_at(self._client.get(LEASES, self._name, namespace=self._namespace))
+
+    def _looked_at(self, lease: Raw) -> Raw:
+        self._is_marked = DELETION_MARK in (lease["metadata"].get("annotations") or {})
+        return lease
 
     def _write(self, lease: Raw, holder: str) -> None:
         with self._changed:
@@ -313,7 +324,8 @@ class LeaseFence:
             annotations[BUSY_UNTIL] = busy_until.strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata = {**lease["metadata"], "annotations": annotations}
         sent_mono = self._clock.monotonic()
-        self._lease = self._client.replace(LEASES, {**lease, "metadata": metadata, "spec": term})
+        written = self._client.replace(LEASES, {**lease, "metadata": metadata, "spec": term})
+        self._lease = self._looked_at(written)
         self._transitions = _term(self._lease).transitions
         with self._changed:
             self._renewed_mono = sent_mono

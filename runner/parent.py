@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import frozen
 
 from controller.api import codec
-from controller.api.errors import BackupError, BusyError, Cancelled
+from controller.api.errors import BackupError, Cancelled
 from controller.api.status import DatabaseBackupStatus
 from controller.api.version import version
 from controller.process.clock import Clock
@@ -25,6 +25,7 @@ from controller.process.logging import kv
 from runner import config as runner_config
 from runner.conditions import Basis
 from runner.control import ControlServer
+from runner.deletion import Deletion
 from runner.inspection import Inspection
 from runner.jobs.begun import read_begun
 from runner.jobs.events import Event
@@ -34,7 +35,7 @@ from runner.jobs.slot import JobSlot
 from runner.metrics import CONTENT_TYPE, RunnerIdentity, RunnerMetrics
 from runner.outcome import JobKind
 from runner.past import past_of
-from runner.ports import Fence, Overtaken, StatusSink
+from runner.ports import DeletionOrder, Fence, Overtaken, StatusSink
 from runner.reports import Reports
 from runner.schedule import schedule_of
 from runner.scheduler import Scheduler
@@ -81,6 +82,7 @@ class Parent:
         clock: Clock,
         fence: Fence,
         status: StatusSink,
+        order: DeletionOrder,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -117,6 +119,7 @@ class Parent:
             confirm=fence.confirm,
             scratch=self._scratch,
         )
+        self._deletion = Deletion(order, self._slot, self._reports.deletion, clock)
         self._control = ControlServer(settings.control_socket, self._slot, self.status)
         self._http = HttpServer(
             settings.listen,
@@ -186,18 +189,12 @@ class Parent:
     def step(self) -> float:
         """Do what is due; returns the seconds until the next step."""
         self._reload()
-        request = self._due()
-        if request is not None:
-            try:
-                self._slot.start(request)
-            except BusyError as error:
-                log.debug("a job that was due did not begin", extra=kv(error=str(error)))
-            else:
-                if request.kind is JobKind.INSPECT:
-                    with self._lock:
-                        self._inspected_mono = self._clock.monotonic()
+        pause_s = self._deletion.step()
+        if pause_s is None:
+            self._start_due()
+            pause_s = self._pause_s()
         self._stepped_mono = self._clock.monotonic()
-        return self._pause_s()
+        return pause_s
 
     def status(self) -> Mapping[str, object]:
         """What `runner status` prints."""
@@ -246,15 +243,23 @@ class Parent:
     def _shut_down(self, now: threading.Event) -> None:
         """No new job; the running one may finish within its grace, else it is ended cleanly.
 
-        A runner that lost its fence has no grace: somebody else acts already.
+        There is no grace once the fence is lost, for somebody else acts already; nor for
+        a deletion, for the next runner goes on with it, or somebody took it back.
         """
         self._slot.close()
         deadline_mono = self._clock.monotonic() + self._settings.grace_s
         while not self._slot.join(0.2):
             lost = self._lost
-            if lost or now.is_set() or self._clock.monotonic() > deadline_mono:
+            is_over = now.is_set() or self._clock.monotonic() > deadline_mono
+            if lost or is_over or self._slot.runs(JobKind.DELETE):
                 self._slot.cancel(Cancelled(str(lost or "the runner is shutting down")))
                 self._slot.join()
+
+    def _start_due(self) -> None:
+        request = self._due()
+        if request and self._slot.try_start(request) and request.kind is JobKind.INSPECT:
+            with self._lock:
+                self._inspected_mono = self._clock.monotonic()
 
     def _due(self) -> JobRequest | None:
         if self._slot.running is not None:
@@ -332,6 +337,7 @@ class Parent:
         if request.kind is not JobKind.INSPECT:
             self.metrics.job_finished(result.outcome)
             self._reports.job_finished(request, result.outcome)
+            self._deletion.finished(request, result.outcome)
         with self._lock:
             if self._scheduler is None:
                 # Not even the first look worked: start from nothing rather than not at all.
@@ -342,11 +348,8 @@ class Parent:
 
     def _slot_free(self, request: JobRequest, result: JobResult) -> None:
         if result.lost and request.kind is not JobKind.INSPECT:
-            try:
-                # Take back what a killed job left, and record what it could not.
-                self._slot.start(look_after(result.outcome, scheduled=True))
-            except BusyError:
-                log.info("clean-up after a lost job left to the next look")
+            # It takes back what the killed job left, and records what that could not.
+            self._slot.try_start(look_after(result.outcome, scheduled=True))
         self._wake.set()
 
     def _inspected(self, inspection: Inspection) -> None:
@@ -395,6 +398,6 @@ class Parent:
 
     def _ready(self) -> tuple[bool, Mapping[str, object]]:
         with self._lock:
-            looked = self._scheduler is not None
+            looked = self._scheduler is not None or self._deletion.is_begun
         problem = self._problem or ("" if looked else "the locations were not looked at yet")
         return not problem, {"problem": problem}

@@ -1,7 +1,8 @@
 """Where the runner meets what differs between a cluster and a laptop.
 
-Fencing and status reporting are protocols here, with an implementation that
-needs no API server. Inside a cluster they are a Lease and the object's status.
+Fencing, status reporting and the order to delete everything are protocols here,
+with an implementation that needs no API server. Inside a cluster they are a
+Lease, the object's status and its deletion.
 """
 
 from __future__ import annotations
@@ -83,6 +84,21 @@ class StatusSink(Protocol):
             flush: try once more to hand on what was reported last.
         """
         ...
+
+
+class DeletionOrder(Protocol):
+    """Knows whether the object is being deleted, and what is stored with it."""
+
+    def is_given(self) -> bool:
+        """Whether it is so now; cheap while nobody deletes anything. Never raises."""
+        ...
+
+
+class NeverDeleted:
+    """Without a cluster there is no object that somebody could delete."""
+
+    def is_given(self) -> bool:
+        return False
 
 
 class FileFence:

@@ -16,7 +16,7 @@ from controller.api.status import (
     VerificationSummary,
 )
 from controller.process.clock import Clock
-from runner.conditions import Basis, assess, own_part
+from runner.conditions import Basis, Verdict, assess, own_part
 from runner.inspection import Inspection
 from runner.jobs.request import JobRequest
 from runner.metrics import RunnerMetrics
@@ -28,9 +28,9 @@ from runner.ports import StatusSink
 class Reports:
     """Keeps the runner's part of the status, and hands each change on.
 
-    Threads: any may call. `_lock` guards `_status`, `_basis`, `_known` and `_complete`; the
-    metrics are called outside of it. The sink is told under `_telling`, so that the last status
-    that it hears of is the newest one; it never blocks.
+    Threads: any may call. `_lock` guards `_status`, `_basis`, `_deletion`, `_known` and
+    `_complete`; the metrics are called outside of it. The sink is told under `_telling`, so that
+    the last status that it hears of is the newest one; it never blocks.
     """
 
     def __init__(self, sink: StatusSink, metrics: RunnerMetrics, clock: Clock) -> None:
@@ -40,6 +40,7 @@ class Reports:
         self._telling = threading.Lock()
         self._lock = threading.Lock()
         self._basis = Basis()
+        self._deletion: Verdict | None = None
         self._status = DatabaseBackupStatus()
         # The last state of each location that ever answered.
         self._known: dict[str, LocationState] = {}
@@ -133,6 +134,12 @@ class Reports:
             self._basis = basis
         self._change(next_backup_at=next_at)
 
+    def deletion(self, verdict: Verdict) -> None:
+        """Take how far the deletion of everything that is stored is."""
+        with self._lock:
+            self._deletion = verdict
+        self._change()
+
     def _with_last_known(self, states: tuple[LocationState, ...]) -> tuple[LocationState, ...]:
         """Of a location that cannot be listed now, what was known stays, and its problem is new."""
         with self._lock:
@@ -177,7 +184,9 @@ class Reports:
             now = self._clock.now()
             with self._lock:
                 changed = evolve(self._status, **changes)  # type: ignore[arg-type]  # by name
-                status = evolve(changed, conditions=assess(changed, self._basis, now))
+                status = evolve(
+                    changed, conditions=assess(changed, self._basis, now, self._deletion)
+                )
                 if status == self._status:
                     return
                 self._status = status

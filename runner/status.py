@@ -18,11 +18,13 @@ from attrs import evolve, frozen
 
 from controller.api import codec
 from controller.api.conditions import get_condition
+from controller.api.deletion import DATA_DELETED
 from controller.api.errors import (
     ApiThrottled,
     ApiUnavailable,
     BackupError,
     InvalidSpec,
+    ObjectNotFound,
     RetriableError,
 )
 from controller.api.status import DatabaseBackupStatus
@@ -233,9 +235,10 @@ class ClusterStatus:
             body = self._body(wanted)
             if body == self._written and now_mono - self._written_mono < self._timing.refresh_s:
                 return None
+            is_last_word = get_condition(wanted.conditions, DATA_DELETED) is not None
             self._client.apply_status(
                 DATABASE_BACKUPS,
-                {**self._identity, "status": body},
+                {**(self._very_object() if is_last_word else self._identity), "status": body},
                 field_manager=FIELD_MANAGER,
                 force=True,
             )
@@ -262,11 +265,27 @@ class ClusterStatus:
                 if self._events and self._events[0] is event:
                     self._events.popleft()
 
-    def _read(self) -> DatabaseBackupStatus:
+    def _get(self) -> Raw:
         metadata = self._regarding["metadata"]
-        found = self._client.get(
-            DATABASE_BACKUPS, metadata["name"], namespace=metadata["namespace"]
-        )
+        return self._client.get(DATABASE_BACKUPS, metadata["name"], namespace=metadata["namespace"])
+
+    def _very_object(self) -> Raw:
+        """The identity of this very object, as it is now.
+
+        That its data is deleted must never be said of a later object of the name,
+        which would then be let go with its own. A uid alone the API server does not
+        look at when it applies to a status; a resource version it does.
+
+        Raises: ObjectNotFound.
+        """
+        found = self._get()["metadata"]
+        if found["uid"] != self._regarding["metadata"].get("uid"):
+            raise ObjectNotFound("the object that the status is about is gone")
+        metadata = self._identity["metadata"] | {"resourceVersion": found["resourceVersion"]}
+        return self._identity | {"metadata": metadata}
+
+    def _read(self) -> DatabaseBackupStatus:
+        found = self._get()
         try:
             return codec.decode(DatabaseBackupStatus, found.get("status") or {})
         except InvalidSpec as error:

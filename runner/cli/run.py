@@ -17,7 +17,7 @@ from runner.cli.context import CliContext, json_option
 if TYPE_CHECKING:
     from controller.process.clock import Clock
     from runner.config import RunnerConfig
-    from runner.ports import Fence, StatusSink
+    from runner.ports import DeletionOrder, Fence, StatusSink
 
 #: Below the terminationGracePeriodSeconds that the controller gives the pod.
 _DEFAULT_GRACE = "10m"
@@ -63,24 +63,30 @@ def command(context: CliContext, *, as_json: bool) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    with _ports(context, config, clock) as (fence, status):
-        Parent(settings, config, clock, fence, status).run(stop, now)
+    with _ports(context, config, clock) as (fence, status, order):
+        Parent(settings, config, clock, fence, status, order).run(stop, now)
 
 
 @contextmanager
 def _ports(
     context: CliContext, config: RunnerConfig, clock: Clock
-) -> Iterator[tuple[Fence, StatusSink]]:
+) -> Iterator[tuple[Fence, StatusSink, DeletionOrder]]:
     """Those of a cluster if the controller started us, else those of a laptop."""
-    from runner.ports import BothFences, FileFence, LastStatus  # noqa: PLC0415 - --help needs none
+    from runner.ports import (  # noqa: PLC0415 - --help needs none
+        BothFences,
+        FileFence,
+        LastStatus,
+        NeverDeleted,
+    )
     from runner.rundir import fence_path  # noqa: PLC0415 - as above
 
     file = FileFence(fence_path(context.config, context.environ))
     if not context.is_in_cluster:
-        yield file, LastStatus()
+        yield file, LastStatus(), NeverDeleted()
         return
     from runner.cluster import connected  # noqa: PLC0415 - nor does a laptop
 
     with connected(config.backup.metadata, context.environ) as cluster:
         lease = cluster.fence(clock)
-        yield BothFences(lease, file), cluster.status(clock, lease.confirm)
+        status = cluster.status(clock, lease.confirm)
+        yield BothFences(lease, file), status, cluster.deletion_order(lease)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, BusyError
+from controller.api.errors import BackupError, BeingDeleted, BusyError
 from controller.process.clock import Clock
 from controller.process.logging import kv
 from runner.jobs.events import Event
@@ -50,7 +50,7 @@ class JobSlot:
             job can start. on_free: after them, when one can again.
         command: what a job's process is.
     Threads: any may call; `_lock` guards `_running`, `_listeners`, `_last`,
-    `_thread` and `_closed`; no callback is called under it.
+    `_thread`, `_closed` and `_reserved`; no callback is called under it.
     """
 
     def __init__(
@@ -83,6 +83,8 @@ class JobSlot:
         self._last: Event | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        # The one kind that may start, and why.
+        self._reserved: tuple[JobKind, str] | None = None
 
     @property
     def running(self) -> RunningJob | None:
@@ -95,10 +97,15 @@ class JobSlot:
         with self._lock:
             return self._last if self._running else None
 
+    def runs(self, kind: JobKind) -> bool:
+        """Whether a job of that kind runs."""
+        running = self.running
+        return running is not None and running.request.kind is kind
+
     def start(self, request: JobRequest, listener: Pipe[Event] | None = None) -> None:
         """Start a job; `listener` gets every event of it and is closed after its end.
 
-        Raises: BusyError, which names the job that runs; Overtaken.
+        Raises: BusyError, which names the job that runs; BeingDeleted; Overtaken.
         """
         self._confirm()
         job = RunningJob(
@@ -117,6 +124,8 @@ class JobSlot:
         with self._lock:
             if self._closed:
                 raise BusyError("the runner is shutting down: ask its successor")
+            if self._reserved and request.kind is not self._reserved[0]:
+                raise BeingDeleted(self._reserved[1])
             if self._running is not None:
                 busy = self._running.describe(self._clock.now())
                 raise BusyError(f"{busy}; `runner cancel` ends it")
@@ -127,6 +136,15 @@ class JobSlot:
             self._running, self._thread = job, thread
             self._last = None
             self._listeners = [listener] if listener else []
+
+    def try_start(self, request: JobRequest) -> bool:
+        """Start a job that can as well begin later; False: it cannot now."""
+        try:
+            self.start(request)
+        except (BeingDeleted, BusyError) as error:
+            log.info("job left for later", extra=kv(kind=request.kind.value, error=str(error)))
+            return False
+        return True
 
     def cancel(self, cause: BackupError | None = None) -> bool:
         """End the running job; False if there is none."""
@@ -140,6 +158,11 @@ class JobSlot:
     def closed(self) -> bool:
         with self._lock:
             return self._closed
+
+    def reserve(self, kind: JobKind, why: str) -> None:
+        """Start nothing but jobs of one kind any more; the job that runs goes on."""
+        with self._lock:
+            self._reserved = kind, why
 
     def close(self) -> None:
         """Start nothing any more."""

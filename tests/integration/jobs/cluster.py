@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from attrs import define
 
+from controller.api.deletion import DELETION_MARK, FINALIZER
 from controller.api.names import child_name
 from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.world import World
@@ -39,6 +41,8 @@ class ClusterWorld:
     def create(self, *, may_report: bool = True) -> None:
         """The object, its Lease as the controller makes it, and the runner's account."""
         manifest = json.loads((self.world.config / "backup.yaml").read_text())
+        if manifest["spec"].get("deletionPolicy") == "Delete":
+            manifest["metadata"]["finalizers"] = [FINALIZER]
         found = self.server.create(self._object_path.removesuffix("/shop"), manifest)
         manifest["metadata"] |= {key: found["metadata"][key] for key in ("uid", "generation")}
         (self.world.config / "backup.yaml").write_text(json.dumps(manifest))
@@ -94,18 +98,42 @@ class ClusterWorld:
     def lease(self) -> dict[str, Any]:
         return self.server.request("GET", self._lease_path).body
 
+    def delete(self) -> None:
+        """Delete the object, and tell the runner as the controller does."""
+        assert self.server.request("DELETE", self._object_path).status == 200
+        self.change_lease(
+            lambda lease: (
+                lease["metadata"]
+                .setdefault("annotations", {})
+                .update({DELETION_MARK: "2026-11-23T10:00:00Z"})
+            )
+        )
+
+    def retain(self) -> None:
+        """Change one's mind."""
+
+        def edit() -> bool:
+            raw = self.server.request("GET", self._object_path).body
+            raw["spec"]["deletionPolicy"] = "Retain"
+            return self.server.request("PUT", self._object_path, raw).status == 200
+
+        eventually(edit, say=lambda: "the object is always written in between")
+
+    def change_lease(self, edit: Callable[[dict[str, Any]], object]) -> None:
+        """Until no renewal comes in between."""
+
+        def change() -> bool:
+            lease = self.lease()
+            edit(lease)
+            return self.server.request("PUT", self._lease_path, lease).status == 200
+
+        eventually(change, say=lambda: "the Lease is always renewed in between")
+
     def holder(self) -> str:
         return str(self.lease().get("spec", {}).get("holderIdentity", ""))
 
     def give_lease_to(self, holder: str) -> None:
-        """Until no renewal comes in between."""
-
-        def give() -> bool:
-            lease = self.lease()
-            lease["spec"]["holderIdentity"] = holder
-            return self.server.request("PUT", self._lease_path, lease).status == 200
-
-        eventually(give, say=lambda: "the Lease is always renewed in between")
+        self.change_lease(lambda lease: lease["spec"].update(holderIdentity=holder))
 
     def events(self) -> set[tuple[str, str]]:
         path = f"/api/v1/namespaces/{self.namespace}/events"

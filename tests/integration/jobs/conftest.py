@@ -128,6 +128,31 @@ def make_world(postgres16: PostgresServer, request: pytest.FixtureRequest) -> It
             shutil.rmtree(world.folder, ignore_errors=True)
 
 
+MakeCluster = Callable[..., ClusterWorld]
+
+#: A day a year: what is backed up by the schedule is the new object, at once.
+_YEARLY = {"suspend": False, "backupCron": "0 3 1 1 *"}
+
+
+@pytest.fixture
+def make_cluster(
+    make_world: MakeWorld, kubernetes_server: KubernetesServer, namespace: str
+) -> MakeCluster:
+    """Makes worlds in a cluster; arguments as of `make_world`, and fields of the spec."""
+    definitions.install(kubernetes_server)
+
+    def make(
+        *places: str | Place, large: bool = False, may_report: bool = True, **configured: Any
+    ) -> ClusterWorld:
+        world = make_world(*places, large=large)
+        world.configure(metadata={"namespace": namespace}, **(_YEARLY | configured))
+        cluster = ClusterWorld(world=world, server=kubernetes_server, namespace=namespace)
+        cluster.create(may_report=may_report)
+        return cluster
+
+    return make
+
+
 def _places(
     request: pytest.FixtureRequest, folder: Path, places: Sequence[str | Place]
 ) -> list[Place]:
@@ -158,22 +183,3 @@ def slow_database(postgres16: PostgresServer) -> Iterator[TcpProxy]:
     """The way to the database, which can be slowed, cut and blocked."""
     with TcpProxy(postgres16.port) as proxy:
         yield proxy
-
-
-MakeCluster = Callable[..., ClusterWorld]
-
-
-@pytest.fixture
-def make_cluster(
-    make_world: MakeWorld, kubernetes_server: KubernetesServer, namespace: str
-) -> MakeCluster:
-    definitions.install(kubernetes_server)
-
-    def make(*, large: bool = False, may_report: bool = True, **configured: Any) -> ClusterWorld:
-        world = make_world("folder", large=large)
-        world.configure(metadata={"namespace": namespace}, **(_SCHEDULE | configured))
-        cluster = ClusterWorld(world=world, server=kubernetes_server, namespace=namespace)
-        cluster.create(may_report=may_report)
-        return cluster
-
-    return make

@@ -21,7 +21,7 @@ from controller.api.status import (
 )
 from controller.kube.client import Client, Raw, Selection
 from controller.kube.resource import DATABASE_BACKUPS, EVENTS
-from runner.conditions import Basis, assess
+from runner.conditions import Basis, Verdict, assess
 from runner.ports import Confirm, Overtaken
 from runner.status import ClusterStatus
 from tests.builders import a_backup_manifest
@@ -77,11 +77,15 @@ class Object:
         kind, version = DATABASE_BACKUPS.kind, DATABASE_BACKUPS.api_version
         return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
-    def sink(self, client: Client | None = None, confirm: Confirm = lambda: True) -> ClusterStatus:
+    def sink(
+        self, client: Client | None = None, confirm: Confirm = lambda: True, **identity: str
+    ) -> ClusterStatus:
+        regarding = self.regarding
+        regarding["metadata"] |= identity
         self.sinks.append(
             ClusterStatus(
                 client or self.runner,
-                regarding=self.regarding,
+                regarding=regarding,
                 instance="pod-1",
                 confirm=confirm,
                 clock=self.clock,
@@ -397,4 +401,24 @@ def test_a_status_that_may_not_be_written_does_not_keep_events_back(
     sink.report(_judged(evolve(_GOOD, last_attempt=failed)))
 
     _until(backup.events)
+    assert backup.status() == {}
+
+
+def test_that_everything_is_deleted_is_never_said_of_a_later_object(backup: Object) -> None:
+    uid = backup.read()["metadata"]["uid"]
+    deleted = Verdict(ConditionStatus.TRUE, "Deleted", "s3: deleted 3 backups")
+    status = evolve(_GOOD, conditions=assess(_GOOD, _BASIS, START, deletion=deleted))
+    sink = backup.sink(uid=uid)
+    sink.start()
+    sink.report(status)
+    _until(backup.status)
+    assert backup.condition("DataDeleted")["status"] == "True"
+
+    backup.client.delete(DATABASE_BACKUPS, "shop", namespace=backup.namespace)
+    manifest = a_backup_manifest()
+    manifest["metadata"] = {"namespace": backup.namespace, "name": "shop"}
+    backup.client.create(DATABASE_BACKUPS, manifest)
+    sink.report(evolve(status, stored_backups=0))
+    sink.stop(flush=True)
+
     assert backup.status() == {}

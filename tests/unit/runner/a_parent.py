@@ -66,6 +66,15 @@ class RecordingFence:
         self.calls.append(-1)
 
 
+class Order:
+    """A `DeletionOrder` that a test gives."""
+
+    is_ordered = False
+
+    def is_given(self) -> bool:
+        return self.is_ordered
+
+
 class Runner:
     """A parent, and what it told."""
 
@@ -74,6 +83,7 @@ class Runner:
         self.clock = FakeClock()
         self.fence = RecordingFence()
         self.status = LastStatus()
+        self.order = Order()
         self.parent = Parent(
             Settings(
                 config=self.folder,
@@ -85,6 +95,7 @@ class Runner:
             clock or self.clock,
             self.fence,
             self.status,
+            self.order,
         )
         self.started: list[JobRequest] = []
         slot = self.parent._slot

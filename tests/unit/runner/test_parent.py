@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.api.conditions import ConditionStatus, get_condition
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind
 from runner.ports import Overtaken
@@ -184,6 +185,41 @@ def test_suspended_nothing_is_scheduled_and_the_looks_go_on(tmp_path: Path) -> N
     assert set(runner.kinds) == {JobKind.INSPECT}
     assert runner.parent.status()["nextBackupAt"] is None
     assert runner.metric("db_backup_controller_suspended") == 1
+
+
+# -- an object that goes with its backups --------------------------------------------------
+
+
+def test_an_object_that_is_deleted_has_its_backups_deleted_and_nothing_else_done(
+    tmp_path: Path,
+) -> None:
+    fates = [{"name": "one", "ok": True, "message": "deleted 1 backup"}]
+    runner = Runner(tmp_path, a_job(stored(9), other=f"end(fates={fates!r})"), timeout="2h")
+    runner.step()
+    runner.order.is_ordered = True
+
+    runner.step()
+    runner.clock.advance(30 * 3600)  # a backup and a look would be due
+    runner.step()
+
+    assert runner.kinds == [JobKind.INSPECT, JobKind.DELETE]
+    assert runner.fence.calls == [600, None, 7200, None]
+    condition = get_condition(runner.status.status.conditions, "DataDeleted")
+    assert condition is not None
+    assert (condition.status, condition.reason) == (ConditionStatus.TRUE, "Deleted")
+    assert condition.message == "one: deleted 1 backup"
+
+
+def test_a_runner_that_starts_then_does_not_look_at_the_locations_and_is_ready(
+    tmp_path: Path,
+) -> None:
+    runner = Runner(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    runner.order.is_ordered = True
+
+    runner.step()
+
+    assert runner.kinds == [JobKind.DELETE], "nor after a job that was killed"
+    assert runner.parent._ready() == (True, {"problem": ""})
 
 
 # -- configuration ------------------------------------------------------------------------

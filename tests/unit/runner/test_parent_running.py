@@ -24,8 +24,11 @@ from tests.unit.runner.a_parent import NOTHING, RecordingFence, Runner, a_job, s
 class Running:
     """A runner in a thread, with real clocks, sockets and fence."""
 
-    def __init__(self, folder: Path, body: str, *, fence: Fence | None = None) -> None:
+    def __init__(
+        self, folder: Path, body: str, *, fence: Fence | None = None, is_deleted: bool = False
+    ) -> None:
         self.runner = Runner(folder, body, clock=SystemClock())
+        self.runner.order.is_ordered = is_deleted
         self.runner.parent._fence = fence or FileFence(folder / "run" / "fence")
         self.client = ControlClient(folder / "run" / "control.sock")
         self.stop, self.now = threading.Event(), threading.Event()
@@ -118,6 +121,20 @@ wait()
         Cancelled.reason,
         "the runner is shutting down",
     )
+
+
+def test_a_deletion_has_no_grace(tmp_path: Path) -> None:
+    obeys = """
+signal.signal(signal.SIGTERM, lambda *_: end(130, reason="Cancelled"))
+progress(1)
+wait()
+"""
+    running = Running(tmp_path, a_job(NOTHING, other=obeys), is_deleted=True)
+    _until(lambda: running.runner.parent._slot.progress)
+
+    running.end()
+
+    assert running.runner.kinds == [JobKind.DELETE]
 
 
 def test_a_runner_that_lost_its_fence_ends_its_job_without_grace_and_then_itself(
