@@ -151,7 +151,7 @@ class Applier:
             log.info("finalizer dropped", extra=kv(operation=resource.kind, reason=finalizer))
 
     def annotate(self, resource: Resource, actual: Raw, annotations: Mapping[str, str]) -> None:
-        """Put annotations on an object that has none of these names from an apply of ours."""
+        """Put annotations on an object that no apply of ours has; they stay when it is applied."""
         self._may_write()
         with contextlib.suppress(ObjectNotFound):
             self._client.patch(

@@ -30,6 +30,7 @@ from controller.api.errors import (
     FormatError,
     RetriableError,
     TerminalError,
+    UsageError,
 )
 from controller.process.logging import kv
 from runner.jobs.events import Event, parse_event
@@ -168,6 +169,9 @@ class ControlServer:
         listener: Pipe[Event] | None = None if message.get("detach") else new_listener()
         try:
             request = decode_request(message.get("request") or {})
+            if request.kind is JobKind.DELETE:
+                # Its order comes from the API server: who may exec is not who may delete.
+                raise UsageError("only the deletion of the object has its backups deleted")
             self._wait_and_start(client, request, listener, wait=bool(message.get("wait")))
         except BackupError as error:
             _send(client, _refusal(error))

@@ -37,6 +37,14 @@ def test_the_request_arrives_as_it_was_made(tmp_path: Path) -> None:
         assert [request for request, _ in served.told.started] == [JobRequest(kind=JobKind.VERIFY)]
 
 
+def test_nobody_asks_for_everything_to_be_deleted(tmp_path: Path) -> None:
+    with serving(tmp_path, "end()") as served:
+        with pytest.raises(Refused, match="only the deletion of the object"):
+            served.start(JobKind.DELETE)
+
+        assert served.told.started == []
+
+
 def test_detached_it_ends_once_the_job_was_accepted(tmp_path: Path) -> None:
     with serving(tmp_path, LONG) as served:
         assert kinds(served.start(detach=True)) == ["accepted"]
