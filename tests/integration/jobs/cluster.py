@@ -111,13 +111,21 @@ class ClusterWorld:
 
     def retain(self) -> None:
         """Change one's mind."""
+        self._change(lambda raw: raw["spec"].update(deletionPolicy="Retain"))
 
-        def edit() -> bool:
+    def let_go(self) -> None:
+        """Take the finalizer off: a controller of another test would look after the object."""
+        self._change(lambda raw: raw["metadata"].pop("finalizers", None))
+
+    def _change(self, edit: Callable[[dict[str, Any]], object]) -> None:
+        """Until nobody writes in between."""
+
+        def change() -> bool:
             raw = self.server.request("GET", self._object_path).body
-            raw["spec"]["deletionPolicy"] = "Retain"
+            edit(raw)
             return self.server.request("PUT", self._object_path, raw).status == 200
 
-        eventually(edit, say=lambda: "the object is always written in between")
+        eventually(change, say=lambda: "the object is always written in between")
 
     def change_lease(self, edit: Callable[[dict[str, Any]], object]) -> None:
         """Until no renewal comes in between."""

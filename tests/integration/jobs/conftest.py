@@ -137,9 +137,10 @@ _YEARLY = {"suspend": False, "backupCron": "0 3 1 1 *"}
 @pytest.fixture
 def make_cluster(
     make_world: MakeWorld, kubernetes_server: KubernetesServer, namespace: str
-) -> MakeCluster:
+) -> Iterator[MakeCluster]:
     """Makes worlds in a cluster; arguments as of `make_world`, and fields of the spec."""
     definitions.install(kubernetes_server)
+    made: list[ClusterWorld] = []
 
     def make(
         *places: str | Place, large: bool = False, may_report: bool = True, **configured: Any
@@ -148,9 +149,12 @@ def make_cluster(
         world.configure(metadata={"namespace": namespace}, **(_YEARLY | configured))
         cluster = ClusterWorld(world=world, server=kubernetes_server, namespace=namespace)
         cluster.create(may_report=may_report)
+        made.append(cluster)
         return cluster
 
-    return make
+    yield make
+    for cluster in made:
+        cluster.let_go()
 
 
 def _places(

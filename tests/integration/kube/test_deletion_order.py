@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from controller.api.deletion import DELETION_MARK, FINALIZER
+from controller.api.errors import ObjectNotFound
 from controller.api.names import child_name
 from controller.kube import config
 from controller.kube.client import Client, Raw
@@ -74,6 +76,9 @@ def bench(kubernetes_server: KubernetesServer, client: Client, namespace: str) -
         bench = Bench(client, runner, namespace)
         yield bench
         bench.fence.release()
+        with suppress(ObjectNotFound):
+            # Else a controller of another test would look after it.
+            bench.change(metadata={"finalizers": None})
 
 
 def test_an_object_that_is_deleted_with_its_data_gives_the_order(bench: Bench) -> None:
