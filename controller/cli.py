@@ -19,6 +19,7 @@ from controller.api.passphrase import derive_passphrase
 from controller.api.secrets import Secret
 from controller.api.version import version
 from controller.manifests import to_yaml
+from controller.process.clock import SystemClock
 from controller.render import NO_UID, read_input, render, write_private
 from controller.resources.desired import Settings
 
@@ -43,8 +44,32 @@ def cli() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Write one file for each into this folder.",
 )
-def crds_command(folder: Path | None) -> None:
+@click.option(
+    "--apply",
+    "is_applied",
+    is_flag=True,
+    help="Put them into the cluster, over those of another release; wait until they are served.",
+)
+@_kubeconfig
+@_context
+def crds_command(
+    folder: Path | None, kubeconfig: str | None, context: str | None, *, is_applied: bool
+) -> None:
     """Print the definitions of both custom resources, for kubectl apply -f -."""
+    if is_applied:
+        if folder:
+            raise UsageError("--apply and --output: give one of them")
+        from controller import definitions  # noqa: PLC0415 - printing needs no transport
+
+        definitions.apply(
+            kubeconfig=kubeconfig,
+            context=context,
+            clock=SystemClock(),
+            told=lambda name: click.echo(f"{name}: applied and served"),
+        )
+        return
+    if kubeconfig or context:
+        raise UsageError("--kubeconfig and --context mean nothing without --apply")
     texts = {name: _HEADER + to_yaml(crd) for name, crd in crds().items()}
     if folder is None:
         click.echo("---\n".join(texts.values()), nl=False)

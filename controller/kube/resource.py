@@ -53,6 +53,13 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
+CUSTOM_RESOURCE_DEFINITIONS = Resource(
+    "apiextensions.k8s.io",
+    "v1",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+    is_namespaced=False,
+)
 DATABASE_BACKUPS = Resource(GROUP, VERSION, "databasebackups", "DatabaseBackup")
 DATABASE_BACKUP_STORAGE_CLASSES = Resource(
     GROUP,

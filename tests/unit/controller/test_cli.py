@@ -78,3 +78,16 @@ def test_a_wrong_command_line_exits_as_the_runner_s(capsys: pytest.CaptureFixtur
 
     assert done.value.code == 64
     assert "--nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--apply", "--output", "x"], ["--kubeconfig", "x"], ["--context", "x"]]
+)
+def test_options_that_do_not_go_together_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main(["crds", *arguments])
+
+    assert done.value.code == 64
+    assert arguments[0] in capsys.readouterr().err
