@@ -21,7 +21,7 @@ demo: $(VENV)/.installed  ## Back up a real PostgreSQL to two places, lose it, b
 test: $(VENV)/.installed  ## All tests: unit on every Python here, contract and integration on real servers
 	$(TOX)
 
-test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, kube-apiserver, PostgreSQL)
+test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, kube-apiserver, helm, PostgreSQL)
 	@$(BIN)/python -m tests.servers.build
 
 check: $(VENV)/.installed  ## Lint, types, layers
