@@ -1,0 +1,169 @@
+"""The chart on a real API server. No kubelet is there, so the hook's Job would never end: what it
+runs is tested in tests/integration/kube/test_crds_apply.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.api.crd import crds
+from tests.integration.chart.test_rendering import NAMES, only, values_of
+from tests.integration.kube import definitions
+from tests.integration.kube.kubectl import kubectl
+from tests.servers.helm import CHART, RELEASE, Helm
+from tests.servers.kubernetes import KubernetesServer
+
+MONITORING = "monitoring.coreos.com"
+MONITORS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
+
+
+@pytest.fixture
+def restricted(kubernetes_server: KubernetesServer) -> str:
+    """A namespace that takes no pod but one of the restricted standard."""
+    name = kubernetes_server.new_namespace()
+    kubectl(
+        kubernetes_server,
+        *["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"],
+    )
+    return name
+
+
+@pytest.fixture
+def monitoring(kubernetes_server: KubernetesServer) -> Iterator[None]:
+    """The kinds of the Prometheus operator are served; of any content."""
+    names = [f"{kind.lower()}s" for kind in MONITORS]
+    for kind, plural in zip(MONITORS, names, strict=True):
+        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version = {"name": "v1", "served": True, "storage": True}
+        body = {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{plural}.{MONITORING}"},
+            "spec": {
+                "group": MONITORING,
+                "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural},
+                "versions": [version | {"schema": {"openAPIV3Schema": schema}}],
+            },
+        }
+        kubernetes_server.create(definitions.PATH, body)
+    wait_for_monitoring(kubernetes_server, set(names))
+    yield
+    for plural in names:
+        kubernetes_server.request("DELETE", f"{definitions.PATH}/{plural}.{MONITORING}")
+    wait_for_monitoring(kubernetes_server, set())
+
+
+def wait_for_monitoring(server: KubernetesServer, names: set[str]) -> None:
+    """Until discovery names these kinds of the group and no others."""
+    deadline = time.monotonic() + 60
+    while True:
+        told = kubectl(server, "api-resources", f"--api-group={MONITORING}", "--output=name")
+        if set(told.split()) == {f"{name}.{MONITORING}" for name in names}:
+            return
+        assert time.monotonic() < deadline, told
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("monitoring")
+def test_every_manifest_is_taken_strictly(
+    kubernetes_server: KubernetesServer, helm: Helm, namespace: str, tmp_path: Path
+) -> None:
+    """Also by those who apply what `helm template` gives them by other means."""
+    for case in NAMES:
+        file = tmp_path / f"{case}.yaml"
+        file.write_text(helm.template(*values_of(case), namespace=namespace))
+        rendered = helm.manifests(*values_of(case), namespace=namespace)
+
+        told = kubectl(
+            kubernetes_server,
+            *["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", str(file)],
+        )
+
+        assert len(told.splitlines()) == len(rendered)
+        assert all("(server dry run)" in line for line in told.splitlines())
+
+    done = helm.run(
+        *["install", RELEASE, CHART, "--namespace", namespace, "--dry-run=server"],
+        *values_of("everything"),
+        kubeconfig=kubernetes_server.kubeconfig(namespace=namespace),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def a_pod(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the controller manager would make of a Deployment or Job."""
+    template = manifest["spec"]["template"]
+    metadata = template["metadata"] | {"generateName": "pod-"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def test_its_pods_are_admitted_where_only_restricted_ones_are(
+    kubernetes_server: KubernetesServer, helm: Helm, restricted: str
+) -> None:
+    manifests = helm.manifests(*values_of("everything"), namespace=restricted)
+    path = f"/api/v1/namespaces/{restricted}/pods?dryRun=All&fieldValidation=Strict"
+
+    for kind, name in (("Deployment", RELEASE), ("Job", f"{RELEASE}-crds")):
+        pod = a_pod(only(manifests, kind, name))
+        account = only(manifests, "ServiceAccount", pod["spec"]["serviceAccountName"])
+        kubernetes_server.create(f"/api/v1/namespaces/{restricted}/serviceaccounts", account)
+
+        answer = kubernetes_server.request("POST", path, pod)
+
+        assert answer.status == 201, answer.body
+        # The namespace does look.
+        pod["spec"] = pod["spec"] | {"hostNetwork": True}
+        assert kubernetes_server.request("POST", path, pod).status == 403
+
+
+def test_monitors_are_refused_where_nobody_serves_them(
+    kubernetes_server: KubernetesServer, helm: Helm, namespace: str
+) -> None:
+    for value in ("enableServiceMonitor", "alertmanager.enableRules"):
+        done = helm.run(
+            *["install", RELEASE, CHART, "--namespace", namespace, "--dry-run=server"],
+            *[*values_of("default"), f"--set={value}=true"],
+            kubeconfig=kubernetes_server.kubeconfig(namespace=namespace),
+        )
+
+        assert done.returncode == 1
+        assert f"{value}: this cluster does not serve the kind" in done.stderr
+
+
+def test_a_release_comes_grows_and_goes_and_the_definitions_stay(
+    kubernetes_server: KubernetesServer, helm: Helm, restricted: str
+) -> None:
+    definitions.install(kubernetes_server)
+    kubeconfig = kubernetes_server.kubeconfig(namespace=restricted)
+    where = ["--namespace", restricted]
+    path = f"/apis/apps/v1/namespaces/{restricted}/deployments/{RELEASE}"
+
+    def upgrade(case: str) -> str:
+        done = helm.run(
+            *["upgrade", "--install", RELEASE, CHART, "--no-hooks", *where, *values_of(case)],
+            kubeconfig=kubeconfig,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    try:
+        notes = upgrade("default").partition("NOTES:\n")[2]
+        assert len(notes.splitlines()) == 3
+        assert restricted in notes
+        assert kubernetes_server.request("GET", path).body["spec"]["replicas"] == 1
+        upgrade("two-replicas")
+        assert kubernetes_server.request("GET", path).body["spec"]["replicas"] == 2
+    finally:
+        # What is the cluster's has the same name in every release of it.
+        done = helm.run("uninstall", RELEASE, "--no-hooks", *where, kubeconfig=kubeconfig)
+
+    assert done.returncode == 0, done.stderr
+    assert kubernetes_server.request("GET", path).status == 404
+    for name in crds():
+        assert kubernetes_server.request("GET", f"{definitions.PATH}/{name}").status == 200
