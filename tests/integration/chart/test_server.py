@@ -1,9 +1,11 @@
-"""The chart on a real API server. No kubelet is there, so the hook's Job would never end: what it
-runs is tested in tests/integration/kube/test_crds_apply.py.
+"""The chart on a real API server. No kubelet is there, so tests run what its pods would, with the
+accounts and the environment that the chart gives them.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import Any
 import pytest
 
 from controller.api.crd import crds
-from tests.integration.chart.test_rendering import NAMES, only, values_of
+from tests.integration.chart.test_rendering import NAMES, environment, only, values_of
+from tests.integration.controller.world import World
 from tests.integration.kube import definitions
 from tests.integration.kube.kubectl import kubectl
 from tests.servers.helm import CHART, RELEASE, Helm
@@ -167,3 +170,42 @@ def test_a_release_comes_grows_and_goes_and_the_definitions_stay(
     assert kubernetes_server.request("GET", path).status == 404
     for name in crds():
         assert kubernetes_server.request("GET", f"{definitions.PATH}/{name}").status == 200
+
+
+def test_its_pods_can_do_their_work_with_what_it_gives_them(
+    kubernetes_server: KubernetesServer, helm: Helm, tmp_path: Path
+) -> None:
+    world = World(kubernetes_server, tmp_path)
+    file = tmp_path / "rendered.yaml"
+    file.write_text(helm.template(*values_of("default"), namespace=world.system))
+    manifests = helm.manifests(*values_of("default"), namespace=world.system)
+    kubectl(kubernetes_server, "apply", "-f", str(file))
+    try:
+        token = kubernetes_server.token_for(world.system, f"{RELEASE}-crds")
+        (hook,) = a_pod(only(manifests, "Job", f"{RELEASE}-crds"))["spec"]["containers"]
+        done = subprocess.run(
+            [sys.executable, "-m", "controller.cli", *hook["command"][1:]],
+            env={"KUBECONFIG": str(kubernetes_server.kubeconfig(token=token))},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        world.create_secret(key="a-secret-key")
+        world.create_class()
+        controller = world.start(**environment(manifests))
+        controller.wait_until_leading()
+        world.create_backup()
+        world.wait_for_children("shop")
+
+        assert controller.get("/readyz")[0] == 200
+        denied = [
+            one
+            for one in kubernetes_server.audit_entries()
+            if one.user == world.user and one.code == 403
+        ]
+        assert denied == []
+    finally:
+        world.close()
+        kubectl(kubernetes_server, "delete", "--wait=false", "-f", str(file))
