@@ -125,9 +125,14 @@ class Applier:
         """
         self._may_write()
         try:
-            self._client.apply_status(resource, raw, field_manager=FIELD_MANAGER, force=True)
+            written = self._client.apply_status(
+                resource, raw, field_manager=FIELD_MANAGER, force=True
+            )
         except ObjectNotFound:
             return False
+        # Of a custom resource's status a server does not check the uid that it is sent.
+        if written["metadata"].get("uid") != raw["metadata"]["uid"]:
+            raise ApiConflict(f"{resource.kind} {_name(raw)}: another one of its name came since")
         log.info("status changed", extra=kv(operation=resource.kind))
         return True
 

@@ -140,7 +140,7 @@ def applied_class_status(key: ObjectKey, uid: str, status: StorageClassStatus) -
 
 
 def _applied(kind: str, key: ObjectKey, uid: str, status: object) -> dict[str, Any]:
-    # With the uid: an object of the same name that came since is another one.
+    # The uid is for `Applier.write_status`: an object of the same name that came since is another.
     metadata = {"name": key.name, "uid": uid}
     if key.namespace:
         metadata["namespace"] = key.namespace

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from controller.api.errors import ApiRefused, ObjectExists, WaitingError
+from controller.api.errors import ApiConflict, ApiRefused, ObjectExists, WaitingError
+from controller.api.keys import ObjectKey
+from controller.api.status import DatabaseBackupStatus
 from controller.apply import Applier
 from controller.kube.client import Client
 from controller.kube.resource import (
+    DATABASE_BACKUPS,
     DEPLOYMENTS,
     LEASES,
     NETWORK_POLICIES,
@@ -20,7 +23,11 @@ from controller.kube.resource import (
     SERVICE_ACCOUNTS,
     Resource,
 )
+from controller.status import applied_backup_status
+from tests.builders import a_backup_manifest
+from tests.integration.kube import definitions
 from tests.integration.kube.objects import an_object
+from tests.servers.kubernetes import KubernetesServer
 
 OWNER = {
     "apiVersion": "backup.nect.com/v1",
@@ -354,3 +361,20 @@ def test_nothing_is_written_while_another_replica_leads(client: Client, namespac
         with pytest.raises(NotNowError):
             act()
     assert applier.read(LEASES, namespace, "a") is None
+
+
+def test_a_status_of_an_object_that_was_made_again_is_a_conflict(
+    applier: Applier, client: Client, namespace: str, kubernetes_server: KubernetesServer
+) -> None:
+    definitions.install(kubernetes_server)
+    manifest = a_backup_manifest()
+    manifest["metadata"] = {"name": "shop", "namespace": namespace}
+    first = client.create(DATABASE_BACKUPS, manifest)
+    client.delete(DATABASE_BACKUPS, "shop", namespace=namespace)
+    key, status = ObjectKey(namespace, "shop"), DatabaseBackupStatus(runner="backup-shop")
+    applied = applied_backup_status(key, first["metadata"]["uid"], status)
+
+    assert not applier.write_status(DATABASE_BACKUPS, applied)
+    client.create(DATABASE_BACKUPS, manifest)
+    with pytest.raises(ApiConflict, match="another one of its name came since"):
+        applier.write_status(DATABASE_BACKUPS, applied)
