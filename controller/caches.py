@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Self
 
 from attrs import frozen
 
@@ -10,31 +11,74 @@ from controller.api.errors import DependencyMissing
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.api.secrets import Secret, SecretRef
-from controller.cache.store import Lister
-from controller.kube.resource import DEPLOYMENTS, Resource
-from controller.projections import BY_ROLLING, Rollout, SeenBackup, SeenChild, SeenClass, SeenSecret
+from controller.cache.store import Store
+from controller.kube.resource import (
+    DEPLOYMENTS,
+    NETWORK_POLICIES,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
+from controller.projections import (
+    BY_CLASS,
+    BY_OWNER,
+    BY_ROLLING,
+    BY_SECRET,
+    Rollout,
+    SeenBackup,
+    SeenChild,
+    SeenClass,
+    SeenSecret,
+    class_of,
+    owners_of,
+    project_backup,
+    project_child,
+    project_class,
+    project_secret,
+    rolling_of,
+    secrets_of,
+)
+
+#: Children that may be listed in all namespaces; Secrets may not, Leases need not.
+CHILDREN = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES, DEPLOYMENTS)
 
 
 @frozen(kw_only=True)
 class Caches:
-    """One lister a kind.
+    """One store a kind: informers write to it, reconciles read.
 
     Args:
         secrets: of the controller's namespace alone.
-        children: of the kinds that the controller may list everywhere; with the
-            indexes BY_OWNER and BY_ROLLING.
+        children: of `CHILDREN`.
     """
 
-    backups: Lister[SeenBackup]
-    classes: Lister[SeenClass]
-    secrets: Lister[SeenSecret]
-    children: Mapping[Resource, Lister[SeenChild]]
+    backups: Store[SeenBackup]
+    classes: Store[SeenClass]
+    secrets: Store[SeenSecret]
+    children: Mapping[Resource, Store[SeenChild]]
+
+    @classmethod
+    def new(cls) -> Self:
+        """Make them, empty, with the projections and indexes that reconciles need."""
+        of_child = {BY_OWNER: owners_of, BY_ROLLING: rolling_of}
+        return cls(
+            backups=Store(project_backup, indexers={BY_CLASS: class_of}),
+            classes=Store(project_class, indexers={BY_SECRET: secrets_of}),
+            secrets=Store(project_secret),
+            children={one: Store(project_child, indexers=of_child) for one in CHILDREN},
+        )
 
     def rollout(self, key: ObjectKey) -> Rollout | None:
         """How far the runner's Deployment of a DatabaseBackup is; None: there is none."""
         name = child_name(key.namespace, key.name)
         seen = self.children[DEPLOYMENTS].get(ObjectKey(key.namespace, name))
         return seen.rollout if seen else None
+
+    def is_rolled_out(self, key: ObjectKey) -> bool:
+        """Whether nothing of that runner is on its way any more."""
+        rollout = self.rollout(key)
+        return rollout is None or rollout.is_complete
 
     def rolling(self) -> Iterator[ObjectKey]:
         """Objects whose runner is being replaced; not those that are gone with it."""

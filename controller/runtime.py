@@ -29,13 +29,8 @@ from controller.kube.client import ALL, Client, ListerWatcher, Selection
 from controller.kube.resource import (
     DATABASE_BACKUP_STORAGE_CLASSES as CLASSES,
     DATABASE_BACKUPS,
-    DEPLOYMENTS,
     NAMESPACES,
-    NETWORK_POLICIES,
-    ROLE_BINDINGS,
-    ROLES,
     SECRETS,
-    SERVICE_ACCOUNTS,
     Resource,
 )
 from controller.leader import Elector
@@ -43,24 +38,6 @@ from controller.metrics import CONTENT_TYPE, ControllerMetrics, Sources
 from controller.process.clock import Clock
 from controller.process.httpd import Endpoints, HttpServer
 from controller.process.logging import kv
-from controller.projections import (
-    BY_CLASS,
-    BY_OWNER,
-    BY_ROLLING,
-    BY_SECRET,
-    SeenBackup,
-    SeenChild,
-    SeenClass,
-    SeenSecret,
-    class_of,
-    owners_of,
-    project_backup,
-    project_child,
-    project_class,
-    project_secret,
-    rolling_of,
-    secrets_of,
-)
 from controller.queue.ratelimit import default_limiter
 from controller.queue.workqueue import WorkQueue
 from controller.reconcile import BackupReconciler, ClassReconciler
@@ -72,8 +49,6 @@ from controller.worker import Reconcile, Worker
 
 log = logging.getLogger(__name__)
 
-#: Children that may be listed in all namespaces; Secrets may not, Leases need not.
-CHILDREN = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES, DEPLOYMENTS)
 _OURS = Selection(labels=f"app.kubernetes.io/managed-by={MANAGED_BY}")
 #: Helm keeps whole charts in Secrets, a megabyte each.
 _NO_HELM = "type!=helm.sh/release.v1"
@@ -236,29 +211,15 @@ class Runtime:
         return None
 
     def _reconcilers(self, cluster_id: str) -> dict[Resource, Reconcile]:
-        backups = Store[SeenBackup](project_backup, indexers={BY_CLASS: class_of})
-        classes = Store[SeenClass](project_class, indexers={BY_SECRET: secrets_of})
-        class_secrets = Store[SeenSecret](project_secret)
-        children = {
-            one: Store[SeenChild](
-                project_child, indexers={BY_OWNER: owners_of, BY_ROLLING: rolling_of}
-            )
-            for one in CHILDREN
-        }
-        caches = Caches(backups=backups, classes=classes, secrets=class_secrets, children=children)
+        caches = Caches.new()
         applier = Applier(self._client, may_write=self._elector.check)
-
-        def is_complete(key: ObjectKey) -> bool:
-            rollout = caches.rollout(key)
-            return rollout is None or rollout.is_complete
-
         reconcile = BackupReconciler(
             caches,
             applier,
             self._events,
             Rollouts(
                 max_rolling=self._environment.max_rolling,
-                is_complete=is_complete,
+                is_complete=caches.is_rolled_out,
                 seen_rolling=caches.rolling,
                 clock=self._clock,
             ),
@@ -274,16 +235,16 @@ class Runtime:
         handlers = Handlers(
             backup_queue=self._queues[DATABASE_BACKUPS],
             class_queue=self._queues[CLASSES],
-            backups=backups,
-            classes=classes,
+            backups=caches.backups,
+            classes=caches.classes,
             pull_secret=self._environment.image_pull_secret,
             cause=reconcile.cause,
         )
         in_own = Selection(namespace=self._namespace, fields=_NO_HELM)
-        self._add_informer(SECRETS, in_own, class_secrets, handlers.on_secret)
-        self._add_informer(CLASSES, ALL, classes, handlers.on_class)
-        self._add_informer(DATABASE_BACKUPS, ALL, backups, handlers.on_backup)
-        for resource, store in children.items():
+        self._add_informer(SECRETS, in_own, caches.secrets, handlers.on_secret)
+        self._add_informer(CLASSES, ALL, caches.classes, handlers.on_class)
+        self._add_informer(DATABASE_BACKUPS, ALL, caches.backups, handlers.on_backup)
+        for resource, store in caches.children.items():
             self._add_informer(resource, _OURS, store, handlers.on_child)
         return {
             DATABASE_BACKUPS: self._taking_over(reconcile, caches, applier),

@@ -26,7 +26,6 @@ from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.api.v1 import DatabaseBackup
 from controller.apply import Applier
-from controller.cache.store import Store
 from controller.caches import Caches
 from controller.events import EventRecorder
 from controller.kube.events import Event
@@ -36,30 +35,10 @@ from controller.kube.resource import (
     DEPLOYMENTS,
     LEASES,
     NAMESPACES,
-    Resource,
-)
-from controller.projections import (
-    BY_CLASS,
-    BY_OWNER,
-    BY_ROLLING,
-    BY_SECRET,
-    SeenBackup,
-    SeenChild,
-    SeenClass,
-    SeenSecret,
-    class_of,
-    owners_of,
-    project_backup,
-    project_child,
-    project_class,
-    project_secret,
-    rolling_of,
-    secrets_of,
 )
 from controller.reconcile import BackupReconciler, ClassReconciler
 from controller.resources.desired import Desired, desired
 from controller.rollouts import BUSY_UNTIL, Rollouts
-from controller.runtime import CHILDREN
 from controller.worker import RequeueAfter
 from tests.builders import a_class_manifest, a_location_manifest
 from tests.fakes.clock import FakeClock
@@ -87,18 +66,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.server = FakeObjects()
-        self.backups = Store[SeenBackup](project_backup, indexers={BY_CLASS: class_of})
-        self.classes = Store[SeenClass](project_class, indexers={BY_SECRET: secrets_of})
-        self.children: dict[Resource, Store[SeenChild]] = {
-            one: Store(project_child, indexers={BY_OWNER: owners_of, BY_ROLLING: rolling_of})
-            for one in CHILDREN
-        }
-        self.caches = Caches(
-            backups=self.backups,
-            classes=self.classes,
-            secrets=Store[SeenSecret](project_secret),
-            children=self.children,
-        )
+        self.caches = Caches.new()
         self.applier = Applier(self.server, may_write=lambda: None)
         self.told = Told()
         self.recorder = EventRecorder(self.told, reporter="me", instance="a", clock=self.clock)
@@ -108,7 +76,7 @@ class Bench:
             self.recorder,
             Rollouts(
                 max_rolling=1,
-                is_complete=self.is_complete,
+                is_complete=self.caches.is_rolled_out,
                 seen_rolling=self.caches.rolling,
                 clock=self.clock,
             ),
@@ -118,24 +86,20 @@ class Bench:
             jitter=lambda: 0.0,
         )
         self.raw_class = a_class_manifest()
-        self.classes.put(self.raw_class)
+        self.caches.classes.put(self.raw_class)
         self.give()
-
-    def is_complete(self, key: ObjectKey) -> bool:
-        rollout = self.caches.rollout(key)
-        return rollout is None or rollout.is_complete
 
     def give(self, **spec: Any) -> None:
         """Let there be an object, or change it."""
         raw = a_raw_backup(**spec)
         if status := self.server.statuses.get((DATABASE_BACKUPS, KEY.name)):
             raw["status"] = status
-        self.backups.put(raw)
+        self.caches.backups.put(raw)
 
     def catch_up(self, **spec: Any) -> None:
         """Have the caches see what was written."""
         self.give(**spec)
-        for resource, store in self.children.items():
+        for resource, store in self.caches.children.items():
             store.replace(raw for (of, *_), raw in self.server.objects.items() if of is resource)
 
     def set_rollout(self, *, is_available: bool) -> None:
@@ -216,14 +180,14 @@ class TestReplacing:
         another["status"]["observedGeneration"] = 2
         bench.server.objects[DEPLOYMENTS, KEY.namespace, "another"] = another
         till = a_raw_backup(metadata={"name": "till", "uid": "9"})
-        bench.backups.put(till)
+        bench.caches.backups.put(till)
         bench.catch_up(databaseVersion="17")
 
         assert bench.reconcile(KEY) == RequeueAfter(5)
 
         assert bench.ready()["reason"] == "ChangeHeldBack"
         # What is left of an object that is gone holds nobody up.
-        bench.backups.remove(till)
+        bench.caches.backups.remove(till)
         assert bench.reconcile(KEY) is None
 
     def test_a_runner_that_died_at_work_is_replaced(self, bench: Bench) -> None:
@@ -315,9 +279,9 @@ class TestSettled:
         for number, change in enumerate(
             (
                 lambda: bench.give(jitterSeconds=1),
-                lambda: bench.classes.put(a_class_manifest(minSuccessfulLocations=1)),
+                lambda: bench.caches.classes.put(a_class_manifest(minSuccessfulLocations=1)),
                 lambda: bench.set_rollout(is_available=False),
-                lambda: bench.children[DEPLOYMENTS].remove(
+                lambda: bench.caches.children[DEPLOYMENTS].remove(
                     bench.server.objects[DEPLOYMENTS, KEY.namespace, RUNNER]
                 ),
             ),
@@ -374,7 +338,7 @@ class TestDeleting:
             "resourceVersion": "1",
         }
         bench.server.objects[DATABASE_BACKUPS, KEY.namespace, KEY.name] = raw
-        bench.backups.put(raw)
+        bench.caches.backups.put(raw)
 
     def was_let_go(self, bench: Bench) -> bool:
         return bench.server.written("patch", DATABASE_BACKUPS) == 1
@@ -477,7 +441,7 @@ def test_a_class_is_not_written_for_a_strangers_condition_or_the_order_of_a_list
     raw = a_class_manifest(backupLocations=locations)
     key = ObjectKey.of(raw)
     classes = ClassReconciler(bench.caches, bench.applier, namespace="system", clock=bench.clock)
-    bench.classes.put(raw)
+    bench.caches.classes.put(raw)
     classes(key)
     status = bench.server.statuses[DATABASE_BACKUP_STORAGE_CLASSES, key.name]
     theirs = status["conditions"][0] | {"type": "Audited"}
@@ -485,7 +449,7 @@ def test_a_class_is_not_written_for_a_strangers_condition_or_the_order_of_a_list
         "conditions": [theirs, *status["conditions"]],
         "locations": status["locations"][::-1],
     }
-    bench.classes.put(raw)
+    bench.caches.classes.put(raw)
 
     classes(key)
 
