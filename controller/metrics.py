@@ -42,6 +42,7 @@ class Cache(Protocol):
     def counts(self) -> ReflectorCounts: ...
     def has_synced(self) -> bool: ...
     def object_count(self) -> int: ...
+    def unreadable_count(self) -> int: ...
 
 
 @frozen(kw_only=True)
@@ -217,6 +218,12 @@ def _of_caches(caches: Mapping[str, Cache]) -> Iterable[Metric]:
     resource, counts = ("resource",), {name: cache.counts() for name, cache in caches.items()}
     yield _gauge(
         "cache_objects", "Objects in the cache.", resource, of_each(lambda c: c.object_count())
+    )
+    yield _gauge(
+        "cache_unreadable_objects",
+        "Objects that could not be read and are left out: a defect; the log has the stack.",
+        resource,
+        of_each(lambda c: c.unreadable_count()),
     )
     yield _gauge(
         "cache_synced",

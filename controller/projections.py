@@ -44,6 +44,8 @@ BY_OWNER = "owner"
 BY_ROLLING = "rolling"
 
 Raw = Mapping[str, Any]
+#: What is nested deeper is no field that anybody knows; see `controller.api.codec`.
+_MAX_LEVELS = 64
 _IDENTITY = ("name", "namespace", "uid", "generation")
 
 
@@ -385,4 +387,17 @@ def _of_type(value: object, kind: type[Any], default: Any) -> Any:
 
 
 def _json(raw: object) -> bytes:
-    return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # Deeper than it follows; that the object is refused is its decoding's to say.
+        return orjson.dumps(_cut(raw, _MAX_LEVELS), option=orjson.OPT_SORT_KEYS)
+
+
+def _cut(raw: object, levels: int) -> object:
+    """The same without what is nested deeper."""
+    if isinstance(raw, Mapping):
+        return {key: _cut(value, levels - 1) for key, value in raw.items()} if levels else None
+    if isinstance(raw, list):
+        return [_cut(value, levels - 1) for value in raw] if levels else None
+    return raw

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.builders import a_backup_manifest, a_class_manifest, a_location_manifest
+from tests.builders import a_backup_manifest, a_class_manifest, a_location_manifest, nested
 from tests.unit.api.test_bad_input import BACKUP_CASES
 from tests.unit.api.test_bad_locations import LOCATION_CASES, SPEC_CASES
 from tests.unit.api.test_bad_runner import RUNNER_CASES
 
-#: What no API server can know: which cron fires, and today's names of time zones.
+#: What no API server can know: which cron fires, today's names of time zones, and how deep it is
+#: in what it does not look into.
 CODEC_ALONE = [
     {"backupCron": "0 3 * *"},
     {"backupCron": "0 0 3 * * *"},
@@ -21,6 +22,7 @@ CODEC_ALONE = [
     {"backupCron": "0 25 * * *"},
     {"backupCron": "0 0 30 2 *"},
     {"timeZone": "Europe/Atlantis"},
+    {"runner": {"affinity": nested(33)}},
 ]
 
 

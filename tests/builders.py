@@ -111,5 +111,13 @@ def a_config_folder(
     return folder
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """An object in an object in an object."""
+    found: dict[str, Any] = {}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
 def _without_nones(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}

@@ -41,6 +41,9 @@ _RFC3339 = re.compile(
 #: Of one list or mapping: a person mends these first, and a hostile one has half a million.
 _MAX_PROBLEMS = 100
 _TYPE_META = ("apiVersion", "kind")
+#: Twice what any field of Kubernetes needs. Beyond some hundred levels no JSON or YAML library
+#: follows, and an object that is stored so would be everybody's who reads its kind.
+_MAX_LEVELS = 32
 
 
 def decode(kind: type[T], raw: object, *, path: str = "") -> T:
@@ -326,7 +329,14 @@ def _secret_value_decoder(decode_object: _Structure) -> _Structure:
 def _decode_raw(raw: Any, _: Any) -> RawObject:
     if not isinstance(raw, Mapping):
         raise InvalidSpec("must be an object")
+    if _is_deeper(raw, _MAX_LEVELS):
+        raise InvalidSpec(f"is nested deeper than {_MAX_LEVELS} levels")
     return RawObject(copy.deepcopy(dict(raw)))
+
+
+def _is_deeper(raw: object, levels: int) -> bool:
+    items = raw.values() if isinstance(raw, Mapping) else raw if isinstance(raw, list) else ()
+    return levels < 0 or any(_is_deeper(one, levels - 1) for one in items)
 
 
 def _decode_enum(raw: Any, kind: type[enum.Enum]) -> enum.Enum:

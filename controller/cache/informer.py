@@ -85,6 +85,9 @@ class Informer(Generic[T]):
     def object_count(self) -> int:
         return len(self._store)
 
+    def unreadable_count(self) -> int:
+        return self._store.unreadable_count()
+
     def add_handler(self, handler: Handler[T]) -> None:
         """Have `handler` told of every change. Before `run`: what is past is not told again."""
         self._handlers.append(handler)

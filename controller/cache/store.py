@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
@@ -10,13 +11,16 @@ from attrs import frozen
 
 from controller.api.keys import ObjectKey
 from controller.cache.mutation import MutationDetector
+from controller.process.logging import kv
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _T_co = TypeVar("_T_co", covariant=True)
 
 #: Makes of a raw object what a reconcile needs of it: an immutable value that
-#: is compared by its content. It must take everything that an API server lets
-#: in; what it cannot read is a value too, for one object must not stop a kind.
+#: is compared by its content. It should take everything that an API server lets
+#: in; what it cannot read is a value too, so that somebody can be told.
 Projection = Callable[[Mapping[str, Any]], T]
 #: Gives the values under which an object is found; pure.
 Indexer = Callable[[T], Iterable[Hashable]]
@@ -49,7 +53,8 @@ class Store(Generic[T]):
     """Projections by key, with named indexes.
 
     A change that the projection does not see is no change: the old value
-    stays, and nobody has to be told.
+    stays, and nobody has to be told. An object on which the projection fails
+    is as if it were not there: one object must not stop its kind.
 
     Args:
         project: of each object that comes in.
@@ -75,6 +80,8 @@ class Store(Generic[T]):
         self._objects: dict[ObjectKey, T] = {}
         # By name of the index and by value; no empty entries. Keys in order of their coming.
         self._indexes: dict[str, _Index] = {name: {} for name in self._indexers}
+        # Objects that are there and on which the projection failed. The writer's alone.
+        self._unreadable: set[ObjectKey] = set()
 
     def put(self, object_raw: Mapping[str, Any]) -> Change[T] | None:
         """Keep an object as it is now; None if that is no change.
@@ -82,7 +89,7 @@ class Store(Generic[T]):
         Raises: FormatError for what has no key.
         """
         key = ObjectKey.of(object_raw)
-        new = self._projected(object_raw)
+        new = self._projected(key, object_raw)
         old = self._objects.get(key)
         if old == new:
             return None
@@ -91,6 +98,7 @@ class Store(Generic[T]):
     def remove(self, object_raw: Mapping[str, Any]) -> Change[T] | None:
         """Forget an object; None if it was not there."""
         key = ObjectKey.of(object_raw)
+        self._unreadable.discard(key)
         old = self._objects.get(key)
         return None if old is None else self._write(Change(key, old, None))
 
@@ -101,10 +109,13 @@ class Store(Generic[T]):
         """
         before = self._objects
         objects: dict[ObjectKey, T] = {}
+        self._unreadable = set()
         for object_raw in items_raw:
-            key, new = ObjectKey.of(object_raw), self._projected(object_raw)
-            old = before.get(key)
-            objects[key] = old if old is not None and old == new else new
+            key = ObjectKey.of(object_raw)
+            new = self._projected(key, object_raw)
+            if new is not None:
+                old = before.get(key)
+                objects[key] = old if old is not None and old == new else new
         indexes: dict[str, _Index] = {name: {} for name in self._indexers}
         for key, value in objects.items():
             _enter(indexes, key, self._index_values(value))
@@ -148,8 +159,19 @@ class Store(Generic[T]):
         with self._lock:
             return len(self._objects)
 
-    def _projected(self, object_raw: Mapping[str, Any]) -> T:
-        value = self._project(object_raw)
+    def unreadable_count(self) -> int:
+        """How many objects are there that the projection could not take: each is a defect."""
+        return len(self._unreadable)
+
+    def _projected(self, key: ObjectKey, object_raw: Mapping[str, Any]) -> T | None:
+        try:
+            value = self._project(object_raw)
+        except Exception:
+            # Whoever reads the kind would read this object first, and again, and no other.
+            self._unreadable.add(key)
+            log.exception("object cannot be read", extra=kv(object_key=str(key)))
+            return None
+        self._unreadable.discard(key)
         if self._detector is not None:
             self._detector.watch(value)
         return value

@@ -18,6 +18,7 @@ import urllib3
 from attrs import field, frozen
 
 from controller.api.errors import ApiRefused, ApiUnavailable, FormatError
+from controller.kube.decoding import decode
 from controller.kube.endpoint import Endpoint
 from controller.kube.errors import NETWORK_ERRORS, Call, answer_error, network_error
 from controller.kube.resource import Resource
@@ -114,7 +115,7 @@ class Transport:
         """
         response = self._send(request, is_stream=False)
         try:
-            answer = orjson.loads(response.data)
+            answer = decode(response.data)
         except orjson.JSONDecodeError as error:
             raise FormatError(f"{request.call}: the answer is not JSON") from error
         if not isinstance(answer, dict):

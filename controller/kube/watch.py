@@ -13,6 +13,7 @@ from attrs import field, frozen
 from urllib3.exceptions import ReadTimeoutError
 
 from controller.api.errors import FormatError
+from controller.kube.decoding import decode
 from controller.kube.errors import NETWORK_ERRORS, Call, network_error, status_error
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
@@ -131,7 +132,7 @@ class WatchStream:
     def _event(self, line: bytes) -> WatchEvent:
         # The line is not quoted: it may be a Secret.
         try:
-            raw = orjson.loads(line)
+            raw = decode(line)
         except orjson.JSONDecodeError as error:
             raise FormatError(f"{self._call}: a line is not JSON") from error
         body = raw.get("object") if isinstance(raw, dict) else None

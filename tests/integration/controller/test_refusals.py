@@ -137,6 +137,31 @@ def test_one_bad_object_disturbs_no_other(world: World, controller: Controller) 
     assert controller.metric("queue_retries_total", kind="DatabaseBackup") == 0
 
 
+@pytest.mark.parametrize("levels", [40, 300, 1500, 9000])
+def test_one_that_is_nested_deeper_than_anybody_follows_disturbs_no_other(
+    world: World, levels: int
+) -> None:
+    world.create_backup("deep")
+    nested = '{"a":' * levels + "{}" + "}" * levels
+    patch = '[{"op":"add","path":"/spec/runner","value":{"affinity":' + nested + "}}]"
+    # Python's own JSON does not follow either.
+    world.kubectl("patch", "databasebackup", "deep", "--type=json", f"--patch={patch}")
+    try:
+        controller = world.start()
+        controller.wait_until_leading()
+        world.create_backup("good")
+
+        world.wait_for_children("good")
+        said = "jsonpath={.status.conditions[0].message}"
+        told = wait_for(lambda: world.kubectl("get", "databasebackup", "deep", "--output", said))
+    finally:
+        world.kubectl("delete", "databasebackup", "deep")
+
+    assert told == "spec.runner.affinity: is nested deeper than 32 levels"
+    assert controller.metric("cache_watch_endings_total", ending="malformed") == 0
+    assert controller.metric("cache_watch_endings_total", ending="failed") == 0
+
+
 def test_a_namespace_that_is_being_deleted_is_told_and_left_alone(
     world: World, controller: Controller
 ) -> None:

@@ -35,8 +35,8 @@ from controller.kube.resource import (
     SERVICE_ACCOUNTS,
     Resource,
 )
-from tests.servers.kubernetes import AuditEntry, KubernetesServer
-from tests.servers.provider import free_port
+from tests.servers.kubernetes import AuditEntry, KubernetesServer, find_kubernetes_program
+from tests.servers.provider import ServerMissing, free_port, skip_or_fail
 
 RBAC = Path(__file__).parents[3] / "deploy" / "rbac"
 ACCOUNT = "db-backup-controller"
@@ -239,6 +239,23 @@ class World:
         namespace = self.namespace if resource.is_namespaced else None
         answer = self.server.request("DELETE", resource.path(namespace, name))
         assert answer.status in {200, 202}, answer.body
+
+    def kubectl(self, *arguments: str) -> str:
+        """Run the real one as cluster-admin in the tenants' namespace; what it printed."""
+        try:
+            program = find_kubernetes_program("kubectl")
+        except ServerMissing as missing:
+            skip_or_fail(missing)
+        config = f"--kubeconfig={self.server.kubeconfig(namespace=self.namespace)}"
+        ended = subprocess.run(
+            [program, config, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
 
     # What there is to see.
 

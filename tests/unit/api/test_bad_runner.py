@@ -9,7 +9,7 @@ import pytest
 from controller.api import codec, v1
 from controller.api.errors import InvalidSpec
 from controller.api.names import child_name
-from tests.builders import a_backup_manifest
+from tests.builders import a_backup_manifest, nested
 from tests.unit.api.test_bad_input import DNS_NAME, OBJECT, PG, TEXT
 
 VARIABLE = (
@@ -38,6 +38,11 @@ RUNNER_CASES: list[tuple[dict[str, Any], str, str]] = [
         "must not be above the limits",
     ),
     ({"runner": {"affinity": []}}, "runner.affinity", OBJECT),
+    (
+        {"runner": {"affinity": nested(33)}},
+        "runner.affinity",
+        "is nested deeper than 32 levels",
+    ),
     (
         {"runner": {"tolerations": [{"operator": "Like"}]}},
         "runner.tolerations[0].operator",

@@ -28,6 +28,10 @@ def project(object_raw: Mapping[str, Any]) -> Backup:
     return Backup(object_raw["metadata"]["name"], object_raw.get("class", ""))
 
 
+def project_words(object_raw: Mapping[str, Any]) -> Backup:
+    return Backup(object_raw["metadata"]["name"], object_raw["class"].lower())
+
+
 def a_raw(name: str, storage_class: str = "gold", **more: object) -> dict[str, Any]:
     return {"metadata": {"namespace": "db", "name": name}, "class": storage_class, **more}
 
@@ -98,6 +102,33 @@ def test_replace_tells_what_came_changed_and_vanished(store: Store[Backup]) -> N
     )
     assert set(store.keys()) == {key("same"), key("changed"), key("new")}
     assert set(store.index_keys("class", "gold")) == {key("same"), key("new")}
+
+
+def test_an_object_that_cannot_be_projected_is_left_out_and_counted() -> None:
+    bad = a_raw("shop") | {"class": []}
+    store = Store(project_words, indexers={"class": lambda backup: [backup.storage_class]})
+    store.put(a_raw("shop"))
+
+    gone = store.put(bad)
+    again = store.put(bad)
+    listed = store.replace([bad, a_raw("till")])
+
+    assert gone == Change(key("shop"), Backup("shop", "gold"), None)
+    assert again is None
+    assert listed == (Change(key("till"), None, Backup("till", "gold")),)
+    assert store.unreadable_count() == 1
+    assert store.put(a_raw("shop")) == Change(key("shop"), None, Backup("shop", "gold"))
+    assert store.unreadable_count() == 0
+
+
+def test_an_unreadable_object_that_is_gone_does_not_count() -> None:
+    store = Store(project_words)
+    bad = a_raw("shop") | {"class": []}
+    store.put(bad)
+
+    assert store.remove(bad) is None
+
+    assert store.unreadable_count() == 0
 
 
 def test_an_object_may_have_any_number_of_index_values() -> None:

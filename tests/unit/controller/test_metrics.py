@@ -36,6 +36,9 @@ class Cache:
     def object_count(self) -> int:
         return 5
 
+    def unreadable_count(self) -> int:
+        return 1
+
 
 def some_metrics() -> ControllerMetrics:
     metrics = ControllerMetrics(version="1.2.3")

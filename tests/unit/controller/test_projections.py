@@ -20,7 +20,12 @@ from controller.projections import (
     rolling_of,
     secrets_of,
 )
-from tests.builders import a_backup_manifest, a_class_manifest, a_location_manifest
+from tests.builders import (
+    a_backup_manifest,
+    a_class_manifest,
+    a_location_manifest,
+    nested,
+)
 
 AT = "2026-11-23T10:00:00Z"
 
@@ -58,6 +63,14 @@ def a_deployment(**status: Any) -> dict[str, Any]:
 
 
 class TestBackups:
+    @pytest.mark.parametrize("levels", [33, 255, 1000])
+    def test_one_that_is_nested_deeper_than_anybody_follows_is_told(self, levels: int) -> None:
+        seen = project_backup(a_raw_backup(runner={"affinity": nested(levels)}))
+
+        assert isinstance(seen.backup, InvalidSpec)
+        assert "spec.runner.affinity: is nested deeper" in str(seen.backup)
+        assert seen.raw()["spec"]["backupInterval"] == 6
+
     def test_a_backup_is_decoded_and_its_spec_kept_as_it_was(self) -> None:
         seen = project_backup(a_raw_backup(aNewerField=1))
 
