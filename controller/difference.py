@@ -4,7 +4,8 @@ An API server fills in defaults, and others add fields of their own: an object
 is right when the desired fields are among its fields *and* the fields that we
 own by server-side apply are exactly the desired ones. The first finds what
 somebody changed, the second what we do not want any more, and what somebody
-took over from us.
+took over from us. Of a list or map that is owned as a whole, such as the rules
+of a Role, ownership does not tell what is in it: it has to be equal.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Raw = Mapping[str, Any]
 #: Of these an apply says which object is meant; nobody owns them.
 _NAMES = frozenset({"name", "namespace"})
 _IDENTITY = frozenset({"apiVersion", "kind", *(f"metadata.{name}" for name in _NAMES)})
+#: What a server fills in inside of what is owned as a whole.
+_FILLED_IN = frozenset({"apiGroup", "apiVersion", "protocol"})
 #: Below these stand quantities: "0.5" comes back as "500m".
 _QUANTITIES = ("limits", "requests")
 _QUANTITY_FIELDS = frozenset({"sizeLimit"})
@@ -33,7 +36,7 @@ def differences(desired: Raw, actual: Raw, *, field_manager: str) -> tuple[str, 
         actual: with its metadata.managedFields, at least those of `field_manager`.
     """
     owned = owned_fields(actual, field_manager)
-    found = dict.fromkeys(_changed(desired, actual, ""))
+    found = dict.fromkeys(_changed(desired, actual, owned or None, ""))
     found |= dict.fromkeys(_not_owned(desired, owned, ""))
     found |= dict.fromkeys(_not_wanted(desired, owned, ""))
     return tuple(found)
@@ -52,25 +55,52 @@ def owned_fields(actual: Raw, field_manager: str) -> Raw:
     return {}
 
 
-def _changed(desired: Any, actual: Any, path: str) -> Iterator[str]:
+def _changed(desired: Any, actual: Any, owned: Raw | None, path: str) -> Iterator[str]:
+    """What is not as desired.
+
+    Args:
+        owned: our fields below; None: the field is not ours, and others may have added to it.
+            Empty: it is ours as a whole, with all that is in it.
+    """
     if isinstance(desired, Mapping) and isinstance(actual, Mapping):
         for key, value in desired.items():
             at = _join(path, key)
             if key in actual:
-                yield from _changed(value, actual[key], at)
+                yield from _changed(value, actual[key], _below(owned, f"f:{key}"), at)
             elif not _is_empty(value):
                 yield at
+        if _is_whole(owned):
+            more = actual.keys() - desired.keys() - _FILLED_IN
+            yield from (_join(path, key) for key in sorted(more))
     elif isinstance(desired, list) and isinstance(actual, list):
-        yield from _changed_list(desired, actual, path)
+        yield from _changed_list(desired, actual, owned, path)
     elif not _is_same(desired, actual, path):
         yield path
 
 
-def _changed_list(desired: Sequence[Any], actual: Sequence[Any], path: str) -> Iterator[str]:
-    """Items in any place: which lists are maps, the schema knows, and ownership tells the rest."""
+def _changed_list(
+    desired: Sequence[Any], actual: Sequence[Any], owned: Raw | None, path: str
+) -> Iterator[str]:
+    """Items in any place, for which lists are maps the schema knows; in a whole, in theirs."""
+    if _is_whole(owned):
+        for item, other in zip(desired, actual, strict=False):
+            yield from _changed(item, other, owned, f"{path}[{_named(item)}]")
+        longer = desired if len(desired) > len(actual) else actual
+        yield from (f"{path}[{_named(one)}]" for one in longer[min(len(desired), len(actual)) :])
+        return
     for item in desired:
-        if not any(next(_changed(item, other, path), None) is None for other in actual):
+        below = next((fields for key, fields in (owned or {}).items() if _names(key, item)), None)
+        if not any(next(_changed(item, one, below, path), None) is None for one in actual):
             yield f"{path}[{_named(item)}]"
+
+
+def _is_whole(owned: Raw | None) -> bool:
+    return owned is not None and not owned
+
+
+def _below(owned: Raw | None, key: str) -> Raw | None:
+    """Our fields below a field; of a whole everything is part of it."""
+    return owned if not owned else owned.get(key)
 
 
 def _not_owned(desired: Any, owned: Raw, path: str) -> Iterator[str]:

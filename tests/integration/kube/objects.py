@@ -36,3 +36,20 @@ def a_deployment(namespace: str, name: str, *, image: str = "a:1") -> dict[str, 
     }
     spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
     return an_object(DEPLOYMENTS, namespace, name, spec=spec)
+
+
+def missing(wanted: Any, stored: Any, path: str = "") -> list[str]:
+    """Where something that was built is not, or is otherwise, in what the server stored."""
+    if isinstance(wanted, dict) and isinstance(stored, dict):
+        return [
+            at
+            for key, value in wanted.items()
+            for at in missing(value, stored.get(key), f"{path}.{key}")
+        ]
+    if isinstance(wanted, list) and isinstance(stored, list) and len(wanted) == len(stored):
+        return [
+            at
+            for index, (one, other) in enumerate(zip(wanted, stored, strict=True))
+            for at in missing(one, other, f"{path}[{index}]")
+        ]
+    return [] if wanted == stored else [path]

@@ -179,6 +179,46 @@ def test_what_is_not_wanted_any_more_goes(
     assert applier.changes(resource, desired, written) == ()
 
 
+RULE = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+SOURCES = [{"secret": {"name": name, "items": [{"key": "k", "path": name}]}} for name in "ab"]
+TOLERATION = {"key": "a", "operator": "Exists"}
+#: Lists and maps of which server-side apply knows whose they are, and not what is in them:
+#: where they are, what was wanted, and what is.
+WHOLES: list[tuple[Resource, tuple[str | int, ...], Any, Any]] = [
+    (ROLES, ("rules",), [RULE, RULE | {"verbs": ["list"]}], [RULE]),
+    (ROLES, ("rules",), [RULE | {"verbs": ["get", "list"]}], [RULE]),
+    (DEPLOYMENTS, (*POD, "volumes", 1, "projected", "sources"), SOURCES, SOURCES[1:]),
+    (DEPLOYMENTS, (*POD, "tolerations"), [TOLERATION, TOLERATION | {"key": "b"}], [TOLERATION]),
+    (DEPLOYMENTS, (*POD, "nodeSelector"), {"disk": "fast", "zone": "b"}, {"disk": "fast"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("resource", "where", "before", "now"), WHOLES, ids=[str(p[-1]) for _, p, *_ in WHOLES]
+)
+def test_a_part_that_is_not_wanted_any_more_goes(
+    resource: Resource,
+    where: tuple[str | int, ...],
+    before: Any,
+    now: Any,
+    applier: Applier,
+    namespace: str,
+) -> None:
+    earlier = a_child(resource, namespace, dict(CONTENT)[resource])
+    desired = copy.deepcopy(earlier)
+    *above, last = where
+    _at(earlier, above)[last] = before
+    _at(desired, above)[last] = now
+    actual = applier.write(resource, earlier)
+    assert applier.changes(resource, earlier, actual) == ()
+
+    written = applier.write(resource, desired, applier.changes(resource, desired, actual))
+
+    assert applier.changes(resource, desired, actual) != ()
+    assert applier.changes(resource, desired, written) == ()
+    assert _at(written, where) == now
+
+
 #: Fields that are desired false or 0.
 FALSE_FIELDS: list[tuple[Resource, tuple[str | int, ...]]] = [
     (SERVICE_ACCOUNTS, ("automountServiceAccountToken",)),

@@ -20,7 +20,7 @@ from controller.kube.resource import (
 )
 from controller.resources.desired import Desired
 from tests.integration.kube import definitions
-from tests.integration.kube.objects import a_lease
+from tests.integration.kube.objects import a_lease, missing
 from tests.servers.kubernetes import KubernetesServer
 from tests.unit.resources.samples import CASES, build, child_of, template_of
 
@@ -87,7 +87,7 @@ def test_the_server_keeps_every_field_as_it_was_built(
     built = built_in(client, restricted, case)
 
     for child, stored in zip(built.children, apply_all(client, built), strict=True):
-        assert _missing(child.manifest, stored) == []
+        assert missing(child.manifest, stored) == []
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -249,20 +249,3 @@ def _may(
     }
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     return bool(server.create(path, review)["status"]["allowed"])
-
-
-def _missing(wanted: Any, stored: Any, path: str = "") -> list[str]:
-    """Where something that was built is not, or is otherwise, in what the server stored."""
-    if isinstance(wanted, dict) and isinstance(stored, dict):
-        return [
-            at
-            for key, value in wanted.items()
-            for at in _missing(value, stored.get(key), f"{path}.{key}")
-        ]
-    if isinstance(wanted, list) and isinstance(stored, list) and len(wanted) == len(stored):
-        return [
-            at
-            for index, (one, other) in enumerate(zip(wanted, stored, strict=True))
-            for at in _missing(one, other, f"{path}[{index}]")
-        ]
-    return [] if wanted == stored else [path]

@@ -100,6 +100,32 @@ def test_what_others_added_is_no_difference() -> None:
     assert found(actual) == ()
 
 
+@pytest.mark.parametrize(
+    ("desired", "actual", "paths"),
+    [
+        (["a", "b"], ["a", "b"], ()),
+        (["a"], ["a", "b"], ("spec.whole[...]",)),
+        (["a", "b"], ["a"], ("spec.whole[...]",)),
+        (["a", "b"], ["b", "a"], ("spec.whole[...]",)),
+        ([{"name": "a"}], [{"name": "a", "optional": True}], ("spec.whole[a].optional",)),
+        ([{"name": "a", "optional": False}], [{"name": "a"}], ()),
+        ({"disk": "fast"}, {"disk": "fast", "zone": "b"}, ("spec.whole.zone",)),
+        ({"fieldPath": "a"}, {"fieldPath": "a", "apiVersion": "v1"}, ()),
+        ({"items": ["a"]}, {"items": ["a", "b"]}, ("spec.whole.items[...]",)),
+    ],
+)
+def test_what_is_owned_as_a_whole_has_to_be_equal(
+    desired: Any, actual: Any, paths: tuple[str, ...]
+) -> None:
+    owned = [{"manager": ME, "operation": "Apply", "fieldsV1": {"f:spec": {"f:whole": {}}}}]
+    identity = {"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}}
+    there = identity | {"metadata": {"name": "a", "managedFields": owned}}
+
+    assert (
+        found(there | {"spec": {"whole": actual}}, identity | {"spec": {"whole": desired}}) == paths
+    )
+
+
 def test_a_changed_value_is_a_difference() -> None:
     actual = an_actual()
     actual["spec"]["replicas"] = 0
@@ -186,11 +212,11 @@ def test_a_field_that_somebody_took_over_is_taken_back() -> None:
 def test_a_list_that_is_owned_as_a_whole_and_was_taken_over_is_taken_back() -> None:
     desired = {"apiVersion": "v1", "kind": "Role", "metadata": {"name": "a"}, "rules": [{"a": 1}]}
     actual = copy.deepcopy(desired)
-    actual["rules"].append({"b": 1})
     entry = {"manager": ME, "operation": "Apply", "fieldsV1": {"f:rules": {}}}
     actual["metadata"]["managedFields"] = [entry]
     assert differences(desired, actual, field_manager=ME) == ()
 
+    actual["rules"].append({"b": 1})
     entry["fieldsV1"] = {}
 
     assert differences(desired, actual, field_manager=ME) == ("rules",)
