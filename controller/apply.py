@@ -12,7 +12,13 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from controller.api.errors import ApiConflict, ObjectExists, ObjectNotFound, WaitingError
+from controller.api.errors import (
+    ApiConflict,
+    ApiRefused,
+    ObjectExists,
+    ObjectNotFound,
+    WaitingError,
+)
 from controller.api.keys import ObjectKey
 from controller.difference import differences, owned_fields
 from controller.kube.client import Raw
@@ -103,14 +109,27 @@ class Applier:
         log.info("child created", extra=kv(operation=resource.kind, object_key=_name(desired)))
         return True
 
-    def write(self, resource: Resource, desired: Raw, changed: tuple[str, ...] = ()) -> Raw:
+    def write(
+        self, resource: Resource, desired: Raw, changed: tuple[str, ...] = (), *, uid: str = ""
+    ) -> Raw:
         """Apply the whole of a child.
 
         Args:
             changed: the paths that made it necessary, for the log.
+            uid: of the object that was compared; empty: of whichever is there.
+        Raises:
+            ApiConflict: another one has taken its place since; it may be somebody else's.
         """
         self._may_write()
-        written = self._client.apply(resource, desired, field_manager=FIELD_MANAGER, force=True)
+        if uid:
+            desired = desired | {"metadata": desired["metadata"] | {"uid": uid}}
+        try:
+            written = self._client.apply(resource, desired, field_manager=FIELD_MANAGER, force=True)
+        except ApiRefused as error:
+            # A server has two ways to say that the uid is another one; the other is a conflict.
+            if uid and "metadata.uid:" in str(error):
+                raise ApiConflict(str(error)) from error
+            raise
         log.info(
             "child changed",
             extra=kv(operation=resource.kind, object_key=_name(desired), reasons=changed[:10]),

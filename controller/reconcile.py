@@ -289,7 +289,8 @@ class BackupReconciler:
             if held_back := self._hold_back(seen, _name(child)):
                 return held_back
             self._tell(seen, "Normal", "RunnerReplaced", f"changed Deployment {_name(child)}")
-        self._applier.write(child.resource, child.manifest, changed)
+        uid = actual["metadata"]["uid"]
+        self._applier.write(child.resource, child.manifest, changed, uid=uid)
         return None
 
     def _actual(self, child: Child, *, is_new: bool) -> Raw | None:

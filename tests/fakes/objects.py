@@ -56,21 +56,21 @@ class FakeObjects:
         name = self._note("apply", resource, raw)
         namespace = raw["metadata"].get("namespace", "")
         before = self.objects.get((resource, namespace, name), {})
+        uid = before.get("metadata", {}).get("uid")
+        if raw["metadata"].get("uid", uid) != uid:
+            raise ApiConflict(f"{name} has another uid, or is not there")
         stored = copy.deepcopy(raw)
         # No object has one here, so a given one fits none; and makes the one that is not there.
         if stored["metadata"].pop("resourceVersion", None) and before:
             raise ApiConflict(name)
         stored["metadata"] |= {
-            "uid": f"{resource.plural}-{name}",
+            "uid": uid or f"{resource.plural}-{name}",
             "generation": before.get("metadata", {}).get("generation", 0) + 1,
             "managedFields": [
                 {
                     "manager": field_manager,
                     "operation": "Apply",
-                    # Owned as a whole: nobody else writes here.
-                    "fieldsV1": {
-                        f"f:{key}": {} for key in raw if key not in {"apiVersion", "kind"}
-                    },
+                    "fieldsV1": _fields(raw),
                 }
             ],
         }
@@ -114,3 +114,14 @@ class FakeObjects:
     def _fail(self, verb: str) -> None:
         if self._errors[verb]:
             raise self._errors[verb].popleft()
+
+
+#: Nobody owns these.
+_IDENTITY = {"apiVersion", "kind", "name", "namespace", "uid"}
+
+
+def _fields(value: Any) -> _Raw:
+    """What of it is owned: each field of a map, a list as a whole."""
+    if not isinstance(value, dict):
+        return {}
+    return {f"f:{key}": _fields(below) for key, below in value.items() if key not in _IDENTITY}

@@ -386,6 +386,24 @@ def test_only_the_very_child_is_removed(applier: Applier, client: Client, namesp
     applier.remove(LEASES, namespace, "a", uid)  # gone is fine
 
 
+@EACH_KIND
+def test_what_took_the_place_of_a_child_since_is_not_written(
+    resource: Resource, content: dict[str, Any], applier: Applier, client: Client, namespace: str
+) -> None:
+    desired = a_child(resource, namespace, content)
+    uid = applier.write(resource, desired)["metadata"]["uid"]
+    assert applier.write(resource, desired, ("spec",), uid=uid)["metadata"]["uid"] == uid
+    client.delete(resource, "a", namespace=namespace)
+    with pytest.raises(ApiConflict):
+        applier.write(resource, desired, ("spec",), uid=uid)
+    theirs = client.create(resource, an_object(resource, namespace, "a", **content))
+
+    with pytest.raises(ApiConflict):
+        applier.write(resource, desired, ("spec",), uid=uid)
+
+    assert client.get(resource, "a", namespace=namespace) == theirs
+
+
 def test_nothing_is_written_while_another_replica_leads(client: Client, namespace: str) -> None:
     class NotNowError(Exception):
         pass

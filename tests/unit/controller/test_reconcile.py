@@ -209,6 +209,18 @@ class TestReplacing:
         assert ":17-" in bench.image()
 
 
+def test_what_took_the_place_of_a_child_unseen_is_left_alone(bench: Bench) -> None:
+    where = (DEPLOYMENTS, KEY.namespace, RUNNER)
+    theirs = {"metadata": {"name": RUNNER, "namespace": KEY.namespace, "uid": "theirs"}}
+    bench.give(databaseVersion="17")
+    bench.server.objects[where] = copy.deepcopy(theirs)
+
+    with pytest.raises(ApiConflict):
+        bench.reconcile(KEY)
+
+    assert bench.server.objects[where] == theirs
+
+
 NO = (
     AccessDenied("may not"),
     ApiRefused("the server's certificate is not trusted"),
