@@ -167,6 +167,7 @@ class Runtime:
                 self._queues[resource],
                 reconcile,
                 metrics=self._metrics.outcomes(resource.kind),
+                clock=self._clock,
             )
             count = self._environment.workers if resource is DATABASE_BACKUPS else 1
             for number in range(count):

@@ -31,6 +31,7 @@ from controller.api.errors import (
     WaitingError,
 )
 from controller.api.keys import ObjectKey
+from controller.process.clock import Clock
 from controller.process.logging import bound, kv
 from controller.queue.workqueue import WorkQueue
 
@@ -102,13 +103,18 @@ class Worker:
         reconcile: Reconcile,
         *,
         metrics: WorkerMetrics,
+        clock: Clock,
         new_id: Callable[[], str] = _reconcile_id,
     ) -> None:
         self._kind = kind
         self._queue = queue
         self._reconcile = reconcile
         self._metrics = metrics
+        self._clock = clock
         self._new_id = new_id
+        # Keys that the API server wants to hear of again at this time, and no sooner. Single
+        # operations are atomic, and a key is one worker's at a time.
+        self._not_before_mono: dict[ObjectKey, float] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; `shut_down` of the queue then wakes who waits for a key."""
@@ -121,6 +127,10 @@ class Worker:
         if key is None:
             return False
         try:
+            if (wait_s := self._still_to_wait_s(key)) > 0:
+                # An event brought it: that the server is not to be asked yet, it does not know.
+                self._queue.add_after(key, wait_s)
+                return True
             with bound(
                 kind=self._kind,
                 namespace=key.namespace,
@@ -132,6 +142,12 @@ class Worker:
             # After the requeue, and whatever came of it: else nobody ever gets it again.
             self._queue.done(key)
         return True
+
+    def _still_to_wait_s(self, key: ObjectKey) -> float:
+        wait_s = self._not_before_mono.get(key, 0.0) - self._clock.monotonic()
+        if wait_s <= 0:
+            self._not_before_mono.pop(key, None)
+        return wait_s
 
     def _process(self, key: ObjectKey) -> Outcome:
         try:
@@ -153,6 +169,7 @@ class Worker:
             self._queue.add_after(key, error.retry_after_s)
         elif isinstance(error, ApiThrottled) and error.retry_after_s > 0:
             # The server's wish: no failure of this object's, and no sooner.
+            self._not_before_mono[key] = self._clock.monotonic() + error.retry_after_s
             self._queue.add_after(key, error.retry_after_s)
         elif outcome in {Outcome.RETRIED, Outcome.UNEXPECTED}:
             self._queue.add_rate_limited(key)

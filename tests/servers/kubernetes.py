@@ -17,6 +17,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ VARIABLES = {
 # A cold start on a busy machine.
 _START_TIMEOUT_S = 90.0
 _TOKEN_S = 3600
+_CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
 _AUDIT_POLICY = """
 apiVersion: audit.k8s.io/v1
@@ -69,7 +71,12 @@ def find_kubernetes_program(name: str) -> Path:
 
 @frozen(kw_only=True)
 class AuditEntry:
-    """A request as the server itself saw it; those of the tests' own admin are left out."""
+    """A request as the server itself saw it; those of the tests' own admin are left out.
+
+    Args:
+        at: when it came.
+        credential: tells tokens of one user apart; empty for other credentials.
+    """
 
     verb: str
     #: Empty if the credentials were not accepted.
@@ -80,6 +87,8 @@ class AuditEntry:
     namespace: str
     name: str
     code: int
+    at: datetime
+    credential: str
 
     @property
     def is_write(self) -> bool:
@@ -235,8 +244,14 @@ class KubernetesServer:
         )
         return bool(answer["status"]["allowed"])
 
-    def kubeconfig(self, *, token: str | None = None, namespace: str = "default") -> Path:
-        """A kubeconfig for cluster-admin, or for who has the token; all is inline."""
+    def kubeconfig(
+        self, *, token: str | None = None, namespace: str = "default", port: int | None = None
+    ) -> Path:
+        """A kubeconfig for cluster-admin, or for who has the token; all is inline.
+
+        Args:
+            port: of a proxy before the server.
+        """
 
         def inline(text: str) -> str:
             return base64.b64encode(text.encode()).decode()
@@ -246,7 +261,7 @@ class KubernetesServer:
             "client-key-data": inline(self._admin.key_pem),
         }  # fmt: skip
         cluster = {
-            "server": self.url,
+            "server": f"https://127.0.0.1:{port or self.port}",
             "certificate-authority-data": inline(self._authority.certificate_pem),
         }
         context = {"cluster": "test", "user": "test", "namespace": namespace}
@@ -357,6 +372,8 @@ def _audit_entry(raw: Mapping[str, Any]) -> AuditEntry:
         namespace=about.get("namespace", ""),
         name=about.get("name", ""),
         code=raw["responseStatus"]["code"],
+        at=datetime.fromisoformat(raw["requestReceivedTimestamp"]),
+        credential=next(iter(raw["user"].get("extra", {}).get(_CREDENTIAL, ())), ""),
     )
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,8 +21,9 @@ from controller.kube.resource import (
     SERVICE_ACCOUNTS,
     Resource,
 )
-from tests.integration.controller.world import Controller, World, wait_for
+from tests.integration.controller.world import ACCOUNT, Controller, World, wait_for
 from tests.integration.kube.objects import a_deployment
+from tests.servers.kubernetes import AuditEntry
 
 FOREIGN: dict[Resource, dict[str, Any]] = {
     SECRETS: {"stringData": {"theirs": "1"}},
@@ -176,6 +182,69 @@ def test_a_namespace_that_is_being_deleted_is_told_and_left_alone(
     before = world.wait_until_quiet()
     assert world.wait_until_quiet() == before
     assert controller.metric("queue_retries_total", kind="DatabaseBackup") == 0
+
+
+def test_a_server_that_throttles_is_asked_as_seldom_as_it_says(world: World) -> None:
+    names = [f"shop-{number}" for number in range(40)]
+    for name in names:
+        world.create_backup(name)
+    with taking_one_at_a_time(world, resource="deployments.apps", verb="patch"):
+        controller = world.start()
+        for name in names:
+            world.wait_for_children(name)
+
+    tries = defaultdict[str, list[AuditEntry]](list)
+    for one in world.writes():
+        if one.resource == "deployments":
+            tries[one.name].append(one)
+    waits = [
+        after.at - before.at
+        for of_one in tries.values()
+        for before, after in itertools.pairwise(of_one)
+        if before.code == 429
+    ]
+    assert waits
+    # The server says a second each time.
+    assert min(waits) > timedelta(seconds=0.9)
+    assert controller.metric("queue_retries_total", kind="DatabaseBackup") == 0
+
+
+@contextlib.contextmanager
+def taking_one_at_a_time(world: World, *, resource: str, verb: str) -> Iterator[None]:
+    """Have the server answer 429 to what the controller asks beside such a request."""
+    name = world.class_name
+    plural, _, group = resource.partition(".")
+    account = {"name": ACCOUNT, "namespace": world.system}
+    rule = {
+        "subjects": [{"kind": "ServiceAccount", "serviceAccount": account}],
+        "resourceRules": [
+            {
+                "verbs": [verb],
+                "apiGroups": [group],
+                "resources": [plural],
+                "namespaces": ["*"],
+            }
+        ],
+    }
+    none = {"nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0}
+    level = {"type": "Limited", "limited": none | {"limitResponse": {"type": "Reject"}}}
+    flow = {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 2, "rules": [rule]}
+    where = "/apis/flowcontrol.apiserver.k8s.io/v1"
+    metadata = {"metadata": {"name": name}}
+    world.server.create(f"{where}/prioritylevelconfigurations", metadata | {"spec": level})
+    world.server.create(f"{where}/flowschemas", metadata | {"spec": flow})
+
+    def is_in_force() -> bool:
+        path = f"{where}/flowschemas/{name}"
+        conditions = world.server.request("GET", path).body.get("status", {}).get("conditions", ())
+        return any(one["type"] == "Dangling" and one["status"] == "False" for one in conditions)
+
+    wait_for(is_in_force)
+    try:
+        yield
+    finally:
+        world.server.request("DELETE", f"{where}/flowschemas/{name}")
+        world.server.request("DELETE", f"{where}/prioritylevelconfigurations/{name}")
 
 
 def test_no_secret_is_in_the_log_or_in_a_status(world: World, controller: Controller) -> None:

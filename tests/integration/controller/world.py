@@ -139,10 +139,13 @@ class World:
         self.user = f"system:serviceaccount:{self.system}:{ACCOUNT}"
         self._controllers: list[Controller] = []
 
-    def kubeconfig_of(self, namespace: str) -> str:
-        """A kubeconfig of the controller's account whose context is in that namespace."""
+    def kubeconfig_of(self, namespace: str, *, port: int | None = None) -> str:
+        """A kubeconfig of the controller's account whose context is in that namespace.
+
+        Each has a token of its own; `port` is that of a proxy before the server.
+        """
         token = self.server.token_for(self.system, ACCOUNT)
-        return str(self.server.kubeconfig(token=token, namespace=namespace))
+        return str(self.server.kubeconfig(token=token, namespace=namespace, port=port))
 
     def grant(self) -> None:
         """Give the controller's account exactly the rights of deploy/rbac."""

@@ -63,6 +63,7 @@ class World:
             self.queue,
             self.reconcile,
             metrics=self.counts,
+            clock=self.clock,
             new_id=lambda: f"r-{len(self.worked_on)}",
         )
 
@@ -167,6 +168,19 @@ def test_a_throttled_reconcile_waits_as_long_as_the_server_says(world: World) ->
     assert world.comes_again_after_exactly(7)
 
 
+def test_an_event_brings_a_throttled_reconcile_no_sooner(world: World) -> None:
+    world.work_on(SHOP, ApiThrottled("slow down", retry_after_s=7))
+    world.clock.advance(3)
+
+    world.work_on(SHOP, None)
+
+    assert world.worked_on == [SHOP]
+    assert world.comes_again_after_exactly(4)
+    world.worker.process_next()
+    assert world.worked_on == [SHOP, SHOP]
+    assert world.never_comes_again()
+
+
 def test_a_throttled_reconcile_without_a_wish_is_a_passing_fault(world: World) -> None:
     world.work_on(SHOP, ApiThrottled("slow down", retry_after_s=0))
 
@@ -248,7 +262,9 @@ def test_an_event_during_a_reconcile_brings_the_key_again(world: World) -> None:
             world.queue.add(key)
         world.worked_on.append(key)
 
-    worker = Worker("DatabaseBackup", world.queue, reconcile, metrics=world.counts)
+    worker = Worker(
+        "DatabaseBackup", world.queue, reconcile, metrics=world.counts, clock=world.clock
+    )
     world.queue.add(SHOP)
 
     worker.process_next()
@@ -266,7 +282,12 @@ def test_every_record_of_a_reconcile_names_its_object(
         raise ApiConflict("changed")
 
     worker = Worker(
-        "DatabaseBackup", world.queue, reconcile, metrics=world.counts, new_id=lambda: "r-7"
+        "DatabaseBackup",
+        world.queue,
+        reconcile,
+        metrics=world.counts,
+        clock=world.clock,
+        new_id=lambda: "r-7",
     )
     world.queue.add(SHOP)
 
@@ -283,7 +304,9 @@ def test_every_record_of_a_reconcile_names_its_object(
 def test_each_reconcile_has_an_id_of_its_own(
     world: World, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    worker = Worker("DatabaseBackup", world.queue, lambda _: None, metrics=world.counts)
+    worker = Worker(
+        "DatabaseBackup", world.queue, lambda _: None, metrics=world.counts, clock=world.clock
+    )
     for _ in range(2):
         world.queue.add(SHOP)
         worker.process_next()
@@ -354,7 +377,9 @@ def test_run_takes_no_further_key_once_stop_is_set(world: World) -> None:
         world.worked_on.append(key)
         stop.set()
 
-    worker = Worker("DatabaseBackup", world.queue, reconcile, metrics=world.counts)
+    worker = Worker(
+        "DatabaseBackup", world.queue, reconcile, metrics=world.counts, clock=world.clock
+    )
     world.queue.add(SHOP)
     world.queue.add(TILL)
 
@@ -394,7 +419,10 @@ def test_workers_beside_each_other_never_share_an_object() -> None:
             locks[key].release()
 
     workers = [
-        threading.Thread(target=Worker("Thing", queue, reconcile, metrics=counts).run, args=(stop,))
+        threading.Thread(
+            target=Worker("Thing", queue, reconcile, metrics=counts, clock=SystemClock()).run,
+            args=(stop,),
+        )
         for _ in range(4)
     ]
     for thread in workers:
