@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from typing import Any
 
 import pytest
@@ -63,6 +65,29 @@ def test_the_status_tells_what_becomes_of_it(world: World, controller: Controlle
 
     world.set_available(is_available=False)
     world.wait_for_condition("Ready", "False", "RunnerNotAvailable")
+
+
+def test_kubectl_waits_for_both_conditions(world: World, controller: Controller) -> None:
+    world.create_backup()
+    world.wait_for_children()
+    wait = ("wait", "databasebackup/shop", "--timeout=20s")
+    with pytest.raises(AssertionError, match="timed out"):
+        world.kubectl("wait", "databasebackup/shop", "--timeout=1s", "--for=condition=Ready")
+
+    world.set_available()
+    world.kubectl(*wait, "--for=condition=Ready")
+
+    # What its runner says after a backup.
+    condition = {"type": "BackupHealthy", "status": "True", "reason": "Fresh", "message": ""}
+    condition["lastTransitionTime"] = "2026-11-23T10:00:00Z"
+    world.change(
+        DATABASE_BACKUPS,
+        "shop",
+        lambda raw: raw["status"]["conditions"].append(condition),
+        subresource="status",
+    )
+    world.kubectl(*wait, "--for=condition=BackupHealthy")
+    world.kubectl(*wait, "--for=condition=Ready")
 
 
 def test_events_tell_it_too(world: World, controller: Controller) -> None:
@@ -173,6 +198,33 @@ def test_a_rotated_secret_reaches_the_runner_at_once_and_restarts_nothing(
         world.child(DEPLOYMENTS)["metadata"]["resourceVersion"]
         == before[DEPLOYMENTS]["metadata"]["resourceVersion"]
     )
+
+
+def test_a_rotated_secret_reaches_all_runners_of_its_classes(
+    world: World, controller: Controller
+) -> None:
+    names = [f"shop-{number}" for number in range(50)]
+    for name in names:
+        world.create_backup(name)
+    for name in names:
+        world.wait_for_children(name)
+    before = world.wait_until_quiet()
+    path = SECRETS.path(world.namespace)
+
+    world.change(
+        SECRETS, "bucket", lambda raw: raw.update(stringData={"key": "new"}), namespace=world.system
+    )
+    begun = time.monotonic()
+
+    def have_it() -> bool:
+        items = world.server.request("GET", path).body["items"]
+        files = [base64.b64decode(one["data"]["storageSpec.yaml"]) for one in items]
+        return len(files) == 50 and all(b"value: new" in file for file in files)
+
+    wait_for(have_it)
+    assert time.monotonic() - begun < 5
+    # Each was written once, and nothing else was.
+    assert world.wait_until_quiet() == before + 50
 
 
 def test_a_changed_class_reaches_the_runner(world: World, controller: Controller) -> None:

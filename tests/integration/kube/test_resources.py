@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from controller.api.errors import AccessDenied
 from controller.kube import config
 from controller.kube.client import Client
 from controller.kube.resource import (
@@ -16,13 +15,12 @@ from controller.kube.resource import (
     LEASES,
     NAMESPACES,
     PODS,
-    SECRETS,
 )
 from controller.resources.desired import Desired
 from tests.integration.kube import definitions
-from tests.integration.kube.objects import a_lease, missing
+from tests.integration.kube.objects import missing
 from tests.servers.kubernetes import KubernetesServer
-from tests.unit.resources.samples import CASES, build, child_of, template_of
+from tests.unit.resources.samples import CASES, build, template_of
 
 MANAGER = "db-backup-controller"
 
@@ -151,101 +149,3 @@ def test_a_runner_may_do_what_it_needs(runner: tuple[Client, Desired], restricte
     assert reported["status"]["storedBackups"] == 3
     assert held["spec"] == {"holderIdentity": "me"}
     assert event["metadata"]["name"] == "shop.1"
-
-
-FORBIDDEN: Mapping[str, Callable[[Client, str, str], object]] = {
-    "its own configuration": lambda c, ns, _: c.get(SECRETS, "backup-config", namespace=ns),
-    "a Secret of its database": lambda c, ns, _: c.get(SECRETS, "shop-db", namespace=ns),
-    "another object": lambda c, ns, _: c.get(DATABASE_BACKUPS, "other", namespace=ns),
-    "another object's status": lambda c, ns, _: c.patch(
-        DATABASE_BACKUPS, "other", {"status": {}}, namespace=ns, subresource="status"
-    ),
-    "its object in another namespace": lambda c, _ns, _: c.get(
-        DATABASE_BACKUPS, "shop", namespace="default"
-    ),
-    "its object's spec": lambda c, ns, _: c.patch(
-        DATABASE_BACKUPS, "shop", {"spec": {"suspend": True}}, namespace=ns
-    ),
-    "another Lease": lambda c, ns, _: c.get(LEASES, "other", namespace=ns),
-    "a new Lease": lambda c, ns, _: c.create(LEASES, a_lease(ns, "other", "me")),
-    "no Lease": lambda c, ns, name: c.delete(LEASES, name, namespace=ns),
-    "pods": lambda c, _ns, _: c.list(PODS),
-    "events of others": lambda c, _ns, _: c.list(EVENTS),
-}
-
-
-@pytest.mark.parametrize("what", FORBIDDEN)
-def test_a_runner_may_do_nothing_else(
-    runner: tuple[Client, Desired], restricted: str, what: str
-) -> None:
-    mine, built = runner
-
-    with pytest.raises(AccessDenied):
-        FORBIDDEN[what](mine, restricted, built.name)
-
-
-def test_the_server_counts_no_right_that_is_not_listed(
-    kubernetes_server: KubernetesServer, runner: tuple[Client, Desired], restricted: str
-) -> None:
-    _, built = runner
-    account = f"system:serviceaccount:{restricted}:{built.name}"
-    allowed = {
-        (verb, group, what, name)
-        for rule in child_of(built, "Role").manifest["rules"]
-        for verb in rule["verbs"]
-        for group in rule["apiGroups"]
-        for what in rule["resources"]
-        for name in rule.get("resourceNames", [""])
-    }
-    names = {
-        "databasebackups": ("shop", "other"),
-        "databasebackups/status": ("shop", "other"),
-        "databasebackups/finalizers": ("shop",),
-        "leases": (built.name, "other"),
-        "events": ("",),
-        "secrets": ("", "shop-db"),
-        "pods": ("", "one"),
-        "pods/exec": ("one",),
-        "serviceaccounts/token": (built.name,),
-        "roles": ("",),
-        "deployments": (built.name,),
-    }
-    groups = {"databasebackups": "backup.nect.com", "leases": "coordination.k8s.io"} | {
-        "roles": "rbac.authorization.k8s.io",
-        "deployments": "apps",
-    }
-
-    found = set()
-    for what, some in names.items():
-        group = groups.get(what.partition("/")[0], "")
-        for name in some:
-            for verb in ("get", "list", "watch", "create", "update", "patch", "delete"):
-                if _may(kubernetes_server, account, restricted, verb, group, what, name):
-                    found.add((verb, group, what, name))
-
-    assert found == allowed
-
-
-def _may(
-    server: KubernetesServer,
-    account: str,
-    namespace: str,
-    verb: str,
-    group: str,
-    what: str,
-    name: str,
-) -> bool:
-    resource, _, subresource = what.partition("/")
-    attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": resource}
-    attributes |= {"subresource": subresource, "name": name}
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {
-            "user": account,
-            "groups": ["system:authenticated", "system:serviceaccounts"],
-            "resourceAttributes": attributes,
-        },
-    }
-    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-    return bool(server.create(path, review)["status"]["allowed"])
