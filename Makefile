@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 LOCK := requirements/base.txt requirements/test.txt requirements/check.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-servers check bench bench-controller generate-code generate lock clean
+.PHONY: help demo test test-churn test-servers check bench bench-controller generate-code generate lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
@@ -20,6 +20,13 @@ demo: $(VENV)/.installed  ## Back up a real PostgreSQL to two places, lose it, b
 
 test: $(VENV)/.installed  ## All tests: unit on every Python here, contract and integration on real servers
 	$(TOX)
+
+test-churn: RUNS := 5
+test-churn: STORMS := 12
+test-churn: FIRST := 1
+test-churn: $(VENV)/.installed  ## The controller under random changes and faults, for longer (RUNS=5 STORMS=12 FIRST=1)
+	DB_BACKUP_TEST_CHURN_RUNS=$(RUNS) DB_BACKUP_TEST_CHURN_STORMS=$(STORMS) \
+		DB_BACKUP_TEST_CHURN_FIRST=$(FIRST) $(BIN)/pytest tests/integration/controller/test_churn.py
 
 test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, kube-apiserver, helm, PostgreSQL)
 	@$(BIN)/python -m tests.servers.build
