@@ -64,7 +64,7 @@ from controller.status import (
     class_status,
     gather,
 )
-from controller.worker import RequeueAfter, coming_again
+from controller.worker import Refusals, RequeueAfter
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +132,14 @@ class BackupReconciler:
         self._settled: dict[ObjectKey, tuple[object, ...]] = {}
         # Passing faults in a row.
         self._failures: dict[ObjectKey, int] = {}
+        self._refusals = Refusals()
 
     def cause(self, key: ObjectKey) -> None:
         """Have the next reconcile look at the server for what no cache shows."""
         self._caused[key] = True
 
     def __call__(self, key: ObjectKey) -> RequeueAfter | None:
-        with coming_again():
+        with self._refusals.coming_again(key):
             return self._reconcile(key)
 
     def _reconcile(self, key: ObjectKey) -> RequeueAfter | None:
@@ -397,9 +398,10 @@ class ClassReconciler:
         self._applier = applier
         self._namespace = namespace
         self._clock = clock
+        self._refusals = Refusals()
 
     def __call__(self, key: ObjectKey) -> None:
-        with coming_again():
+        with self._refusals.coming_again(key):
             self._reconcile(key)
 
     def _reconcile(self, key: ObjectKey) -> None:

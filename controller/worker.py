@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 #: Where a person mends rights or another object, no event comes.
 _LOOK_AGAIN_S = 300.0
+#: Long enough for a server to begin.
+_FIRST_LOOK_S = 5.0
 
 
 class Outcome(enum.Enum):
@@ -70,18 +72,32 @@ class WorkerMetrics(Protocol):
     def reconciled(self, outcome: Outcome) -> None: ...
 
 
-@contextlib.contextmanager
-def coming_again() -> Iterator[None]:
-    """Look again at what an API server, or who answered in its place, said no to.
+class Refusals:
+    """Has a reconcile look again at what an API server, or who answered in its place, said no to.
 
     By the object alone it is final. But rights and quotas are mended, certificates
-    are rotated, and a load balancer redirects or answers with a page: no event
-    tells when that is over.
+    are rotated, a load balancer redirects or answers with a page, and a server
+    that has just begun knows no rights and no custom kinds: no event tells when
+    that is over. So it is looked at again soon, and later each time.
+
+    Threads: any, with different keys.
     """
-    try:
-        yield
-    except (AccessDenied, ApiRefused, FormatError, ObjectExists, ObjectNotFound) as error:
-        raise WaitingError(str(error), retry_after_s=_LOOK_AGAIN_S) from error
+
+    def __init__(self) -> None:
+        # How long the last wait was. Single operations are atomic.
+        self._waited_s: dict[ObjectKey, float] = {}
+
+    @contextlib.contextmanager
+    def coming_again(self, key: ObjectKey) -> Iterator[None]:
+        """Raise such an error of the block as one that waits."""
+        try:
+            yield
+        except (AccessDenied, ApiRefused, FormatError, ObjectExists, ObjectNotFound) as error:
+            wait_s = min(2 * self._waited_s.get(key, _FIRST_LOOK_S / 2), _LOOK_AGAIN_S)
+            self._waited_s[key] = wait_s
+            raise WaitingError(str(error), retry_after_s=wait_s) from error
+        else:
+            self._waited_s.pop(key, None)
 
 
 def _reconcile_id() -> str:

@@ -179,9 +179,25 @@ def test_a_namespace_that_is_being_deleted_is_told_and_left_alone(
 
     told = world.wait_for_condition("Ready", "False", "ApiRefused")
     assert "the namespace is being deleted" in told["message"]
-    before = world.wait_until_quiet()
-    assert world.wait_until_quiet() == before
+    world.wait_until_quiet()
+    # It is tried again, later each time.
+    assert 1 <= [one.code for one in world.writes()].count(403) <= 3
     assert controller.metric("queue_retries_total", kind="DatabaseBackup") == 0
+
+
+def test_a_right_that_comes_is_used_soon(world_without_rights: World) -> None:
+    """As one that comes back: a server that has just begun does not know who may do what."""
+    world = world_without_rights
+    world.grant(but=("deployments", "patch"))
+    world.start().wait_until_leading()
+    world.create_backup()
+    told = world.wait_for_condition("Ready", "False", "AccessDenied")
+    assert "has to allow 'patch' on 'deployments.apps'" in told["message"]
+
+    world.grant()
+
+    world.wait_for_children()
+    world.wait_for_condition("Ready", "False", "RunnerNotAvailable")
 
 
 def test_a_server_that_throttles_is_asked_as_seldom_as_it_says(world: World) -> None:

@@ -237,14 +237,23 @@ class TestComingAgain:
         self, bench: Bench, error: BackupError
     ) -> None:
         bench.catch_up(jitterSeconds=1)
-        bench.server.fail_next("apply", error)
+        waits = []
 
-        with pytest.raises(WaitingError) as raised:
-            bench.reconcile(KEY)
+        for _ in range(8):
+            bench.server.fail_next("apply", error)
+            with pytest.raises(WaitingError) as raised:
+                bench.reconcile(KEY)
+            waits.append(raised.value.retry_after_s)
 
-        assert raised.value.retry_after_s == 300
+        # Soon at first: a server that has just begun says no, too.
+        assert waits == [5, 10, 20, 40, 80, 160, 300, 300]
         assert bench.ready()["reason"] == error.reason
         assert bench.reconcile(KEY) is None
+        bench.catch_up(jitterSeconds=2)
+        bench.server.fail_next("apply", error)
+        with pytest.raises(WaitingError) as raised:
+            bench.reconcile(KEY)
+        assert raised.value.retry_after_s == 5
 
     def test_a_class_whose_status_is_not_taken_is_looked_at_again(self, bench: Bench) -> None:
         classes = ClassReconciler(
