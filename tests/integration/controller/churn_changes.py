@@ -276,6 +276,8 @@ class Changes:
         for one in self._strangers_of(key):
             self._delete_child(one)
             self._inputs.strangers.pop(one)
+            # No event tells the controller what was not its own.
+            self.touch(key, random)
 
     # Classes and their Secrets.
 
