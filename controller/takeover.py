@@ -34,7 +34,7 @@ from controller.kube.resource import (
 from controller.process.logging import kv
 from controller.queue.workqueue import WorkQueue
 from controller.resources.labels import MANAGED_BY, SRC_NAME, SRC_NAMESPACE
-from controller.worker import Reconcile, RequeueAfter, coming_again
+from controller.worker import Reconcile, Refusals, RequeueAfter
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +124,7 @@ class Takeover:
         self._applier = applier
         self._events = events
         self._queue = queue
+        self._refusals = Refusals()
 
     def on_old_child(self, change: Change[OldChild]) -> None:
         """Have the object looked at whose old child came, changed or went."""
@@ -133,7 +134,7 @@ class Takeover:
     def __call__(self, key: ObjectKey) -> RequeueAfter | None:
         wish = self._reconcile(key)
         if any(lister.index_keys(_BY_SOURCE, key) for lister in self._old.values()):
-            with coming_again():
+            with self._refusals.coming_again(key):
                 self._take_over(key)
         return wish
 

@@ -117,7 +117,7 @@ class FakeObjects:
 
 
 #: Nobody owns these.
-_IDENTITY = {"apiVersion", "kind", "name", "namespace", "uid"}
+_IDENTITY = {"apiVersion", "kind", "name", "namespace", "uid", "resourceVersion"}
 
 
 def _fields(value: Any) -> _Raw:
