@@ -40,10 +40,11 @@ bench: $(VENV)/.installed  ## The runner against the shell pipeline; rewrites it
 bench-controller: $(VENV)/.installed  ## The controller against a bare client; rewrites its part of docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks.cluster
 
-generate-code: $(VENV)/.installed  ## Write what is generated from controller/api: deploy/crds
+generate-code: $(VENV)/.installed  # of what is generated, what the cluster gets
 	@$(BIN)/python -m controller.cli crds --output deploy/crds
 
-generate: generate-code  # the same
+generate: generate-code  ## Write what is generated from the code: deploy/crds, and parts of docs
+	@$(BIN)/python -m handbook
 
 lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
