@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 LOCK := requirements/base.txt requirements/test.txt requirements/check.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-churn test-servers check bench bench-controller generate-code generate lock clean
+.PHONY: help demo test test-churn test-servers check docs docs-serve bench bench-controller generate-code generate lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
@@ -31,8 +31,14 @@ test-churn: $(VENV)/.installed  ## The controller under random changes and fault
 test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, kube-apiserver, helm, PostgreSQL)
 	@$(BIN)/python -m tests.servers.build
 
-check: $(VENV)/.installed  ## Lint, types, layers
-	$(TOX) -e lint,type,layers
+check: $(VENV)/.installed  ## Lint, types, layers, links of the documentation
+	$(TOX) -e lint,type,layers,docs
+
+docs: $(VENV)/.installed  ## The documentation as a site, in build/site; a broken link is an error
+	$(TOX) -e docs
+
+docs-serve: $(VENV)/.installed  ## The same, at http://127.0.0.1:8000, following changes
+	$(TOX) -e docs -- serve
 
 bench: $(VENV)/.installed  ## The runner against the shell pipeline; rewrites its part of docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks
@@ -49,7 +55,7 @@ generate: generate-code  ## Write what is generated from the code: deploy/crds, 
 lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
 		--extra controller --extra runner setup.cfg -o requirements/base.txt
-	for set in test check; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+	for set in test check docs; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 		--generate-hashes --upgrade requirements/$$set.in -o requirements/$$set.txt; done
 
 clean:  ## Remove what the targets made here
