@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import select
 import subprocess
 import time
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.jobs.conftest import MakeWorld
-from tests.integration.jobs.world import DATA, PASSPHRASE, World, fingerprint, needs
+from tests.integration.jobs.world import DATA, MANIFESTS, PASSPHRASE, World, fingerprint, needs
+
+ROOT = Path(__file__).parents[3]
 
 
 def _printed_commands(world: World, backup_id: str, location: str) -> list[str]:
@@ -106,6 +110,48 @@ def test_the_printed_commands_bring_the_database_back(make_world: MakeWorld, sea
 
     assert fingerprint(world.server, world.database) == before
     assert (sealed == "plain") == (not any(line.startswith("age") for line in commands))
+
+
+def test_the_page_s_commands_bring_the_database_back(make_world: MakeWorld) -> None:
+    """Those below "By hand", as they stand there, but for the database's name."""
+    age = needs("age", "age")
+    needs("zstd", "zstd")
+    page = (ROOT / "docs" / "restore.md").read_text()
+    section = page[page.index("## By hand") : page.index("## Practise")]
+    opening, *rest = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    world = make_world("folder")
+    world.configure(locations={"folder": {"encryptionPass": {"value": PASSPHRASE}}})
+    before = fingerprint(world.server, world.database)
+    backup_id = world.back_up()
+    folder = _copy(world, "folder", backup_id)
+    manifest = json.loads(world.place("folder").read(f"{MANIFESTS}{backup_id}.json"))
+    with world.server.connect() as connection:
+        connection.execute(f'DROP DATABASE "{world.database}" WITH (FORCE)')
+    environ = {
+        **world.server.environment(),
+        "PATH": f"{world.server.bin_dir}:{Path(age).parent}:{os.environ['PATH']}",
+    }
+
+    _run_typed(opening, folder, PASSPHRASE, environ)
+    role = f"app_{world.database}"
+    said = ""
+    for block in rest:
+        ours = re.sub(r"(?<=[= ])shop\b", world.database, block).replace('"app"', f'"{role}"')
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", ours],
+            cwd=folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{ours}\n{done.stdout}{done.stderr}"
+        said += done.stdout
+    with world.server.connect() as connection:
+        connection.execute(f'DROP ROLE "{role}"')
+
+    assert fingerprint(world.server, world.database) == before
+    assert {stream["plainSha256"] for stream in manifest["streams"]} <= set(said.split())
 
 
 def test_a_recipients_only_runner_backs_up_what_it_cannot_read(make_world: MakeWorld) -> None:
