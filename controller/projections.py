@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import zlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -145,18 +146,19 @@ class SeenChild:
 
     Args:
         owners: names of the DatabaseBackups that own it, by uid.
-        json: what `difference.differences` looks at.
+        packed: what `difference.differences` looks at, compressed: there are five of these for
+            each object, and nobody looks at them while nothing changes.
         rollout: of a Deployment.
     """
 
     key: ObjectKey
     uid: str
     owners: tuple[tuple[str, str], ...]
-    json: bytes = field(repr=False)
+    packed: bytes = field(repr=False)
     rollout: Rollout | None = None
 
     def raw(self) -> dict[str, Any]:
-        raw: dict[str, Any] = orjson.loads(self.json)
+        raw: dict[str, Any] = orjson.loads(zlib.decompress(self.packed))
         return raw
 
 
@@ -229,7 +231,7 @@ def project_child(raw: Raw) -> SeenChild:
         key=ObjectKey.of(raw),
         uid=metadata.get("uid", ""),
         owners=tuple(owners),
-        json=_json(_comparable(raw)),
+        packed=zlib.compress(_json(_comparable(raw)), 1),
         rollout=_rollout(raw) if raw.get("kind") == "Deployment" else None,
     )
 

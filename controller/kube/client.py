@@ -20,7 +20,7 @@ from controller.kube.errors import Call
 from controller.kube.events import Event
 from controller.kube.resource import EVENTS, Resource
 from controller.kube.transport import Options, Request, Transport
-from controller.kube.watch import Listing, WatchStream
+from controller.kube.watch import Items, Listing, WatchStream
 
 Raw = dict[str, Any]
 Subresource = Literal["", "status"]
@@ -242,19 +242,25 @@ class Client:
         query = selection.query()
         if page_objects:
             query["limit"] = str(page_objects)
-        items: builtins.list[Raw] = []
+        pages: builtins.list[bytes] = []
+        count = 0
         while True:
-            page = self._ask(call, "GET", query=query)
+            page, text = self._transport.ask_with_text(self._request(call, "GET", query=query))
             metadata, found = page.get("metadata"), page.get("items")
             # An empty list of Go may be null.
             if not isinstance(metadata, dict) or not isinstance(found, list | None):
                 raise FormatError(f"{call}: the answer is no list")
-            items += (_typed(resource, one) for one in found or ())
+            pages.append(text)
+            count += len(found or ())
             if not (token := metadata.get("continue")):
-                return Listing(tuple(items), str(metadata.get("resourceVersion") or ""))
+                items = Items(resource, tuple(pages), count)
+                return Listing(items, str(metadata.get("resourceVersion") or ""))
             query["continue"] = token
 
-    def _ask(
+    def _ask(self, call: Call, method: str, **content: Any) -> Raw:
+        return self._transport.ask(self._request(call, method, **content))
+
+    def _request(
         self,
         call: Call,
         method: str,
@@ -264,16 +270,14 @@ class Client:
         content_type: str = "application/json",
         path: str = "",
         subresource: Subresource = "",
-    ) -> Raw:
-        return self._transport.ask(
-            Request(
-                call=call,
-                method=method,
-                path=path or call.resource.path(call.namespace, call.name, subresource),
-                query=query or {},
-                body=None if body is None else orjson.dumps(body),
-                content_type=content_type,
-            )
+    ) -> Request:
+        return Request(
+            call=call,
+            method=method,
+            path=path or call.resource.path(call.namespace, call.name, subresource),
+            query=query or {},
+            body=None if body is None else orjson.dumps(body),
+            content_type=content_type,
         )
 
 
@@ -295,10 +299,3 @@ class ListerWatcher:
 def _where(raw: Mapping[str, Any]) -> tuple[str | None, str]:
     metadata = raw["metadata"]
     return metadata.get("namespace") or None, metadata["name"]
-
-
-def _typed(resource: Resource, item: Raw) -> Raw:
-    """An item of a list as a watch would deliver it: built-in kinds come without their kind."""
-    item.setdefault("apiVersion", resource.api_version)
-    item.setdefault("kind", resource.kind)
-    return item

@@ -113,14 +113,18 @@ class Transport:
         Raises: what `controller.kube.errors` maps answers and connections to.
             FormatError: success, with something that is no JSON object.
         """
-        response = self._send(request, is_stream=False)
+        return self.ask_with_text(request)[0]
+
+    def ask_with_text(self, request: Request) -> tuple[dict[str, Any], bytes]:
+        """The same, and the answer as the server wrote it."""
+        text = self._send(request, is_stream=False).data
         try:
-            answer = decode(response.data)
+            answer = decode(text)
         except orjson.JSONDecodeError as error:
             raise FormatError(f"{request.call}: the answer is not JSON") from error
         if not isinstance(answer, dict):
             raise FormatError(f"{request.call}: the answer is not a JSON object")
-        return answer
+        return answer, text
 
     def open(self, request: Request) -> urllib3.BaseHTTPResponse:
         """Send a request and return when its body begins; the caller reads and closes it."""
