@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 FIELD_MANAGER = "db-backup-controller"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 #: Etcd's very first revision. An apply that carries an object's resourceVersion is refused as a
-#: conflict unless the object has that one, and makes the object if there is none.
+#: conflict unless the object has that one; where there is none it makes the object, which no
+#: documentation promises.
 _OF_NO_OBJECT = "1"
 #: The garbage collector is asynchronous, and mostly faster.
 _GARBAGE_WAIT_S = 5.0
@@ -96,18 +97,26 @@ class Applier:
         check_ours(resource, desired, actual)
         return differences(desired, actual, field_manager=FIELD_MANAGER)
 
-    def create(self, resource: Resource, desired: Raw) -> bool:
-        """Apply a child that is not there; False: there is one of its name, which is left alone."""
+    def create(self, resource: Resource, desired: Raw) -> Raw | None:
+        """Apply a child that is not there.
+
+        Returns: what is there of its name, which is left alone; None: the child is made.
+        """
         self._may_write()
-        metadata = desired["metadata"] | {"resourceVersion": _OF_NO_OBJECT}
+        metadata = desired["metadata"]
+        versioned = desired | {"metadata": metadata | {"resourceVersion": _OF_NO_OBJECT}}
         try:
-            self._client.apply(
-                resource, desired | {"metadata": metadata}, field_manager=FIELD_MANAGER, force=True
-            )
+            self._client.apply(resource, versioned, field_manager=FIELD_MANAGER, force=True)
         except ApiConflict:
-            return False
+            actual = self.read(resource, metadata["namespace"], metadata["name"])
+            if actual is not None:
+                return actual
+            # It went just now; or that server takes a version for one of an object that has to be
+            # there. Not forced: of what comes in this moment no field is taken from anybody.
+            self._may_write()
+            self._client.apply(resource, desired, field_manager=FIELD_MANAGER)
         log.info("child created", extra=kv(operation=resource.kind, object_key=_name(desired)))
-        return True
+        return None
 
     def write(
         self, resource: Resource, desired: Raw, changed: tuple[str, ...] = (), *, uid: str = ""

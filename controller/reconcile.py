@@ -25,7 +25,6 @@ from controller.api.errors import (
     InvalidSpec,
     Problem,
     RetriableError,
-    WaitingError,
 )
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
@@ -273,15 +272,13 @@ class BackupReconciler:
         """Make one child as desired; say so if that has to wait."""
         actual = self._actual(child, is_new=is_new)
         if actual is None:
-            if self._applier.create(child.resource, child.manifest):
+            # What is there then a cache is behind of, or does not show as it is somebody else's.
+            actual = self._applier.create(child.resource, child.manifest)
+            if actual is None:
                 if child.resource is DEPLOYMENTS:
                     name = _name(child)
                     self._tell(seen, "Normal", "RunnerCreated", f"created Deployment {name}")
                 return None
-            # The cache is behind, or does not show it because it is somebody else's.
-            actual = self._read(child)
-            if actual is None:
-                raise WaitingError(f"{child.resource.kind} {_name(child)} went just now")
         changed = self._applier.changes(child.resource, child.manifest, actual)
         if not changed:
             return None
@@ -301,15 +298,11 @@ class BackupReconciler:
             is_new: no child was seen of its owner: none is looked for, either.
         """
         cache = self._caches.children.get(child.resource)
+        namespace, name = child.manifest["metadata"]["namespace"], _name(child)
         if cache is None:
-            return None if is_new else self._read(child)
-        metadata = child.manifest["metadata"]
-        found = cache.get(ObjectKey(metadata["namespace"], metadata["name"]))
+            return None if is_new else self._applier.read(child.resource, namespace, name)
+        found = cache.get(ObjectKey(namespace, name))
         return found.raw() if found else None
-
-    def _read(self, child: Child) -> Raw | None:
-        metadata = child.manifest["metadata"]
-        return self._applier.read(child.resource, metadata["namespace"], metadata["name"])
 
     def _hold_back(self, seen: SeenBackup, name: str) -> HeldBack | None:
         lease = self._applier.read(LEASES, seen.key.namespace, name)

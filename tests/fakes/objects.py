@@ -32,6 +32,8 @@ class FakeObjects:
     def __init__(self) -> None:
         self.objects: dict[tuple[Resource, str, str], _Raw] = {}
         self.writes: list[Write] = []
+        #: Whether an apply with a resourceVersion makes the object that is not there.
+        self.creates_with_version = True
         #: Statuses by kind and name, as they were applied last.
         self.statuses: dict[tuple[Resource, str], _Raw] = {}
         # What the next requests with a verb get instead of an answer.
@@ -60,9 +62,12 @@ class FakeObjects:
         if raw["metadata"].get("uid", uid) != uid:
             raise ApiConflict(f"{name} has another uid, or is not there")
         stored = copy.deepcopy(raw)
-        # No object has one here, so a given one fits none; and makes the one that is not there.
-        if stored["metadata"].pop("resourceVersion", None) and before:
+        # No object has one here, so a given one fits none.
+        is_versioned = stored["metadata"].pop("resourceVersion", None) is not None
+        if is_versioned and (before or not self.creates_with_version):
             raise ApiConflict(name)
+        if before and not force:
+            raise ApiConflict(f"{name}: its fields are somebody else's")
         stored["metadata"] |= {
             "uid": uid or f"{resource.plural}-{name}",
             "generation": before.get("metadata", {}).get("generation", 0) + 1,

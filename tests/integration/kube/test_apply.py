@@ -280,11 +280,11 @@ def test_a_child_is_created_only_where_nothing_is(
 ) -> None:
     desired = a_child(resource, namespace, content)
 
-    assert applier.create(resource, desired)
+    assert applier.create(resource, desired) is None
 
     created = client.get(resource, "a", namespace=namespace)
     assert applier.changes(resource, desired, created) == ()
-    assert not applier.create(resource, desired)
+    assert applier.create(resource, desired) == created
     assert client.get(resource, "a", namespace=namespace) == created
 
 
@@ -294,7 +294,7 @@ def test_creating_leaves_an_object_that_is_not_ours_as_it_is(
 ) -> None:
     foreign = client.create(resource, an_object(resource, namespace, "a", **content))
 
-    assert not applier.create(resource, a_child(resource, namespace, content))
+    assert applier.create(resource, a_child(resource, namespace, content)) == foreign
 
     assert client.get(resource, "a", namespace=namespace) == foreign
 

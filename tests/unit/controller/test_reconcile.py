@@ -35,6 +35,7 @@ from controller.kube.resource import (
     DEPLOYMENTS,
     LEASES,
     NAMESPACES,
+    SECRETS,
 )
 from controller.reconcile import BackupReconciler, ClassReconciler
 from controller.resources.desired import Desired, desired
@@ -219,6 +220,21 @@ def test_what_took_the_place_of_a_child_unseen_is_left_alone(bench: Bench) -> No
         bench.reconcile(KEY)
 
     assert bench.server.objects[where] == theirs
+
+
+def test_children_are_made_where_a_server_refuses_the_version_of_what_is_not_there() -> None:
+    bench = Bench()
+    bench.server.creates_with_version = False
+    theirs = {"metadata": {"name": RUNNER, "namespace": KEY.namespace, "uid": "theirs"}}
+    bench.server.objects[DEPLOYMENTS, KEY.namespace, RUNNER] = copy.deepcopy(theirs)
+
+    with pytest.raises(WaitingError, match="does not own"):
+        bench.reconcile(KEY)
+    assert bench.server.objects.pop((DEPLOYMENTS, KEY.namespace, RUNNER)) == theirs
+    assert bench.reconcile(KEY) is None
+
+    made = {resource for resource, *_ in bench.server.objects}
+    assert made == {*bench.caches.children, LEASES, SECRETS}
 
 
 NO = (
