@@ -232,7 +232,7 @@ def project_child(raw: Raw) -> SeenChild:
         uid=metadata.get("uid", ""),
         owners=tuple(owners),
         packed=zlib.compress(_json(_comparable(raw)), 1),
-        rollout=_rollout(raw) if raw.get("kind") == "Deployment" else None,
+        rollout=rollout_of(raw) if raw.get("kind") == "Deployment" else None,
     )
 
 
@@ -327,7 +327,8 @@ def _comparable(raw: Raw) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if key != "status"} | {"metadata": kept}
 
 
-def _rollout(raw: Raw) -> Rollout:
+def rollout_of(raw: Raw) -> Rollout:
+    """How far a Deployment is; one that was just written has a generation that nobody observed."""
     status = raw.get("status") or {}
     wanted = (raw.get("spec") or {}).get("replicas", 1)
     conditions = {one.get("type"): one for one in status.get("conditions") or ()}

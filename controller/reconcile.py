@@ -51,6 +51,7 @@ from controller.projections import (
     SeenBackup,
     SeenChild,
     SeenClass,
+    rollout_of,
 )
 from controller.resources.desired import Settings, desired as build_desired
 from controller.resources.labels import Child
@@ -81,6 +82,21 @@ class HeldBack:
 
     why: str
     look_again_s: float
+
+
+@frozen
+class _Made:
+    """What became of a child.
+
+    Args:
+        rollout: how far a Deployment is that was written just now: no cache shows it yet.
+    """
+
+    held_back: HeldBack | None = None
+    rollout: Rollout | None = None
+
+
+_AS_DESIRED = _Made()
 
 
 @frozen
@@ -160,7 +176,7 @@ class BackupReconciler:
         self._settled.pop(key, None)
         try:
             self._deletions.hold(seen)
-            held_back = self._make(seen)
+            made = self._make(seen)
         except RetriableError as error:
             # Passing, mostly: then the status stays as it is.
             self._failures[key] = self._failures.get(key, 0) + 1
@@ -173,11 +189,11 @@ class BackupReconciler:
             self._report_failure(seen, error)
             raise
         self._failures.pop(key, None)
-        self._report(seen, held_back=held_back.why if held_back else "")
+        self._report(seen, made=made)
         if not seen.deletes_data:
             self._deletions.drop(seen)
-        if held_back:
-            return RequeueAfter(held_back.look_again_s)
+        if made.held_back:
+            return RequeueAfter(made.held_back.look_again_s)
         self._settled[key] = all_seen
         return None
 
@@ -213,14 +229,14 @@ class BackupReconciler:
         What is missing or wrong is told: the runner that is there may do without.
         """
         try:
-            held_back = self._make(seen)
-            self._report(seen, held_back=held_back.why if held_back else "")
+            self._report(seen, made=self._make(seen))
         except BackupError as error:
             log.warning("runner not kept", extra=kv(reason=error.reason, error=str(error)))
             with contextlib.suppress(BackupError):
                 self._report(seen, error=error)
 
-    def _make(self, seen: SeenBackup) -> HeldBack | None:
+    def _make(self, seen: SeenBackup) -> _Made:
+        """Make all children as desired; what became of the Deployment."""
         if isinstance(seen.backup, InvalidSpec):
             raise _again(seen.backup)
         desired = build_desired(
@@ -235,7 +251,7 @@ class BackupReconciler:
         if is_caused or known is None or known.uid != seen.uid or known.until_mono <= self._now():
             known = None
         digests: dict[tuple[Resource, str], bytes] = {}
-        held_back: HeldBack | None = None
+        runner = _AS_DESIRED
         is_new = not any(self._children_seen(seen))
         for child in desired.children:
             identity = (child.resource, child.manifest["metadata"]["name"])
@@ -243,11 +259,13 @@ class BackupReconciler:
                 digests[identity] = _digest(child.manifest)
                 if known and known.digests.get(identity) == digests[identity]:
                     continue
-            held_back = self._make_child(seen, child, is_new=is_new) or held_back
+            made = self._make_child(seen, child, is_new=is_new)
+            if child.resource is DEPLOYMENTS:
+                runner = made
         self._remove_others(seen, desired.children)
         until_mono = known.until_mono if known else self._now() + self._verify_after_s()
         self._verified[seen.key] = _Verified(seen.uid, digests, until_mono)
-        return held_back
+        return runner
 
     def _storage_class(self, seen: SeenBackup) -> DatabaseBackupStorageClass:
         name = seen.class_name
@@ -268,8 +286,8 @@ class BackupReconciler:
         for cache in self._caches.children.values():
             yield from cache.by_index(BY_OWNER, seen.uid)
 
-    def _make_child(self, seen: SeenBackup, child: Child, *, is_new: bool) -> HeldBack | None:
-        """Make one child as desired; say so if that has to wait."""
+    def _make_child(self, seen: SeenBackup, child: Child, *, is_new: bool) -> _Made:
+        """Make one child as desired, or say why that has to wait."""
         actual = self._actual(child, is_new=is_new)
         if actual is None:
             # What is there then a cache is behind of, or does not show as it is somebody else's.
@@ -278,18 +296,18 @@ class BackupReconciler:
                 if child.resource is DEPLOYMENTS:
                     name = _name(child)
                     self._tell(seen, "Normal", "RunnerCreated", f"created Deployment {name}")
-                return None
+                return _AS_DESIRED
         changed = self._applier.changes(child.resource, child.manifest, actual)
         if not changed:
-            return None
+            return _AS_DESIRED
         is_roll = any(path.startswith("spec.template") for path in changed)
         if child.resource is DEPLOYMENTS and is_roll:
             if held_back := self._hold_back(seen, _name(child)):
-                return held_back
+                return _Made(held_back)
             self._tell(seen, "Normal", "RunnerReplaced", f"changed Deployment {_name(child)}")
         uid = actual["metadata"]["uid"]
-        self._applier.write(child.resource, child.manifest, changed, uid=uid)
-        return None
+        written = self._applier.write(child.resource, child.manifest, changed, uid=uid)
+        return _Made(rollout=rollout_of(written)) if child.resource is DEPLOYMENTS else _AS_DESIRED
 
     def _actual(self, child: Child, *, is_new: bool) -> Raw | None:
         """The child as far as is known; None: try to create it.
@@ -340,9 +358,9 @@ class BackupReconciler:
             error.add_note(f"and the status could not be written: {unreported}")
 
     def _report(
-        self, seen: SeenBackup, *, error: Exception | None = None, held_back: str = ""
+        self, seen: SeenBackup, *, error: Exception | None = None, made: _Made = _AS_DESIRED
     ) -> None:
-        rollout = self._caches.rollout(seen.key)
+        rollout = made.rollout or self._caches.rollout(seen.key)
         if rollout is None and error is None:
             # Just made: no cache has seen it yet.
             rollout = Rollout(is_available=False, is_complete=False)
@@ -350,7 +368,7 @@ class BackupReconciler:
             runner=child_name(seen.key.namespace, seen.key.name),
             rollout=rollout,
             error=error,
-            held_back=held_back,
+            held_back=made.held_back.why if made.held_back else "",
         )
         status = backup_status(
             seen.status, found, generation=seen.generation, now=self._clock.now()
@@ -362,8 +380,9 @@ class BackupReconciler:
             return
         before = get_condition(seen.status.conditions, READY)
         now = get_condition(status.conditions, READY)
-        if before is None and rollout is not None and not rollout.is_available and not error:
-            return  # its runner was made just now, and that is told
+        is_new = before is None and rollout is not None and not rollout.is_available and not error
+        if made.rollout or is_new:
+            return  # its runner was replaced or made just now, and that is told
         if now and (not before or (before.status, before.reason) != (now.status, now.reason)):
             is_well = now.status is ConditionStatus.TRUE
             self._tell(seen, "Normal" if is_well else "Warning", now.reason, now.message)

@@ -162,6 +162,13 @@ def _ready_verdict(found: Found, runner: Verdict) -> Verdict:
         return Verdict(
             status=ConditionStatus.TRUE, reason="ChangeHeldBack", message=found.held_back
         )
+    if found.rollout is not None and not found.rollout.is_complete:
+        return Verdict(
+            status=ConditionStatus.FALSE,
+            reason="RunnerReplacing",
+            message="the pod that is up is not the one that is wanted; kubectl rollout status"
+            f" deployment {found.runner} waits for that",
+        )
     return Verdict(
         status=ConditionStatus.TRUE, reason="RunnerAvailable", message="the runner is as desired"
     )

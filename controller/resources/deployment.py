@@ -65,6 +65,8 @@ def deployment(backup: DatabaseBackup, pod: RunnerPod) -> Child:
         backup,
         spec={
             "replicas": 1,
+            # Who pauses a rollout by hand would keep a runner as it was for ever.
+            "paused": False,
             "revisionHistoryLimit": 3,
             "selector": {"matchLabels": pod_selector(backup)},
             "strategy": {"type": "Recreate"},

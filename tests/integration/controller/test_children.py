@@ -67,6 +67,41 @@ def test_the_status_tells_what_becomes_of_it(world: World, controller: Controlle
     world.wait_for_condition("Ready", "False", "RunnerNotAvailable")
 
 
+def test_a_runner_is_ready_again_when_the_new_one_is_up(
+    world: World, controller: Controller
+) -> None:
+    world.create_backup()
+    world.wait_for_children()
+    world.set_available()
+    world.wait_for_condition("Ready", "True", "RunnerAvailable")
+
+    world.change(DATABASE_BACKUPS, "shop", lambda raw: raw["spec"].update(databaseVersion="17"))
+
+    # What was up is still up, and nothing replaces it here.
+    told = world.wait_for_condition("Ready", "False", "RunnerReplacing")
+    assert told["observedGeneration"] == 2
+    assert world.condition("RunnerAvailable")["status"] == "True"
+    with pytest.raises(AssertionError, match="timed out"):
+        world.kubectl("wait", "databasebackup/shop", "--timeout=1s", "--for=condition=Ready")
+    world.set_available()
+    world.kubectl("wait", "databasebackup/shop", "--timeout=20s", "--for=condition=Ready")
+
+
+def test_a_rollout_that_somebody_paused_goes_on(world: World, controller: Controller) -> None:
+    world.create_backup()
+    world.wait_for_children()
+    world.set_available()
+    world.wait_for_condition("Ready", "True", "RunnerAvailable")
+    before = world.wait_until_quiet()
+    name = child_name(world.namespace, "shop")
+
+    world.kubectl("rollout", "pause", f"deployment/{name}")
+
+    wait_for(
+        lambda: len(world.writes()) > before and "paused" not in world.child(DEPLOYMENTS)["spec"]
+    )
+
+
 def test_kubectl_waits_for_both_conditions(world: World, controller: Controller) -> None:
     world.create_backup()
     world.wait_for_children()

@@ -52,4 +52,6 @@ def missing(wanted: Any, stored: Any, path: str = "") -> list[str]:
             for index, (one, other) in enumerate(zip(wanted, stored, strict=True))
             for at in missing(one, other, f"{path}[{index}]")
         ]
-    return [] if wanted == stored else [path]
+    # What is false a server may leave out.
+    is_same = wanted == stored or (wanted is False and stored is None)
+    return [] if is_same else [path]

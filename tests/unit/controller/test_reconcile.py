@@ -103,7 +103,7 @@ class Bench:
         for resource, store in self.caches.children.items():
             store.replace(raw for (of, *_), raw in self.server.objects.items() if of is resource)
 
-    def set_rollout(self, *, is_available: bool) -> None:
+    def set_rollout(self, *, is_available: bool, **spec: Any) -> None:
         """Say what a controller manager would say of the runner's Deployment."""
         raw = self.server.objects[DEPLOYMENTS, KEY.namespace, RUNNER]
         raw["status"] = {
@@ -112,7 +112,7 @@ class Bench:
             "updatedReplicas": 1,
             "conditions": [{"type": "Available", "status": str(is_available)}],
         }
-        self.catch_up()
+        self.catch_up(**spec)
 
     def run_job(self) -> None:
         """What a runner writes with each renewal while a job runs."""
@@ -173,6 +173,23 @@ class TestReplacing:
         assert bench.image() == before
         assert "waits for its job" in bench.ready()["message"]
         assert bench.ready()["status"] == str(is_available)
+
+    def test_a_runner_is_not_ready_until_the_new_one_is_up(self, bench: Bench) -> None:
+        before = list(bench.events())
+        bench.catch_up(databaseVersion="17")
+
+        # The caches still show the Deployment that was complete before the write.
+        assert bench.reconcile(KEY) is None
+
+        assert (bench.ready()["status"], bench.ready()["reason"]) == ("False", "RunnerReplacing")
+        assert bench.events() == [*before, "RunnerReplaced"]
+        # Nor while nobody has taken notice of it.
+        bench.catch_up(databaseVersion="17")
+        bench.reconcile(KEY)
+        assert bench.ready()["reason"] == "RunnerReplacing"
+        bench.set_rollout(is_available=True, databaseVersion="17")
+        bench.reconcile(KEY)
+        assert (bench.ready()["status"], bench.ready()["reason"]) == ("True", "RunnerAvailable")
 
     def test_a_runner_waits_for_those_that_an_earlier_leader_replaces(self, bench: Bench) -> None:
         another = copy.deepcopy(bench.server.objects[DEPLOYMENTS, KEY.namespace, RUNNER])

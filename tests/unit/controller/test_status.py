@@ -114,6 +114,15 @@ class TestBackups:
     def test_a_change_that_is_held_back_is_told(self) -> None:
         assert ready(a_status(held_back="a job runs")) == ("True", "ChangeHeldBack", "a job runs")
 
+    def test_a_runner_that_is_not_the_desired_one_yet_is_up_and_not_ready(self) -> None:
+        status = a_status(rollout=Rollout(is_available=True, is_complete=False))
+
+        assert ready(status)[:2] == ("False", "RunnerReplacing")
+        assert "kubectl rollout status deployment backup-db-shop" in ready(status)[2]
+        runner = get_condition(status.conditions, "RunnerAvailable")
+        assert runner is not None
+        assert runner.status is ConditionStatus.TRUE
+
     def test_the_same_finding_is_the_same_status(self) -> None:
         status = a_status()
 
