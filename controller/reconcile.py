@@ -422,10 +422,12 @@ class ClassReconciler:
             return
         users = self._caches.backups.by_index(BY_CLASS, key.name)
         error = self._error(seen)
-        storage_class = seen.storage_class
         names: tuple[str, ...] = ()
-        if isinstance(storage_class, DatabaseBackupStorageClass):
-            names = tuple(one.name for one in storage_class.spec.backup_locations)
+        if isinstance(seen.storage_class, DatabaseBackupStorageClass):
+            spec = seen.storage_class.spec
+            names = tuple(one.name for one in spec.backup_locations)
+            # Who is refused is not counted, nor quoted where all can read it.
+            users = tuple(one for one in users if spec.allows(one.key.namespace))
         status = class_status(
             seen.status,
             error=error,

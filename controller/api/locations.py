@@ -237,6 +237,10 @@ class StorageClassSpec(rules.Checked):
         validator=All((Length(0, 32), Keys(QUALIFIED_NAME))),
     )
 
+    def allows(self, namespace: str) -> bool:
+        """Whether DatabaseBackups of that namespace may use this class."""
+        return not self.allowed_namespaces or namespace in self.allowed_namespaces
+
     @property
     def required_locations(self) -> int:
         return self.min_successful_locations or len(self.backup_locations)

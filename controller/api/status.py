@@ -181,8 +181,8 @@ class StorageClassStatus:
     Args:
         conditions: `Ready` sums up.
         observed_generation: metadata.generation that the status is about.
-        used_by: how many DatabaseBackups name this class.
-        locations: how each location is doing, gathered from all runners.
+        used_by: how many DatabaseBackups name this class and may use it.
+        locations: how each location is doing, gathered from their runners.
     """
 
     conditions: tuple[Condition, ...] = ()

@@ -103,8 +103,8 @@ def desired(
 
 
 def _check_allowed(backup: DatabaseBackup, storage_class: DatabaseBackupStorageClass) -> None:
-    namespace, allowed = backup.metadata.namespace, storage_class.spec.allowed_namespaces
-    if allowed and namespace not in allowed:
+    namespace = backup.metadata.namespace
+    if not storage_class.spec.allows(namespace):
         raise AccessDenied(
             f"the storage class {storage_class.metadata.name} is not for namespace {namespace}: "
             "name another one, or have the namespace added to its spec.allowedNamespaces"

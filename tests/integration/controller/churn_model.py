@@ -248,6 +248,7 @@ class Model:
             key
             for key, backup in self._inputs.backups.items()
             if backup["spec"]["backupStorageClass"] == name
+            and key.namespace in (raw["spec"].get("allowedNamespaces") or [key.namespace])
         ]
         if status.get("usedBy", 0) != len(users):
             yield f"class {name}: is used by {len(users)}, status is {status}"

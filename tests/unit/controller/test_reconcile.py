@@ -486,6 +486,26 @@ class TestStatus:
         assert bench.events() == before
 
 
+def test_a_class_counts_and_quotes_nobody_whom_it_refuses(bench: Bench) -> None:
+    raw_class = a_class_manifest(
+        allowedNamespaces=["friends"], backupLocations=[a_location_manifest(name="s3")]
+    )
+    key = ObjectKey.of(raw_class)
+    classes = ClassReconciler(bench.caches, bench.applier, namespace="system", clock=bench.clock)
+    bench.caches.classes.put(raw_class)
+    for namespace in ("friends", "strangers"):
+        raw = a_raw_backup(metadata={"namespace": namespace, "uid": namespace})
+        said = {"name": "s3", "healthy": False, "message": f"by {namespace}"}
+        bench.caches.backups.put(raw | {"status": {"locations": [said]}})
+
+    classes(key)
+
+    status = bench.server.statuses[DATABASE_BACKUP_STORAGE_CLASSES, key.name]
+    assert status["usedBy"] == 1
+    (told,) = status["locations"]
+    assert (told["failing"], told["message"]) == (1, "by friends")
+
+
 def test_a_class_is_not_written_for_a_strangers_condition_or_the_order_of_a_list(
     bench: Bench,
 ) -> None:
