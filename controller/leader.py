@@ -136,9 +136,12 @@ class Elector:
     def wait_until_leading(self, stop: threading.Event) -> bool:
         """Wait for leadership; False: `stop` was set, or the election has ended."""
         with self._changed:
-            while not (self._is_leader_locked() or stop.is_set() or self._has_ended):
+            # Asked once: a second answer may be another one, and False ends who waits for good.
+            while not (stop.is_set() or self._has_ended):
+                if self._is_leader_locked():
+                    return True
                 self._clock.wait(self._changed, self._timing.retry_period_s)
-            return not stop.is_set() and self._is_leader_locked()
+            return False
 
     def run(self, stop: threading.Event) -> None:
         """Try to be the leader, and to stay it, until `stop` is set; then hand over."""

@@ -223,6 +223,24 @@ class TestHandingOver:
 
         assert waited == [True]
 
+    def test_who_waits_is_not_sent_home_when_leadership_runs_out_in_that_moment(self) -> None:
+        class Running(FakeClock):
+            """Each look at it costs seconds."""
+
+            look_s = 0.0
+
+            def monotonic(self) -> float:
+                self.advance(self.look_s)
+                return super().monotonic()
+
+        clock = Running()
+        elector = a_candidate(FakeLeases(), "a", clock)
+        elector.step()
+        clock.look_s = 6.0
+
+        # It leads at the first look, and at no later one.
+        assert elector.wait_until_leading(threading.Event())
+
     def test_who_waits_for_leadership_wakes_at_the_end(self) -> None:
         leases, clock, stop = FakeLeases(), FakeClock(), threading.Event()
         elector = a_candidate(leases, "a", clock)
