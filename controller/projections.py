@@ -62,6 +62,7 @@ class SeenBackup:
         status: the controller's part alone.
         data_deleted: the runner's condition of an object that goes with its backups.
         locations: the runner's word on each location; name and health alone.
+        has_backup: its runner has told of a backup that the required locations hold.
     """
 
     key: ObjectKey
@@ -76,6 +77,7 @@ class SeenBackup:
     status: DatabaseBackupStatus
     data_deleted: Condition | None
     locations: tuple[LocationStatus, ...]
+    has_backup: bool
 
     def raw(self) -> dict[str, Any]:
         raw: dict[str, Any] = orjson.loads(self.spec_json)
@@ -185,6 +187,7 @@ def project_backup(raw: Raw) -> SeenBackup:
         ),
         data_deleted=get_condition(_conditions(status, {DATA_DELETED}), DATA_DELETED),
         locations=_locations(status),
+        has_backup=bool(status.get("lastBackup")),
     )
 
 

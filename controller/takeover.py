@@ -32,6 +32,7 @@ from controller.kube.resource import (
     Resource,
 )
 from controller.process.logging import kv
+from controller.projections import SeenBackup
 from controller.queue.workqueue import WorkQueue
 from controller.resources.labels import MANAGED_BY, SRC_NAME, SRC_NAMESPACE
 from controller.worker import Reconcile, Refusals, RequeueAfter
@@ -97,9 +98,10 @@ def _sources_of(seen: OldChild) -> tuple[ObjectKey, ...]:
 class Takeover:
     """Reconciles DatabaseBackups, and then removes what the original made for them.
 
-    Of an object: when its own runner is up, so that one of the two is at any
-    time. Of an object that is gone: at once; the original did that by its
-    finalizer, which is not waited for any more.
+    Of an object: when its own runner is up and has made a backup, or is to make
+    none. Before that nobody knows whether it reaches database and buckets from
+    where it is, and the old one does. Of an object that is gone: at once; the
+    original did that by its finalizer, which is not waited for any more.
 
     Args:
         reconcile: what this is wrapped around; raises where there is no runner.
@@ -146,7 +148,8 @@ class Takeover:
             return
         log.info("taken over from the Go original", extra=kv(reasons=removed))
         if seen := self._caches.backups.get(key):
-            words = f"the runner is up; removed what the Go original had: {', '.join(removed)}"
+            had = ", ".join(removed)
+            words = f"the new runner took over; removed what the Go original had: {had}"
             regarding = about(DatabaseBackup.KIND, key, seen.uid)
             self._events.record(regarding, "Normal", "TakenOver", words)
 
@@ -154,7 +157,9 @@ class Takeover:
         seen = self._caches.backups.get(key)
         if seen is not None:
             rollout = self._caches.rollout(key)
-            return seen.deleted_at is None and rollout is not None and rollout.is_available
+            is_up = rollout is not None and rollout.is_available
+            is_proven = seen.has_backup or _is_suspended(seen)
+            return seen.deleted_at is None and is_up and is_proven
         # A cache may be late, and an object that is just not seen yet has an old runner to keep.
         return self._applier.read(DATABASE_BACKUPS, key.namespace, key.name) is None
 
@@ -173,3 +178,7 @@ class Takeover:
         for resource, one in found:
             if self._applier.remove(resource, one.key.namespace, one.key.name, one.uid):
                 yield f"{resource.kind} {one.key}"
+
+
+def _is_suspended(seen: SeenBackup) -> bool:
+    return isinstance(seen.backup, DatabaseBackup) and seen.backup.spec.suspend

@@ -140,6 +140,7 @@ def test_a_database_without_an_engine_keeps_the_original_s_runner(world: World) 
     world.start()
     world.wait_for_children("postgres")
     world.set_available("postgres")
+    world.report_backup("postgres")
 
     original.wait_until_gone("postgres")
 

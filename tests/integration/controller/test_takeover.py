@@ -46,14 +46,21 @@ def told(world: World) -> dict[str, str]:
     }
 
 
-def test_its_runner_goes_when_ours_is_up_and_not_before(world: World, original: GoOriginal) -> None:
+def test_its_runner_goes_when_ours_has_made_a_backup_and_not_before(
+    world: World, original: GoOriginal
+) -> None:
     controller = world.start()
     world.wait_for_children()
     world.wait_for_condition("Ready", "False", "RunnerNotAvailable")
     world.wait_until_quiet()
     assert original.children() == set(KINDS)
-
+    # A pod that is up may not reach the database.
     world.set_available()
+    world.wait_for_condition("Ready", "True", "RunnerAvailable")
+    world.wait_until_quiet()
+    assert original.children() == set(KINDS)
+
+    world.report_backup()
 
     original.wait_until_gone()
     called = f"{original.namespace}/{name_of(world.namespace, 'shop')}"
@@ -77,6 +84,7 @@ def test_what_it_wrote_into_an_object_stays(world: World, original: GoOriginal) 
     world.wait_for_children()
 
     world.set_available()
+    world.report_backup()
 
     world.wait_for_condition("Ready", "True", "RunnerAvailable")
     original.wait_until_gone()
@@ -117,6 +125,7 @@ def test_what_is_not_its_own_stays(world: World, original: GoOriginal) -> None:
     world.start()
     world.wait_for_children()
     world.set_available()
+    world.report_backup()
 
     wait_for(lambda: original.children() == {SECRETS})
     world.wait_until_quiet()
@@ -157,6 +166,19 @@ def test_an_object_that_is_wrong_keeps_its_old_runner(world: World) -> None:
     world.wait_for_children()
     assert original.children() == set(KINDS)
     world.set_available()
+    world.report_backup()
+
+    original.wait_until_gone()
+
+
+def test_a_suspended_object_has_no_backup_to_wait_for(world: World) -> None:
+    original = GoOriginal(world, world.system)
+    world.create_backup(suspend=True)
+    original.make_children()
+    world.start()
+    world.wait_for_children()
+
+    world.set_available()
 
     original.wait_until_gone()
 
@@ -169,6 +191,7 @@ def test_children_are_found_wherever_its_controller_had_them(world: World) -> No
     world.start()
     world.wait_for_children()
     world.set_available()
+    world.report_backup()
 
     original.wait_until_gone()
 
@@ -183,6 +206,7 @@ class TestDeaths:
         world.wait_for_children()
         controller.stop(signal.SIGKILL)
         world.set_available()
+        world.report_backup()
         assert original.children() == set(KINDS)
 
         world.start()
@@ -199,6 +223,7 @@ class TestDeaths:
         world.start()
         world.wait_for_children()
         world.set_available()
+        world.report_backup()
 
         original.wait_until_gone()
 

@@ -330,6 +330,15 @@ class World:
         deployment = child_name(self.namespace, name)
         self.change(DEPLOYMENTS, deployment, edit, subresource="status")
 
+    def report_backup(self, name: str = "shop") -> None:
+        """Say what a runner would say of its first backup."""
+        summary = {"id": "2026-11-23T10-00-00Z-0000", "startedAt": "2026-11-23T10:00:00Z"}
+
+        def edit(raw: dict[str, Any]) -> None:
+            raw["status"] = raw.get("status", {}) | {"lastBackup": summary}
+
+        self.change(DATABASE_BACKUPS, name, edit, subresource="status")
+
     def requests(self) -> list[AuditEntry]:
         """What this world's controllers asked so far."""
         return [one for one in self.server.audit_entries() if one.user == self.user]

@@ -86,7 +86,7 @@ class TestBackups:
             {"metadata": {"annotations": {"a": "b"}}},
             {"metadata": {"labels": {"a": "b"}}},
             {"metadata": {"resourceVersion": "8"}},
-            {"status": {"lastBackup": {"id": "x"}, "storedBackups": 3}},
+            {"status": {"storedBackups": 3}},
             {"status": {"conditions": [{"type": "BackupHealthy", "status": "True"}]}},
         ],
     )
@@ -107,6 +107,7 @@ class TestBackups:
             {"status": {"conditions": [{"type": "Ready", "status": "True"}]}},
             {"status": {"conditions": [{"type": "DataDeleted", "status": "False"}]}},
             {"status": {"locations": [{"name": "s3", "healthy": True}]}},
+            {"status": {"lastBackup": {"id": "the first"}}},
         ],
     )
     def test_what_a_reconcile_asks_for_is_a_change(self, change: dict[str, Any]) -> None:
@@ -116,6 +117,13 @@ class TestBackups:
             other[key] = other.get(key, {}) | value
 
         assert project_backup(raw) != project_backup(other)
+
+    def test_a_later_backup_is_no_change(self) -> None:
+        first, later = (
+            a_raw_backup() | {"status": {"lastBackup": {"id": name}}} for name in ("1", "2")
+        )
+
+        assert project_backup(first) == project_backup(later)
 
     def test_a_bad_spec_is_a_value_that_says_what_is_wrong(self) -> None:
         seen = project_backup(a_raw_backup(backupInterval=-1))

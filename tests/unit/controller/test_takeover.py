@@ -102,11 +102,21 @@ class Bench:
             raise self.error
         return self.wish
 
-    def give_object(self, *, is_available: bool, **metadata: Any) -> None:
-        self.backups.put(a_raw_backup(metadata=metadata))
-        status = {"conditions": [{"type": "Available", "status": str(is_available)}]}
+    def give_object(
+        self,
+        *,
+        is_available: bool,
+        has_backup: bool = True,
+        is_suspended: bool = False,
+        **metadata: Any,
+    ) -> None:
+        backup = {"id": "1", "startedAt": "2026-11-23T10:00:00Z"}
+        status = {"lastBackup": backup} if has_backup else {}
+        raw = a_raw_backup(metadata=metadata, suspend=is_suspended)
+        self.backups.put(raw | {"status": status})
+        rollout = {"conditions": [{"type": "Available", "status": str(is_available)}]}
         runner = {"name": child_name("db", "shop"), "namespace": "db"}
-        self.deployments.put({"kind": "Deployment", "metadata": runner, "status": status})
+        self.deployments.put({"kind": "Deployment", "metadata": runner, "status": rollout})
 
     def left(self) -> list[str]:
         return sorted(resource.kind for resource, *_ in self.server.objects)
@@ -136,6 +146,28 @@ def test_all_go_once_the_runner_is_up_and_what_the_reconcile_wished_is_kept(benc
     while bench.recorder.send_next(timeout_s=0.0):
         pass
     assert bench.told == ["TakenOver"]
+
+
+def test_nothing_goes_while_the_runner_has_not_made_a_backup(bench: Bench) -> None:
+    bench.give_object(is_available=True, has_backup=False)
+    bench.reconcile(KEY)
+    assert bench.left() == ALL
+
+    bench.give_object(is_available=False)
+    bench.reconcile(KEY)
+    assert bench.left() == ALL
+
+    bench.give_object(is_available=True)
+    bench.reconcile(KEY)
+    assert bench.left() == []
+
+
+def test_a_runner_that_is_to_make_no_backup_is_waited_for_until_it_is_up(bench: Bench) -> None:
+    bench.give_object(is_available=True, has_backup=False, is_suspended=True)
+
+    bench.reconcile(KEY)
+
+    assert bench.left() == []
 
 
 def test_nothing_goes_when_the_reconcile_failed(bench: Bench) -> None:
