@@ -89,7 +89,7 @@ class Elector:
             and must time out well within the renew deadline.
         identity: unique among all candidates, also over restarts.
 
-    Threads: one is in `run`; `is_leader`, `check` and `wait_until_leading` are for any.
+    Threads: one is in `run`; `is_leader`, `term`, `check` and `wait_until_leading` are for any.
     """
 
     def __init__(
@@ -108,11 +108,12 @@ class Elector:
         self._identity = identity
         self._clock = clock
         self._timing = timing or Timing()
-        # Guards the two below; notified when either changes.
+        # Guards the three below; notified when one of the first two changes.
         self._changed = threading.Condition(threading.Lock())
         # Until when this replica is the leader, by its own clock; None: it is not.
         self._leads_until_mono: float | None = None
         self._has_ended = False
+        self._term = 0
         # Of the thread in `run`.
         self._observed: _Observed | None = None
         self._was_leader = False
@@ -127,6 +128,11 @@ class Elector:
         """Whether this replica may act at this moment."""
         with self._changed:
             return self._is_leader_locked()
+
+    def term(self) -> int:
+        """How often this replica became the leader: between two of them others may have acted."""
+        with self._changed:
+            return self._term
 
     def check(self) -> None:
         """Raise NotLeading, which is retriable, unless this replica may act: before each write."""
@@ -266,6 +272,8 @@ class Elector:
 
     def _set_leading(self, until_mono: float | None) -> None:
         with self._changed:
+            if until_mono is not None and not self._is_leader_locked():
+                self._term += 1
             self._leads_until_mono = until_mono
             self._changed.notify_all()
 

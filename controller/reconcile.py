@@ -101,11 +101,19 @@ _AS_DESIRED = _Made()
 
 @frozen
 class _Verified:
-    """That children which no cache shows were as desired, and until when that is believed."""
+    """That children which no cache shows were as desired, and until when that is believed.
+
+    Args:
+        term: of leadership; in another one another replica may have written them.
+    """
 
     uid: str
     digests: Mapping[tuple[Resource, str], bytes] = field(repr=False)
     until_mono: float
+    term: int
+
+    def is_believed(self, uid: str, term: int, now_mono: float) -> bool:
+        return (self.uid, self.term) == (uid, term) and now_mono < self.until_mono
 
 
 class BackupReconciler:
@@ -113,6 +121,7 @@ class BackupReconciler:
 
     Args:
         namespace: where the classes' Secrets are.
+        term: of this replica's leadership; another one each time that it begins.
         jitter: random numbers from 0 to 1.
 
     Threads: any number, with different keys.
@@ -128,6 +137,7 @@ class BackupReconciler:
         namespace: str,
         settings: Settings,
         clock: Clock,
+        term: Callable[[], int],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._caches = caches
@@ -139,6 +149,7 @@ class BackupReconciler:
         self._namespace = namespace
         self._settings = settings
         self._clock = clock
+        self._term = term
         self._jitter = jitter
         # Single operations on these are atomic, and a key is one worker's at a time.
         self._verified: dict[ObjectKey, _Verified] = {}
@@ -171,7 +182,7 @@ class BackupReconciler:
             return self._deletions.reconcile(seen, lambda: self._keep(seen))
         # Before anything is written: what that changes is seen in the next reconcile.
         all_seen = self._all_seen(seen)
-        if self._is_settled(key, all_seen):
+        if self._is_settled(seen, all_seen):
             return None
         self._settled.pop(key, None)
         try:
@@ -209,16 +220,16 @@ class BackupReconciler:
             *self._children_seen(seen),
         )
 
-    def _is_settled(self, key: ObjectKey, all_seen: tuple[object, ...]) -> bool:
+    def _is_settled(self, seen: SeenBackup, all_seen: tuple[object, ...]) -> bool:
         """Whether nothing changed since a reconcile that left nothing to do.
 
         Most of a resync: building a runner's children takes a millisecond, and this a hundredth.
         """
-        before, verified = self._settled.get(key, ()), self._verified.get(key)
+        before, verified = self._settled.get(seen.key, ()), self._verified.get(seen.key)
         return (
             verified is not None
-            and verified.until_mono > self._now()
-            and key not in self._caused
+            and verified.is_believed(seen.uid, self._term(), self._now())
+            and seen.key not in self._caused
             and len(before) == len(all_seen)
             and all(map(operator.is_, before, all_seen))
         )
@@ -247,8 +258,8 @@ class BackupReconciler:
             settings=self._settings,
         )
         is_caused = self._caused.pop(seen.key, False)
-        known = self._verified.pop(seen.key, None)
-        if is_caused or known is None or known.uid != seen.uid or known.until_mono <= self._now():
+        term, known = self._term(), self._verified.pop(seen.key, None)
+        if is_caused or (known and not known.is_believed(seen.uid, term, self._now())):
             known = None
         digests: dict[tuple[Resource, str], bytes] = {}
         runner = _AS_DESIRED
@@ -264,7 +275,7 @@ class BackupReconciler:
                 runner = made
         self._remove_others(seen, desired.children)
         until_mono = known.until_mono if known else self._now() + self._verify_after_s()
-        self._verified[seen.key] = _Verified(seen.uid, digests, until_mono)
+        self._verified[seen.key] = _Verified(seen.uid, digests, until_mono, term)
         return runner
 
     def _storage_class(self, seen: SeenBackup) -> DatabaseBackupStorageClass:

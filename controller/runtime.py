@@ -232,6 +232,7 @@ class Runtime:
                 pull_secret=self._environment.image_pull_secret,
             ),
             clock=self._clock,
+            term=self._elector.term,
         )
         handlers = Handlers(
             backup_queue=self._queues[DATABASE_BACKUPS],

@@ -87,6 +87,7 @@ class Bench:
             namespace=world.system,
             settings=SETTINGS,
             clock=self.clock,
+            term=lambda: 1,
         )
 
     def reconcile(self) -> RequeueAfter | None:

@@ -107,6 +107,20 @@ class TestStayingLeader:
         with pytest.raises(NotLeading):
             leader.check()
 
+    def test_a_term_lasts_until_others_may_have_acted(self) -> None:
+        leases, clock = FakeLeases(), FakeClock()
+        leader = a_candidate(leases, "a", clock)
+        assert leader.term() == 0
+        for _ in range(9):
+            leader.step()
+            clock.advance(2)
+        assert leader.term() == 1
+
+        clock.advance(10)
+        assert leader.step()
+
+        assert leader.term() == 2
+
     def test_a_short_outage_changes_nothing(self) -> None:
         leases, clock = FakeLeases(), FakeClock()
         leader = a_candidate(leases, "a", clock)

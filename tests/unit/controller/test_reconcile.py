@@ -66,6 +66,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
+        self.term = 1
         self.server = FakeObjects()
         self.caches = Caches.new()
         self.applier = Applier(self.server, may_write=lambda: None)
@@ -84,6 +85,7 @@ class Bench:
             namespace="system",
             settings=SETTINGS,
             clock=self.clock,
+            term=lambda: self.term,
             jitter=lambda: 0.0,
         )
         self.raw_class = a_class_manifest()
@@ -355,6 +357,23 @@ class TestSettled:
 
         assert built == [KEY]
         assert (LEASES, KEY.namespace, RUNNER) in bench.server.objects
+
+    def test_what_another_leader_may_have_written_is_looked_at(
+        self, bench: Bench, built: list[ObjectKey]
+    ) -> None:
+        """One of an earlier release, that led between two terms of this one."""
+        config = (SECRETS, KEY.namespace, child_name(KEY.namespace, KEY.name, "config"))
+        before = copy.deepcopy(bench.server.objects[config])
+        bench.server.objects[config]["data"] = {"backup.yaml": "of another release"}
+        bench.reconcile(KEY)
+        assert built == []
+        bench.term += 1
+
+        bench.reconcile(KEY)
+
+        assert bench.server.objects[config]["data"] == before["data"]
+        bench.reconcile(KEY)
+        assert built == [KEY]
 
     def test_a_cause_is_heard(self, bench: Bench, built: list[ObjectKey]) -> None:
         bench.reconcile.cause(KEY)
