@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from controller.api.errors import (
@@ -65,16 +65,12 @@ class Writer(Protocol):
 class Applier:
     """Writes children.
 
-    Args:
-        may_write: called before each write; raises when this replica must not.
-
     Threads: any; two that work on one child at once would be two reconciles of
         one key, which the queue rules out.
     """
 
-    def __init__(self, client: Writer, *, may_write: Callable[[], None]) -> None:
+    def __init__(self, client: Writer) -> None:
         self._client = client
-        self._may_write = may_write
 
     def read(self, resource: Resource, namespace: str, name: str) -> Raw | None:
         """The object as it is on the server; None: there is none.
@@ -102,7 +98,6 @@ class Applier:
 
         Returns: what is there of its name, which is left alone; None: the child is made.
         """
-        self._may_write()
         metadata = desired["metadata"]
         versioned = desired | {"metadata": metadata | {"resourceVersion": _OF_NO_OBJECT}}
         try:
@@ -113,7 +108,6 @@ class Applier:
                 return actual
             # It went just now; or that server takes a version for one of an object that has to be
             # there. Not forced: of what comes in this moment no field is taken from anybody.
-            self._may_write()
             self._client.apply(resource, desired, field_manager=FIELD_MANAGER)
         log.info("child created", extra=kv(operation=resource.kind, object_key=_name(desired)))
         return None
@@ -129,7 +123,6 @@ class Applier:
         Raises:
             ApiConflict: another one has taken its place since; it may be somebody else's.
         """
-        self._may_write()
         if uid:
             desired = desired | {"metadata": desired["metadata"] | {"uid": uid}}
         try:
@@ -151,7 +144,6 @@ class Applier:
         Raises:
             ApiConflict: somebody wrote at the same moment, or it is another object of its name.
         """
-        self._may_write()
         try:
             written = self._client.apply_status(
                 resource, raw, field_manager=FIELD_MANAGER, force=True
@@ -185,7 +177,6 @@ class Applier:
 
     def annotate(self, resource: Resource, actual: Raw, annotations: Mapping[str, str]) -> None:
         """Put annotations on an object that no apply of ours has; they stay when it is applied."""
-        self._may_write()
         with contextlib.suppress(ObjectNotFound):
             self._client.patch(
                 resource,
@@ -206,7 +197,6 @@ class Applier:
         No apply: of the Go original's finalizer we would not be the owner and could not
         take it away, and an apply would make an object that is gone.
         """
-        self._may_write()
         metadata = actual["metadata"]
         version = {"resourceVersion": metadata["resourceVersion"]}
         with contextlib.suppress(ObjectNotFound):
@@ -220,7 +210,6 @@ class Applier:
 
     def remove(self, resource: Resource, namespace: str, name: str, uid: str) -> bool:
         """Delete a child that is not desired any more; False: that very one is gone."""
-        self._may_write()
         try:
             self._client.delete(resource, name, namespace=namespace, uid=uid)
         except (ObjectNotFound, ApiConflict):

@@ -135,7 +135,7 @@ class Elector:
             return self._term
 
     def check(self) -> None:
-        """Raise NotLeading, which is retriable, unless this replica may act: before each write."""
+        """Raise NotLeading, which is retriable, unless this replica may act: as a write is sent."""
         if not self.is_leader():
             raise NotLeading("this replica is not the leader")
 

@@ -213,7 +213,7 @@ class Runtime:
 
     def _reconcilers(self, cluster_id: str) -> dict[Resource, Reconcile]:
         caches = Caches.new()
-        applier = Applier(self._client, may_write=self._elector.check)
+        applier = Applier(self._client.guarded(self._elector.check))
         reconcile = BackupReconciler(
             caches,
             applier,

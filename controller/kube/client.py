@@ -7,12 +7,13 @@ metadata says where it goes.
 from __future__ import annotations
 
 import builtins
+import copy
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from controller.api.errors import ApiExpired, FormatError
 from controller.kube.endpoint import Endpoint
@@ -65,12 +66,25 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, options: Options | None = None) -> None:
         self._transport = Transport(endpoint, options or Options())
+        self._may_write: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
         self.close()
+
+    def guarded(self, may_write: Callable[[], None]) -> Self:
+        """Give a client over the same connections that asks before each request which writes.
+
+        Not before its turn has come: with a limit that may be long after it was wanted.
+
+        Args:
+            may_write: raises when it must not be sent.
+        """
+        guarded = copy.copy(self)
+        guarded._may_write = may_write  # noqa: SLF001 - of its own class
+        return guarded
 
     def close(self) -> None:
         """Let requests that wait for their turn fail, and close idle connections."""
@@ -271,7 +285,7 @@ class Client:
         path: str = "",
         subresource: Subresource = "",
     ) -> Request:
-        return Request(
+        request = Request(
             call=call,
             method=method,
             path=path or call.resource.path(call.namespace, call.name, subresource),
@@ -279,6 +293,9 @@ class Client:
             body=None if body is None else orjson.dumps(body),
             content_type=content_type,
         )
+        if self._may_write is not None and method != "GET":
+            return evolve(request, may_send=self._may_write)
+        return request
 
 
 class ListerWatcher:

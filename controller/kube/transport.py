@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
@@ -38,6 +38,10 @@ class Observe(Protocol):
 
 def _unobserved(verb: str, resource: Resource, code: int, seconds: float) -> None:
     del verb, resource, code, seconds
+
+
+def _nobody_asked() -> None:
+    pass
 
 
 def _user_agent() -> str:
@@ -77,7 +81,11 @@ class Options:
 
 @frozen(kw_only=True)
 class Request:
-    """One HTTP request, without what is the same in all."""
+    """One HTTP request, without what is the same in all.
+
+    Args:
+        may_send: called when its turn has come, and raises when it is not to be sent any more.
+    """
 
     call: Call
     method: str
@@ -85,6 +93,7 @@ class Request:
     query: Mapping[str, str] = field(factory=dict)
     body: bytes | None = None
     content_type: str = "application/json"
+    may_send: Callable[[], None] = _nobody_asked
 
     @property
     def target(self) -> str:
@@ -153,6 +162,7 @@ class Transport:
     def _send_once(self, request: Request, *, is_stream: bool) -> urllib3.BaseHTTPResponse:
         headers = self._headers(request)
         self._wait_turn(request.call)
+        request.may_send()
         begun_mono = time.monotonic()
         code = 0
         try:

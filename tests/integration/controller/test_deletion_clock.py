@@ -76,7 +76,7 @@ class Bench:
         self._events = EventRecorder(client, reporter="a-test", instance="a", clock=self.clock)
         self._reconcile = BackupReconciler(
             caches,
-            Applier(client, may_write=lambda: None),
+            Applier(client),
             self._events,
             Rollouts(
                 max_rolling=1,

@@ -136,7 +136,7 @@ def a_child(resource: Resource, namespace: str, content: dict[str, Any]) -> dict
 
 @pytest.fixture
 def applier(client: Client) -> Applier:
-    return Applier(client, may_write=lambda: None)
+    return Applier(client)
 
 
 @EACH_KIND
@@ -411,7 +411,7 @@ def test_nothing_is_written_while_another_replica_leads(client: Client, namespac
     def refuse() -> None:
         raise NotNowError
 
-    applier = Applier(client, may_write=refuse)
+    applier = Applier(client.guarded(refuse))
     for act in (
         lambda: applier.write(LEASES, a_child(LEASES, namespace, {})),
         lambda: applier.remove(LEASES, namespace, "a", "1"),

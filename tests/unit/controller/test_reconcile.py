@@ -69,7 +69,7 @@ class Bench:
         self.term = 1
         self.server = FakeObjects()
         self.caches = Caches.new()
-        self.applier = Applier(self.server, may_write=lambda: None)
+        self.applier = Applier(self.server)
         self.told = Told()
         self.recorder = EventRecorder(self.told, reporter="me", instance="a", clock=self.clock)
         self.reconcile = BackupReconciler(

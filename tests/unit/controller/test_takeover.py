@@ -85,7 +85,7 @@ class Bench:
                 children={DEPLOYMENTS: self.deployments},
             ),
             self.old,
-            Applier(self.server, may_write=lambda: None),
+            Applier(self.server),
             self.recorder,
             queue=self.queue,
         )

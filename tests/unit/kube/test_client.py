@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -81,6 +82,41 @@ def test_a_verb_is_one_request_of_the_right_form(verb: str) -> None:
     assert SENT[verb] == (seen.method, seen.target, seen.headers.get("Content-Type"))
     assert seen.headers["Accept"] == "application/json"
     assert seen.headers["User-Agent"].startswith("db-backup-controller/")
+
+
+class _NotNowError(Exception):
+    pass
+
+
+def _refuse() -> None:
+    raise _NotNowError
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "get"])
+def test_a_guarded_client_sends_no_write_that_it_must_not(verb: str) -> None:
+    with ScriptedHttp(*[says(200, OBJECT)] * 2) as server, a_client(server) as client:
+        guarded = client.guarded(_refuse)
+        VERBS["get"](guarded)
+
+        with pytest.raises(_NotNowError):
+            VERBS[verb](guarded)
+        VERBS[verb](client)
+
+    assert [seen.method for seen in server.seen] == ["GET", SENT[verb][0]]
+
+
+def test_a_write_is_asked_for_when_its_turn_has_come() -> None:
+    asked_mono: list[float] = []
+    options = Options(limit=Limit(qps=2, burst=1))
+    with ScriptedHttp(*[says(200, OBJECT)] * 2) as server, a_client(server, options) as client:
+        guarded = client.guarded(lambda: asked_mono.append(time.monotonic()))
+        begun_mono = time.monotonic()
+        VERBS["get"](guarded)
+
+        VERBS["apply"](guarded)
+
+    (asked,) = asked_mono
+    assert asked - begun_mono > 0.49
 
 
 def test_a_delete_carries_its_preconditions() -> None:
