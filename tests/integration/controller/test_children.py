@@ -24,6 +24,8 @@ from controller.kube.resource import (
 from tests.integration.controller.world import Controller, World, wait_for
 
 WATCHED = (SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES, DEPLOYMENTS)
+#: What is not written as it was read.
+UNWRITTEN = {"metadata", "status"}
 
 
 def owner_of(child: dict[str, Any]) -> str:
@@ -154,6 +156,32 @@ def test_a_deleted_child_comes_back(
     again = wait_for(lambda: world.child(resource))
     assert again["metadata"]["uid"] != deleted["metadata"]["uid"]
     assert owner_of(again) == owner_of(deleted)
+
+
+@pytest.mark.parametrize("resource", WATCHED, ids=str)
+def test_what_an_object_does_not_want_any_more_goes(
+    world: World, controller: Controller, resource: Resource
+) -> None:
+    world.create_backup()
+    children = world.wait_for_children()
+    content = {key: children[resource][key] for key in children[resource].keys() - UNWRITTEN}
+    labels, owners = (children[resource]["metadata"][key] for key in ("labels", "ownerReferences"))
+    another = [owners[0] | {"uid": "11111111-1111-1111-1111-111111111111"}]
+
+    # As what an earlier release made and this one does not; and what is not that.
+    for name, metadata in {
+        "left-over": {"labels": labels, "ownerReferences": owners},
+        "of-nobody": {"labels": labels},
+        "of-another": {"labels": labels, "ownerReferences": another},
+        "of-another-tool": {"ownerReferences": owners},
+    }.items():
+        world.create(resource, name, content | {"metadata": metadata})
+
+    wait_for(lambda: world.get(resource, "left-over") is None)
+    world.wait_until_quiet()
+    for name in ("of-nobody", "of-another", "of-another-tool"):
+        assert world.get(resource, name), name
+    assert world.wait_for_children() == children
 
 
 @pytest.mark.parametrize("resource", [SECRETS, LEASES], ids=str)

@@ -35,6 +35,7 @@ from controller.kube.resource import (
     DEPLOYMENTS,
     LEASES,
     NAMESPACES,
+    ROLES,
     SECRETS,
 )
 from controller.reconcile import BackupReconciler, ClassReconciler
@@ -239,6 +240,21 @@ def test_what_took_the_place_of_a_child_unseen_is_left_alone(bench: Bench) -> No
         bench.reconcile(KEY)
 
     assert bench.server.objects[where] == theirs
+
+
+def test_of_what_is_not_wanted_only_its_own_is_deleted(bench: Bench) -> None:
+    role = bench.server.objects[ROLES, KEY.namespace, RUNNER]
+    for name, uid in (("left-over", role["metadata"]["ownerReferences"][0]["uid"]), ("other", "9")):
+        other = copy.deepcopy(role)
+        other["metadata"] |= {"name": name, "uid": name}
+        other["metadata"]["ownerReferences"][0]["uid"] = uid
+        bench.server.objects[ROLES, KEY.namespace, name] = other
+    before = set(bench.server.objects)
+    bench.catch_up()
+
+    bench.reconcile(KEY)
+
+    assert before - set(bench.server.objects) == {(ROLES, KEY.namespace, "left-over")}
 
 
 def test_children_are_made_where_a_server_refuses_the_version_of_what_is_not_there() -> None:
