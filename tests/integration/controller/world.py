@@ -183,7 +183,8 @@ class World:
         body = {"metadata": {"name": name}, "stringData": texts}
         self.server.create(SECRETS.path(self.system), body)
 
-    def create_class(self, **spec: Any) -> None:
+    def create_class(self, name: str = "", **spec: Any) -> None:
+        """Create the world's class, or one that the test has to delete."""
         location = {
             "name": "s3",
             "storageType": "s3",
@@ -193,7 +194,7 @@ class World:
         }
         self.create(
             DATABASE_BACKUP_STORAGE_CLASSES,
-            self.class_name,
+            name or self.class_name,
             {"spec": {"backupLocations": [location]} | spec},
         )
 
