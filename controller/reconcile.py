@@ -1,4 +1,4 @@
-"""Makes the cluster be as an object says: reads, decides, applies, reports.
+"""Makes the cluster be as a DatabaseBackup says: reads, decides, applies, reports.
 
 It is given a key and never an event: whatever happened, the whole desired state
 is compared with what is there. It builds nothing, retries nothing and knows no
@@ -35,7 +35,6 @@ from controller.deletion import Deletions
 from controller.events import EventRecorder, about
 from controller.kube.client import Raw
 from controller.kube.resource import (
-    DATABASE_BACKUP_STORAGE_CLASSES,
     DATABASE_BACKUPS,
     DEPLOYMENTS,
     LEASES,
@@ -44,44 +43,29 @@ from controller.kube.resource import (
 from controller.process.clock import Clock
 from controller.process.logging import kv
 from controller.projections import (
-    BY_CLASS,
     BY_OWNER,
     READY,
     Rollout,
     SeenBackup,
     SeenChild,
-    SeenClass,
     rollout_of,
 )
 from controller.resources.desired import Settings, desired as build_desired
 from controller.resources.labels import Child
-from controller.rollouts import BusyRunners, Rollouts
+from controller.rollouts import BusyRunners, HeldBack, Rollouts
 from controller.status import (
     Found,
     applied_backup_status,
-    applied_class_status,
     backup_status,
-    class_status,
-    gather,
 )
 from controller.worker import Refusals, RequeueAfter
 
 log = logging.getLogger(__name__)
 
-_BUSY_LOOK_AGAIN_S = 30.0
-_TURN_LOOK_AGAIN_S = 5.0
 #: A fault that so many tries in a row did not get over is told.
 _TELL_AFTER_FAILURES = 3
 #: Children that may not be listed are asked for at least so often.
 _VERIFY_EVERY_S = 86_400.0
-
-
-@frozen
-class HeldBack:
-    """Why the pod template is not changed now, and when to look again."""
-
-    why: str
-    look_again_s: float
 
 
 @frozen
@@ -249,7 +233,7 @@ class BackupReconciler:
     def _make(self, seen: SeenBackup) -> _Made:
         """Make all children as desired; what became of the Deployment."""
         if isinstance(seen.backup, InvalidSpec):
-            raise _again(seen.backup)
+            raise seen.backup.anew()
         desired = build_desired(
             seen.backup,
             self._storage_class(seen),
@@ -335,21 +319,12 @@ class BackupReconciler:
 
     def _hold_back(self, seen: SeenBackup, name: str) -> HeldBack | None:
         lease = self._applier.read(LEASES, seen.key.namespace, name)
-        if until := self._busy.busy_until(seen.key, lease):
-            return HeldBack(
-                f"a change of the runner waits for its job, which ends by {until:%Y-%m-%dT%H:%MZ}",
-                _BUSY_LOOK_AGAIN_S,
-            )
         rollout = self._caches.rollout(seen.key)
-        if rollout is not None and not rollout.is_available:
-            # The change may be its cure, and takes no runner down that was up. That its pod is
-            # not ready says nothing of a job: one that runs renews the Lease.
-            return None
-        if not self._rollouts.begin(seen.key):
-            return HeldBack(
-                "a change of the runner waits until other runners are back", _TURN_LOOK_AGAIN_S
-            )
-        return None
+        return self._rollouts.hold_back(
+            seen.key,
+            busy_until=self._busy.busy_until(seen.key, lease),
+            is_up=rollout is None or rollout.is_available,
+        )
 
     def _remove_others(self, seen: SeenBackup, children: tuple[Child, ...]) -> None:
         """Delete what this object owns and does not want any more."""
@@ -408,67 +383,6 @@ class BackupReconciler:
     def _verify_after_s(self) -> float:
         """Spread: after a start all are looked at in one minute, and a day later not again so."""
         return _VERIFY_EVERY_S * (0.5 + self._jitter() / 2)
-
-
-class ClassReconciler:
-    """Reconciles DatabaseBackupStorageClasses: they have a status, and no children.
-
-    Threads: any number, with different keys.
-    """
-
-    def __init__(self, caches: Caches, applier: Applier, *, namespace: str, clock: Clock) -> None:
-        self._caches = caches
-        self._applier = applier
-        self._namespace = namespace
-        self._clock = clock
-        self._refusals = Refusals()
-
-    def __call__(self, key: ObjectKey) -> None:
-        with self._refusals.coming_again(key):
-            self._reconcile(key)
-
-    def _reconcile(self, key: ObjectKey) -> None:
-        seen = self._caches.classes.get(key)
-        if seen is None or seen.is_deleting:
-            return
-        users = self._caches.backups.by_index(BY_CLASS, key.name)
-        error = self._error(seen)
-        names: tuple[str, ...] = ()
-        if isinstance(seen.storage_class, DatabaseBackupStorageClass):
-            spec = seen.storage_class.spec
-            names = tuple(one.name for one in spec.backup_locations)
-            # Who is refused is not counted, nor quoted where all can read it.
-            users = tuple(one for one in users if spec.allows(one.key.namespace))
-        status = class_status(
-            seen.status,
-            error=error,
-            used_by=len(users),
-            locations=gather(names, (user.locations for user in users)),
-            generation=seen.generation,
-            now=self._clock.now(),
-        )
-        if status != seen.status:
-            self._applier.write_status(
-                DATABASE_BACKUP_STORAGE_CLASSES, applied_class_status(key, seen.uid, status)
-            )
-        if error is not None:
-            raise error
-
-    def _error(self, seen: SeenClass) -> BackupError | None:
-        if isinstance(seen.storage_class, InvalidSpec):
-            return _again(seen.storage_class)
-        missing = []
-        for reference in sorted(seen.secret_refs, key=str):
-            try:
-                self._caches.secret(self._namespace, reference)
-            except DependencyMissing as error:
-                missing.append(str(error))
-        return DependencyMissing("; ".join(missing)) if missing else None
-
-
-def _again(cached: InvalidSpec) -> InvalidSpec:
-    """The same error anew: one that is raised again and again keeps every traceback."""
-    return InvalidSpec(cached.problems, cached.warnings)
 
 
 def _name(child: Child) -> str:

@@ -29,6 +29,16 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 _PATIENCE_S = 600.0
 #: Later than this a cache has seen a write.
 _SEEN_AFTER_S = 5.0
+_BUSY_LOOK_AGAIN_S = 30.0
+_TURN_LOOK_AGAIN_S = 5.0
+
+
+@frozen
+class HeldBack:
+    """Why the pod template is not changed now, and when to look again."""
+
+    why: str
+    look_again_s: float
 
 
 @frozen
@@ -115,6 +125,24 @@ class Rollouts:
         # Objects whose runner this replica replaces, with the time it began: no cache may have
         # seen it yet.
         self._rolling: dict[ObjectKey, float] = {}
+
+    def hold_back(
+        self, key: ObjectKey, *, busy_until: datetime | None, is_up: bool
+    ) -> HeldBack | None:
+        """Take a place for the runner of `key`, or say why its change has to wait."""
+        if busy_until:
+            return HeldBack(
+                "a change of the runner waits for its job, which ends by"
+                f" {busy_until:%Y-%m-%dT%H:%MZ}",
+                _BUSY_LOOK_AGAIN_S,
+            )
+        # The change of one that is down may be its cure, and takes no runner down that was up. That
+        # its pod is not ready says nothing of a job: one that runs renews the Lease.
+        if is_up and not self.begin(key):
+            return HeldBack(
+                "a change of the runner waits until other runners are back", _TURN_LOOK_AGAIN_S
+            )
+        return None
 
     def begin(self, key: ObjectKey) -> bool:
         """Take a place for the runner of `key`; False: all are taken."""

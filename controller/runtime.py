@@ -40,7 +40,8 @@ from controller.process.httpd import Endpoints, HttpServer
 from controller.process.logging import kv
 from controller.queue.ratelimit import default_limiter
 from controller.queue.workqueue import WorkQueue
-from controller.reconcile import BackupReconciler, ClassReconciler
+from controller.reconcile import BackupReconciler
+from controller.reconcile_class import ClassReconciler
 from controller.resources.desired import Settings
 from controller.resources.labels import MANAGED_BY
 from controller.rollouts import Rollouts

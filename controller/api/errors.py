@@ -198,6 +198,10 @@ class InvalidSpec(TerminalError):
         self.warnings: tuple[str, ...] = tuple(warnings)
         super().__init__("\n".join(map(str, self.problems)))
 
+    def anew(self) -> InvalidSpec:
+        """Give another one that says the same: what is raised again keeps every traceback."""
+        return InvalidSpec(self.problems, self.warnings)
+
 
 class UnknownEngine(TerminalError):
     """The `databaseType` names an engine that this build does not have."""

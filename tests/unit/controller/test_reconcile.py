@@ -38,7 +38,8 @@ from controller.kube.resource import (
     ROLES,
     SECRETS,
 )
-from controller.reconcile import BackupReconciler, ClassReconciler
+from controller.reconcile import BackupReconciler
+from controller.reconcile_class import ClassReconciler
 from controller.resources.desired import Desired, desired
 from controller.rollouts import BUSY_UNTIL, Rollouts
 from controller.worker import RequeueAfter
