@@ -37,7 +37,7 @@ from runner.outcome import JobKind
 from runner.past import past_of
 from runner.ports import DeletionOrder, Fence, Overtaken, StatusSink
 from runner.reports import Reports
-from runner.schedule import schedule_of
+from runner.schedule import expected_interval, schedule_of
 from runner.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ class Parent:
         self._lost: Overtaken | None = None
         # When the last step was done; None while another runner holds the fence.
         self._stepped_mono: float | None = None
+        self._show_schedule()
 
     @property
     def http_address(self) -> tuple[str, int]:
@@ -373,19 +374,24 @@ class Parent:
         )
 
     def _show_schedule(self) -> None:
+        """Have what is reported be judged by the configuration, also before the first look."""
         now = self._clock.now()
         with self._lock:
-            scheduler = self._scheduler
-            if scheduler is None:
-                return
-            next_at = scheduler.next_backup_at(now)
-            interval = scheduler.expected_interval(now)
-            suspended = scheduler.schedule.suspend
-            generation = self._config.backup.metadata.generation
-        self.metrics.set_schedule(next_at=next_at, interval=interval, suspended=suspended)
-        self._reports.schedule(
-            next_at, Basis(generation=generation, suspended=suspended, interval=interval)
+            backup, scheduler = self._config.backup, self._scheduler
+            next_at = scheduler.next_backup_at(now) if scheduler else None
+            schedule = scheduler.schedule if scheduler else schedule_of(backup)
+            interval = (
+                scheduler.expected_interval(now) if scheduler else expected_interval(schedule, now)
+            )
+        basis = Basis(
+            generation=backup.metadata.generation, suspended=schedule.suspend, interval=interval
         )
+        self._reports.judge_by(basis)
+        if scheduler is not None:
+            self.metrics.set_schedule(
+                next_at=next_at, interval=interval, suspended=schedule.suspend
+            )
+            self._reports.schedule(next_at)
 
     # -- probes -----------------------------------------------------------------
 

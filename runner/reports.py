@@ -128,10 +128,16 @@ class Reports:
             changes["last_verification"] = _verification(verify)
         self._change(**changes)
 
-    def schedule(self, next_at: datetime | None, basis: Basis) -> None:
-        """Take what the configuration asks for, against which the rest is judged."""
+    def judge_by(self, basis: Basis) -> None:
+        """Take what the configuration asks for; the next report is the first to be judged by it.
+
+        Before any other report: a suspended or overdue object that was said to be well in
+        between would have lost since when it is not.
+        """
         with self._lock:
             self._basis = basis
+
+    def schedule(self, next_at: datetime | None) -> None:
         self._change(next_backup_at=next_at)
 
     def deletion(self, verdict: Verdict) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from controller.api.status import DatabaseBackupStatus
 from controller.process.clock import Clock
 from runner import config as runner_config
 from runner.jobs.request import JobRequest
@@ -107,6 +108,11 @@ class Runner:
             on_start(request, at)
 
         slot._on_start = start
+
+    def resume(self, former: DatabaseBackupStatus) -> None:
+        """What `run` does with a former runner's status before its first step."""
+        self.parent._former = former
+        self.parent._reports.resume(former)
 
     def step(self) -> float:
         """One step, and what it started to its end."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.api.conditions import ConditionStatus, get_condition
+from controller.api.conditions import Condition, ConditionStatus, get_condition
+from controller.api.status import AttemptSummary, BackupSummary, DatabaseBackupStatus
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind
 from runner.ports import Overtaken
@@ -76,6 +77,38 @@ def test_a_first_look_that_fails_does_not_keep_the_runner_from_starting(
 
     assert runner.parent._ready()[0] is True
     assert runner.kinds == [JobKind.INSPECT, JobKind.BACKUP]
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+@pytest.mark.parametrize(
+    ("suspend", "status", "reason"),
+    [(True, ConditionStatus.UNKNOWN, "Suspended"), (False, ConditionStatus.FALSE, "Overdue")],
+)
+def test_since_when_a_backup_is_not_healthy_outlives_the_runner(
+    tmp_path: Path, suspend: bool, status: ConditionStatus, reason: str, is_deleted: bool
+) -> None:
+    month_ago = START - timedelta(days=30)
+    runner = Runner(tmp_path, a_job(stored(30 * 24)), suspend=suspend)
+    runner.order.is_ordered = is_deleted
+    condition = Condition(
+        type="BackupHealthy", status=status, reason=reason, last_transition_time=month_ago
+    )
+    runner.resume(
+        DatabaseBackupStatus(
+            conditions=(condition,),
+            last_backup=BackupSummary(id="x", started_at=month_ago, locations=("one",)),
+            last_attempt=AttemptSummary(
+                started_at=month_ago, finished_at=month_ago, succeeded=True
+            ),
+        )
+    )
+
+    runner.step()
+
+    healthy = get_condition(runner.status.status.conditions, "BackupHealthy")
+    assert healthy is not None
+    assert (healthy.status, healthy.reason) == (status, reason)
+    assert healthy.last_transition_time == month_ago
 
 
 def test_a_look_is_repeated_every_hour(tmp_path: Path) -> None:

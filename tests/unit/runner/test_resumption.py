@@ -44,7 +44,7 @@ def _reports() -> tuple[Reports, LastStatus]:
     sink = LastStatus()
     identity = RunnerIdentity(name="shop", namespace="db", engine="postgres", version="1")
     reports = Reports(sink, RunnerMetrics(identity, started_at=START), FakeClock())
-    reports.schedule(None, Basis(generation=1, interval=timedelta(days=1)))
+    reports.judge_by(Basis(generation=1, interval=timedelta(days=1)))
     return reports, sink
 
 
