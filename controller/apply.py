@@ -138,15 +138,19 @@ class Applier:
         )
         return written
 
-    def write_status(self, resource: Resource, raw: Raw) -> bool:
+    def write_status(
+        self, resource: Resource, raw: Raw, *, field_manager: str = FIELD_MANAGER
+    ) -> bool:
         """Apply the controller's part of a status; False: the object is gone, and has none.
 
+        Args:
+            field_manager: another one for what is not of the whole that is applied else.
         Raises:
             ApiConflict: somebody wrote at the same moment, or it is another object of its name.
         """
         try:
             written = self._client.apply_status(
-                resource, raw, field_manager=FIELD_MANAGER, force=True
+                resource, raw, field_manager=field_manager, force=True
             )
         except ObjectNotFound:
             return False

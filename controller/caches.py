@@ -75,6 +75,15 @@ class Caches:
         seen = self.children[DEPLOYMENTS].get(ObjectKey(key.namespace, name))
         return seen.rollout if seen else None
 
+    def runners(self) -> dict[ObjectKey, bool]:
+        """Whether a pod of its runner is up, of each object that is not being deleted."""
+        rollouts = {
+            seen.key: self.rollout(seen.key)
+            for seen in self.backups.values()
+            if seen.deleted_at is None
+        }
+        return {key: one is not None and one.is_available for key, one in rollouts.items()}
+
     def is_rolled_out(self, key: ObjectKey) -> bool:
         """Whether nothing of that runner is on its way any more."""
         rollout = self.rollout(key)

@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from controller.api.keys import ObjectKey
 from controller.cache.reflector import ReflectorCounts
 from controller.events import EventCounts
 from controller.kube.resource import Resource
@@ -52,11 +53,13 @@ class Sources:
     Args:
         queues: by the kind of their objects.
         caches: by the kind's plural.
+        runners: whether one is up, by its object.
     """
 
     queues: Mapping[str, Callable[[], QueueStats]]
     caches: Mapping[str, Cache]
     is_leader: Callable[[], bool]
+    runners: Callable[[], Mapping[ObjectKey, bool]]
     events: Callable[[], EventCounts]
 
 
@@ -170,6 +173,12 @@ class ControllerMetrics:
         )
         yield _gauge(
             "leader", "1 while this replica is the one that acts.", (), {(): sources.is_leader()}
+        )
+        yield _gauge(
+            "runner_available",
+            "1 while a pod of the object's runner is up; every replica tells it.",
+            ("namespace", "name"),
+            {(key.namespace, key.name): is_up for key, is_up in sources.runners().items()},
         )
         yield from _of_queues({kind: stats() for kind, stats in sources.queues.items()})
         yield from _of_caches(sources.caches)

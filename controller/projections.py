@@ -21,7 +21,12 @@ import orjson
 from attrs import evolve, field, frozen
 
 from controller.api import codec
-from controller.api.conditions import Condition, get_condition
+from controller.api.conditions import (
+    BACKUP_HEALTHY,
+    Condition,
+    ConditionStatus,
+    get_condition,
+)
 from controller.api.deletion import DATA_DELETED, deletes_data
 from controller.api.errors import DependencyMissing, InvalidSpec
 from controller.api.keys import ObjectKey
@@ -63,6 +68,8 @@ class SeenBackup:
         data_deleted: the runner's condition of an object that goes with its backups.
         locations: the runner's word on each location; name and health alone.
         has_backup: its runner has told of a backup that the required locations hold.
+        vouched_until: until when the runner's word that the database is protected stands by
+            itself, its next backup; None: it does not say so, or no backup is to come.
     """
 
     key: ObjectKey
@@ -78,6 +85,7 @@ class SeenBackup:
     data_deleted: Condition | None
     locations: tuple[LocationStatus, ...]
     has_backup: bool
+    vouched_until: datetime | None
 
     def raw(self) -> dict[str, Any]:
         raw: dict[str, Any] = orjson.loads(self.spec_json)
@@ -188,6 +196,7 @@ def project_backup(raw: Raw) -> SeenBackup:
         data_deleted=get_condition(_conditions(status, {DATA_DELETED}), DATA_DELETED),
         locations=_locations(status),
         has_backup=bool(status.get("lastBackup")),
+        vouched_until=_vouched_until(status),
     )
 
 
@@ -312,6 +321,14 @@ def _locations(status: Raw) -> tuple[LocationStatus, ...]:
         for one in found
         if isinstance(one, LocationStatus)
     )
+
+
+def _vouched_until(status: Raw) -> datetime | None:
+    healthy = get_condition(_conditions(status, {BACKUP_HEALTHY}), BACKUP_HEALTHY)
+    if healthy is None or healthy.status is not ConditionStatus.TRUE:
+        return None
+    next_at = _decoded(datetime, status.get("nextBackupAt"))
+    return next_at if isinstance(next_at, datetime) else None
 
 
 def _comparable(raw: Raw) -> dict[str, Any]:

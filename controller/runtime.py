@@ -24,6 +24,7 @@ from controller.cache.store import Store
 from controller.caches import Caches
 from controller.config import Environment
 from controller.events import EventRecorder
+from controller.gone import GoneRunners
 from controller.handlers import Handlers
 from controller.kube.client import ALL, Client, ListerWatcher, Selection
 from controller.kube.resource import (
@@ -85,6 +86,7 @@ class Runtime:
         self._metrics = metrics
         self._namespace = namespace
         self._queues = {one: self._queue(one) for one in (DATABASE_BACKUPS, CLASSES)}
+        self._caches = Caches.new()
         self._informers: dict[Resource, Informer[Any]] = {}
         self._events = EventRecorder(
             client, reporter=FIELD_MANAGER, instance=environment.identity, clock=clock
@@ -147,6 +149,7 @@ class Runtime:
                 queues={one.kind: queue.stats for one, queue in self._queues.items()},
                 caches={one.plural: informer for one, informer in self._informers.items()},
                 is_leader=self._elector.is_leader,
+                runners=self._caches.runners,
                 events=self._events.counts,
             )
         )
@@ -213,7 +216,7 @@ class Runtime:
         return None
 
     def _reconcilers(self, cluster_id: str) -> dict[Resource, Reconcile]:
-        caches = Caches.new()
+        caches = self._caches
         applier = Applier(self._client.guarded(self._elector.check))
         reconcile = BackupReconciler(
             caches,
@@ -250,7 +253,14 @@ class Runtime:
         for resource, store in caches.children.items():
             self._add_informer(resource, _OURS, store, handlers.on_child)
         return {
-            DATABASE_BACKUPS: self._taking_over(reconcile, caches, applier),
+            DATABASE_BACKUPS: GoneRunners(
+                self._taking_over(reconcile, caches, applier),
+                caches,
+                applier,
+                self._events,
+                queue=self._queues[DATABASE_BACKUPS],
+                clock=self._clock,
+            ),
             CLASSES: ClassReconciler(caches, applier, namespace=self._namespace, clock=self._clock),
         }
 

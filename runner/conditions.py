@@ -15,7 +15,13 @@ from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
-from controller.api.conditions import Condition, ConditionStatus, get_condition, set_condition
+from controller.api.conditions import (
+    BACKUP_HEALTHY,
+    Condition,
+    ConditionStatus,
+    get_condition,
+    set_condition,
+)
 from controller.api.deletion import DATA_DELETED
 from controller.api.errors import (
     Cancelled,
@@ -28,7 +34,6 @@ from controller.api.errors import (
 from controller.api.status import AttemptSummary, DatabaseBackupStatus
 from runner.wording import age_text, time_text
 
-BACKUP_HEALTHY = "BackupHealthy"
 LOCATIONS_HEALTHY = "LocationsHealthy"
 VERIFIED = "Verified"
 OWN_TYPES = (BACKUP_HEALTHY, LOCATIONS_HEALTHY, VERIFIED, DATA_DELETED)

@@ -12,9 +12,9 @@ from typing import Literal
 
 from attrs import frozen
 
-from controller.api.conditions import ConditionStatus, get_condition
+from controller.api.conditions import BACKUP_HEALTHY, ConditionStatus, get_condition
 from controller.api.status import DatabaseBackupStatus
-from runner.conditions import BACKUP_HEALTHY, VERIFIED, is_verdict
+from runner.conditions import VERIFIED, is_verdict
 
 #: A runner that fails every minute tells so a few times, and does not fill etcd.
 _WINDOW_S = 600.0

@@ -10,6 +10,9 @@ from typing import ClassVar
 
 from attrs import evolve, frozen
 
+#: The runner's: whether the database is protected.
+BACKUP_HEALTHY = "BackupHealthy"
+
 _PASCAL_CASE = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 _MAX_MESSAGE = 32768
 

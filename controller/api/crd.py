@@ -61,7 +61,7 @@ _BACKUP_COLUMNS = (
     Column(
         name="Healthy",
         path=_condition("BackupHealthy"),
-        description="The database is protected now.",
+        description="The database is protected now; Unknown when nobody can tell.",
     ),
     Column(
         name="Last backup",

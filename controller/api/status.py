@@ -127,7 +127,8 @@ class DatabaseBackupStatus:
     """Is it protected now, and where to look.
 
     Args:
-        conditions: `Ready` sums up; `BackupHealthy` is the one to alert on.
+        conditions: `Ready` is about the runner; `BackupHealthy` is the one to alert on,
+            whenever it is not True.
         observed_generation: metadata.generation that the status is about.
         hash: of an earlier controller of this API; kept, not used.
         runner: name of the Deployment whose pod takes `kubectl exec`.
@@ -161,8 +162,8 @@ class ClassLocationStatus:
 
     Args:
         name: name of the location.
-        healthy: how many runners reach it.
-        failing: how many runners do not.
+        healthy: how many runners reach it, by what each said last.
+        failing: how many runners do not, by the same.
         message: for people: what is wrong, by one of those.
     """
 

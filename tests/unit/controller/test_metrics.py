@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.api.keys import ObjectKey
 from controller.cache.reflector import Ending, ReflectorCounts
 from controller.events import EventCounts
 from controller.kube.resource import DATABASE_BACKUPS, DEPLOYMENTS
@@ -50,6 +51,7 @@ def some_metrics() -> ControllerMetrics:
             queues={"DatabaseBackup": lambda: stats},
             caches={"databasebackups": Cache()},
             is_leader=lambda: True,
+            runners=lambda: {ObjectKey("db", "shop"): True, ObjectKey("db", "till"): False},
             events=lambda: EventCounts(sent=7, suppressed=8, failed=9),
         )
     )
@@ -77,6 +79,8 @@ def test_what_others_know_is_asked_for_at_a_scrape() -> None:
     assert found["cache_watch_endings_total", "expired", "databasebackups"] == 3
     assert found["cache_watch_endings_total", "throttled", "databasebackups"] == 0
     assert found["leader",] == 1
+    assert found["runner_available", "shop", "db"] == 1
+    assert found["runner_available", "till", "db"] == 0
     assert found["events_total", "suppressed"] == 8
     assert found["controller_build_info", "1.2.3"] == 1
 

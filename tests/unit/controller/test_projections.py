@@ -88,6 +88,7 @@ class TestBackups:
             {"metadata": {"resourceVersion": "8"}},
             {"status": {"storedBackups": 3}},
             {"status": {"conditions": [{"type": "BackupHealthy", "status": "True"}]}},
+            {"status": {"nextBackupAt": AT}},
         ],
     )
     def test_what_no_reconcile_asks_for_is_no_change(self, change: dict[str, Any]) -> None:
@@ -108,6 +109,12 @@ class TestBackups:
             {"status": {"conditions": [{"type": "DataDeleted", "status": "False"}]}},
             {"status": {"locations": [{"name": "s3", "healthy": True}]}},
             {"status": {"lastBackup": {"id": "the first"}}},
+            {
+                "status": {
+                    "conditions": [{"type": "BackupHealthy", "status": "True"}],
+                    "nextBackupAt": AT,
+                }
+            },
         ],
     )
     def test_what_a_reconcile_asks_for_is_a_change(self, change: dict[str, Any]) -> None:
