@@ -42,6 +42,7 @@ class Cache(Protocol):
     def handler_failures(self) -> int: ...
     def counts(self) -> ReflectorCounts: ...
     def has_synced(self) -> bool: ...
+    def stale_s(self) -> float | None: ...
     def object_count(self) -> int: ...
     def unreadable_count(self) -> int: ...
 
@@ -239,6 +240,14 @@ def _of_caches(caches: Mapping[str, Cache]) -> Iterable[Metric]:
         "1 once the first list is in the cache.",
         resource,
         of_each(lambda c: c.has_synced()),
+    )
+    stale_s = {(name,): cache.stale_s() for name, cache in caches.items()}
+    yield _gauge(
+        "cache_stale_seconds",
+        "For how long the cache may be behind: 0 while a watch is open. Absent before the first"
+        " list.",
+        resource,
+        {labels: seconds for labels, seconds in stale_s.items() if seconds is not None},
     )
     yield _counter(
         "cache_lists",

@@ -56,6 +56,8 @@ _OURS = Selection(labels=f"app.kubernetes.io/managed-by={MANAGED_BY}")
 _NO_HELM = "type!=helm.sh/release.v1"
 #: A reconcile is a dozen requests, each with a time limit; more than this is a defect.
 _HUNG_S = 600.0
+#: A watch that ends leaves a cache behind for seconds, an API server that restarts for a minute.
+_STALE_S = 300.0
 _JOIN_S = 20.0
 
 
@@ -129,13 +131,17 @@ class Runtime:
         return not (dead or hung), {"dead": dead, "hung": hung}
 
     def readiness(self) -> tuple[bool, Mapping[str, object]]:
-        """Whether this replica could act at once; also while another one does."""
-        waiting = [
-            one.plural for one, informer in self._informers.items() if not informer.has_synced()
-        ]
-        return not (self._obstacle or waiting), {
+        """Whether this replica could act at once; also while another one does.
+
+        Not on what was: a right that was taken away, say, ends the lists of one kind for good.
+        """
+        stale_s = {one.plural: informer.stale_s() for one, informer in self._informers.items()}
+        waiting = [plural for plural, seconds in stale_s.items() if seconds is None]
+        stale = [plural for plural, seconds in stale_s.items() if (seconds or 0.0) > _STALE_S]
+        return not (self._obstacle or waiting or stale), {
             "problem": self._obstacle,
             "waiting_for": waiting,
+            "stale": stale,
             "leader": self._elector.is_leader(),
         }
 

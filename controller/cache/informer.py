@@ -82,6 +82,10 @@ class Informer(Generic[T]):
     def counts(self) -> ReflectorCounts:
         return self._reflector.counts()
 
+    def stale_s(self) -> float | None:
+        """For how long the store may have been behind; None before the first list."""
+        return self._reflector.stale_s()
+
     def object_count(self) -> int:
         return len(self._store)
 

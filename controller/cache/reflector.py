@@ -104,7 +104,7 @@ class Reflector:
     Args:
         kind: for the log.
 
-    Threads: one runs it; `interrupt` and `counts` are for any.
+    Threads: one runs it; `interrupt`, `counts` and `stale_s` are for any.
     """
 
     def __init__(
@@ -125,6 +125,8 @@ class Reflector:
         self._version: str | None = None
         # The stream that is being read, for `interrupt`.
         self._stream: WatchStream | None = None
+        # When the sink was last known to be as the server; None: it was never listed.
+        self._current_mono: float | None = None
         self._lists = 0
         self._watches = 0
         self._endings = Counter(dict.fromkeys(Ending, 0))
@@ -168,6 +170,18 @@ class Reflector:
             events=dict(self._events),
         )
 
+    def stale_s(self) -> float | None:
+        """For how long the sink may have been behind the server; None: it was never listed.
+
+        Nothing while a watch is open, else since a list or a watch told something last. One
+        that opens and tells nothing before it breaks has not told that nothing happened.
+        """
+        # In this order: who finds that a stream has ended finds its time, too.
+        is_watching, current_mono = self._stream is not None, self._current_mono
+        if current_mono is None:
+            return None
+        return 0.0 if is_watching else self._clock.monotonic() - current_mono
+
     def _list(self) -> str:
         listing = self._source.list()
         if not listing.resource_version:
@@ -175,6 +189,7 @@ class Reflector:
             raise FormatError("a list without metadata.resourceVersion")
         self._sink.replace(listing.items)
         self._lists += 1
+        self._current_mono = self._clock.monotonic()
         return listing.resource_version
 
     def _watch(self, version: str, stop: threading.Event) -> Ending:
@@ -192,10 +207,13 @@ class Reflector:
                         self._apply(event)
                         if stop.is_set():
                             break
+                ended_mono = self._clock.monotonic()
+                is_short = is_empty and ended_mono - started_mono < _SHORT_WATCH_S
+                if not is_short:
+                    self._current_mono = ended_mono
             finally:
                 self._stream = None
-        lasted_s = self._clock.monotonic() - started_mono
-        return Ending.TOO_SHORT if is_empty and lasted_s < _SHORT_WATCH_S else Ending.CLOSED
+        return Ending.TOO_SHORT if is_short else Ending.CLOSED
 
     def _apply(self, event: WatchEvent) -> None:
         version = _version_of(event.object)
@@ -209,6 +227,7 @@ class Reflector:
         self._events[event.type] += 1
         # Last: what the sink did not take is watched again.
         self._version = version
+        self._current_mono = self._clock.monotonic()
 
     def _delay_s(self, ending: Ending, error: Exception | None, *, is_first: bool) -> float:
         if ending is Ending.CLOSED:

@@ -19,9 +19,12 @@ DOCS = Path(__file__).parents[3] / "docs" / "controller.md"
 
 
 class Cache:
-    """An informer that has listed once."""
+    """An informer, by default one that has listed once."""
 
     handler_failures = 0
+
+    def __init__(self, seconds: float | None = 2.0) -> None:
+        self.seconds = seconds
 
     def counts(self) -> ReflectorCounts:
         return ReflectorCounts(
@@ -33,6 +36,9 @@ class Cache:
 
     def has_synced(self) -> bool:
         return True
+
+    def stale_s(self) -> float | None:
+        return self.seconds
 
     def object_count(self) -> int:
         return 5
@@ -49,7 +55,7 @@ def some_metrics() -> ControllerMetrics:
     metrics.watch(
         Sources(
             queues={"DatabaseBackup": lambda: stats},
-            caches={"databasebackups": Cache()},
+            caches={"databasebackups": Cache(), "secrets": Cache(None)},
             is_leader=lambda: True,
             runners=lambda: {ObjectKey("db", "shop"): True, ObjectKey("db", "till"): False},
             events=lambda: EventCounts(sent=7, suppressed=8, failed=9),
@@ -76,6 +82,8 @@ def test_what_others_know_is_asked_for_at_a_scrape() -> None:
     assert found["queue_retries_total", "DatabaseBackup"] == 4
     assert found["queue_longest_running_seconds", "DatabaseBackup"] == 6
     assert found["cache_objects", "databasebackups"] == 5
+    assert found["cache_stale_seconds", "databasebackups"] == 2
+    assert ("cache_stale_seconds", "secrets") not in found
     assert found["cache_watch_endings_total", "expired", "databasebackups"] == 3
     assert found["cache_watch_endings_total", "throttled", "databasebackups"] == 0
     assert found["leader",] == 1
