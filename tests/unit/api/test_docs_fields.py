@@ -15,6 +15,8 @@ from controller.api import conditions, pods, secrets, status, v1
 from controller.api.bounds import All, Between
 from controller.api.durations import format_duration
 from controller.api.wire import wire_name
+from controller.projections import READY, RUNNER_AVAILABLE
+from runner.conditions import OWN_TYPES
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 #: Heading -> the type whose fields the first table below it has, or the n-th (from 0) of them.
@@ -158,3 +160,11 @@ def test_every_choice_of_an_enumeration_is_named() -> None:
 
     for kind, cell in cells.items():
         assert {choice.value for choice in kind} == set(re.findall(r"`([^`]+)`", cell))
+
+
+def test_every_type_of_condition_is_named() -> None:
+    row = tables("conditions")[0]["type"]["meaning"]
+    types = {READY, RUNNER_AVAILABLE, *OWN_TYPES}
+
+    assert types == set(re.findall(r"`(\w+)`", row))
+    assert all(type_ in str(conditions.Condition.__doc__) for type_ in types)
