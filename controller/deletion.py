@@ -17,9 +17,10 @@ from typing import Literal
 from attrs import frozen
 
 from controller.api.conditions import Condition, ConditionStatus
-from controller.api.deletion import DELETION_MARK, FINALIZER
+from controller.api.deletion import FINALIZER
 from controller.api.errors import DataRetained, InvalidSpec, TerminalError
 from controller.api.keys import ObjectKey
+from controller.api.lease import DELETION_MARK
 from controller.api.locations import BackupLocation
 from controller.api.names import child_name
 from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass, StorageType

@@ -17,10 +17,9 @@ from attrs import frozen
 from controller.api import codec
 from controller.api.errors import InvalidSpec
 from controller.api.keys import ObjectKey
+from controller.api.lease import BUSY_UNTIL
 from controller.process.clock import Clock
 
-#: Written by the runner with each renewal while a job runs: until when at most.
-BUSY_UNTIL = "db-backup.nect.com/busy-until"
 #: The runner's; its Lease says it itself.
 _LEASE_S = 60.0
 #: The runner ends a job at its deadline by its own clock, which may differ from ours by so much.

@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
-from controller.api.deletion import DELETION_MARK
 from controller.api.errors import ApiConflict, BackupError, ObjectNotFound
+from controller.api.lease import BUSY_UNTIL, DELETION_MARK
 from controller.kube.client import Client, Raw
 from controller.kube.resource import LEASES
 from controller.process.clock import Clock
@@ -25,9 +25,6 @@ from runner.ports import OnLost, Overtaken
 
 log = logging.getLogger(__name__)
 
-#: Until when the running job may go on; absent while none runs. The controller does not change a
-#: pod's template while it lies ahead and the Lease is fresh.
-BUSY_UNTIL = "db-backup.nect.com/busy-until"
 #: A Lease whose holder did not say for how long it is good.
 _DURATION_S = 60.0
 #: Somebody else, the controller say, writes to the same object; not all the time.

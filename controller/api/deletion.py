@@ -14,8 +14,6 @@ from controller.api.v1 import DeletionPolicy
 
 #: On an object with `deletionPolicy: Delete`; the Go original's, which has it on every object.
 FINALIZER = "db-backup.nect.com/finalizer"
-#: An annotation of the Lease. It orders nothing: whoever may write a Lease could set it.
-DELETION_MARK = "db-backup.nect.com/deletion-asked"
 #: The runner's condition: True when nothing is left.
 DATA_DELETED = "DataDeleted"
 

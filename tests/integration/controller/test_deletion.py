@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.api.deletion import DELETION_MARK, FINALIZER
+from controller.api.deletion import FINALIZER
+from controller.api.lease import DELETION_MARK
 from controller.api.names import child_name
 from controller.kube.resource import (
     DATABASE_BACKUP_STORAGE_CLASSES,

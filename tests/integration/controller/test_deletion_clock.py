@@ -13,6 +13,7 @@ from controller.api import codec
 from controller.api.deletion import FINALIZER
 from controller.api.errors import BackupError
 from controller.api.keys import ObjectKey
+from controller.api.lease import BUSY_UNTIL
 from controller.api.names import child_name
 from controller.apply import Applier
 from controller.cache.store import Store
@@ -42,7 +43,7 @@ from controller.projections import (
     rolling_of,
 )
 from controller.reconcile import BackupReconciler
-from controller.rollouts import BUSY_UNTIL, Rollouts
+from controller.rollouts import Rollouts
 from controller.runtime import CHILDREN
 from controller.worker import RequeueAfter
 from tests.fakes.clock import FakeClock

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from controller.api.lease import BUSY_UNTIL
 from controller.api.names import child_name
 from controller.kube import config
 from controller.kube.client import Client, Selection
@@ -239,7 +240,7 @@ class TestHeldBackChanges:
             }
             if until:
                 text = until.strftime("%Y-%m-%dT%H:%M:%SZ")
-                raw["metadata"]["annotations"] = {"db-backup.nect.com/busy-until": text}
+                raw["metadata"]["annotations"] = {BUSY_UNTIL: text}
 
         world.change(LEASES, child_name(world.namespace, name), edit)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from attrs import define
 
-from controller.api.deletion import DELETION_MARK, FINALIZER
+from controller.api.deletion import FINALIZER
+from controller.api.lease import DELETION_MARK
 from controller.api.names import child_name
 from tests.integration.jobs.commands import eventually
 from tests.integration.jobs.world import World

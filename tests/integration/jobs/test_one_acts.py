@@ -55,6 +55,7 @@ def test_a_runner_that_sees_another_holder_ends_its_job_and_itself(
         slow_database.bytes_per_s = _CRAWL_BYTES_PER_S
         with cluster.world.started("backup-now") as client:
             cluster.world.find_process("pg_dump")
+            # By its text: a controller of another release looks for that one.
             busy = "db-backup.nect.com/busy-until"
             eventually(
                 lambda: busy in cluster.lease()["metadata"].get("annotations", {}),

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from controller.api.deletion import DELETION_MARK, FINALIZER
+from controller.api.deletion import FINALIZER
 from controller.api.errors import ObjectNotFound
+from controller.api.lease import DELETION_MARK
 from controller.api.names import child_name
 from controller.kube import config
 from controller.kube.client import Client, Raw

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from controller.api.lease import BUSY_UNTIL
 from controller.kube.client import Client
 from controller.kube.resource import LEASES
-from runner.lease import BUSY_UNTIL, LeaseFence, LeaseTiming
+from runner.lease import LeaseFence, LeaseTiming
 from runner.ports import Overtaken
 from tests.fakes.clock import FakeClock
 from tests.integration.kube.conftest import ClientFor

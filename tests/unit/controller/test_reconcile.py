@@ -23,6 +23,7 @@ from controller.api.errors import (
     WaitingError,
 )
 from controller.api.keys import ObjectKey
+from controller.api.lease import BUSY_UNTIL
 from controller.api.names import child_name
 from controller.api.v1 import DatabaseBackup
 from controller.apply import Applier
@@ -41,7 +42,7 @@ from controller.kube.resource import (
 from controller.reconcile import BackupReconciler
 from controller.reconcile_class import ClassReconciler
 from controller.resources.desired import Desired, desired
-from controller.rollouts import BUSY_UNTIL, Rollouts
+from controller.rollouts import Rollouts
 from controller.worker import RequeueAfter
 from tests.builders import a_class_manifest, a_location_manifest
 from tests.fakes.clock import FakeClock

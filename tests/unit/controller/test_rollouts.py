@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from controller.api.keys import ObjectKey
-from controller.rollouts import BUSY_UNTIL, BusyRunners, Rollouts
+from controller.api.lease import BUSY_UNTIL
+from controller.rollouts import BusyRunners, Rollouts
 from tests.fakes.clock import FakeClock
 
 A, B, C = (ObjectKey("db", name) for name in "abc")
