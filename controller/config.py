@@ -10,9 +10,9 @@ from attrs import frozen
 from controller.api.bounds import DNS_LABEL, DNS_NAME
 from controller.api.durations import parse_duration
 from controller.api.errors import InvalidSpec, Problem
-from controller.kube.throttle import Limit
 from controller.process.httpd import parse_listen
 from controller.process.logging import LEVELS
+from controller.throttle import Limit
 
 #: What the engine, the database's version and the release are put behind.
 _IMAGE_PREFIX = re.compile(

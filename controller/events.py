@@ -19,9 +19,9 @@ from controller.api.errors import BackupError
 from controller.api.keys import ObjectKey
 from controller.api.v1 import API_VERSION
 from controller.kube.events import Event
-from controller.kube.throttle import Limit, TokenBucket
 from controller.process.clock import Clock
 from controller.process.logging import kv
+from controller.throttle import Limit, TokenBucket
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from controller.kube.decoding import decode
 from controller.kube.endpoint import Endpoint
 from controller.kube.errors import NETWORK_ERRORS, Call, answer_error, network_error
 from controller.kube.resource import Resource
-from controller.kube.throttle import Limit, TokenBucket
+from controller.throttle import Limit, TokenBucket
 
 #: More of an error's body than this is no Status.
 _ERROR_BYTES = 1 << 20

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 from controller.process.clock import Clock
+from controller.throttle import Limit, TokenBucket
 
 K = TypeVar("K", bound=Hashable)
 _K_contra = TypeVar("_K_contra", bound=Hashable, contravariant=True)
@@ -80,29 +81,17 @@ class ExponentialPerKey(Generic[K]):
             return self._failures.get(key, 0)
 
 
-class TokenBucket:
+class AllTogether:
     """So many tries a second for all keys together, after a burst.
 
     A try that finds no token is promised a future one, and waits for that.
     """
 
-    def __init__(self, *, clock: Clock, per_second: float = 10.0, burst: int = 100) -> None:
-        self._clock = clock
-        self._per_second = per_second
-        self._burst = burst
-        # Guards the two below; only the clock is called under it.
-        self._lock = threading.Lock()
-        # Below zero: promised.
-        self._tokens = float(burst)
-        self._counted_mono = clock.monotonic()
+    def __init__(self, bucket: TokenBucket) -> None:
+        self._bucket = bucket
 
     def next_delay_s(self, _key: Hashable, /) -> float:
-        with self._lock:
-            now = self._clock.monotonic()
-            earned = (now - self._counted_mono) * self._per_second
-            self._tokens = min(self._tokens + earned, float(self._burst)) - 1
-            self._counted_mono = now
-            return max(0.0, -self._tokens / self._per_second)
+        return self._bucket.reserve()
 
     def forget(self, _key: Hashable, /) -> None:
         """A bucket knows no keys."""
@@ -130,4 +119,5 @@ class MaxOf(Generic[K]):
 
 def default_limiter(clock: Clock) -> RateLimiter[Hashable]:
     """Give what a controller's queue uses: each key by itself, and all together."""
-    return MaxOf(ExponentialPerKey(), TokenBucket(clock=clock))
+    bucket = TokenBucket(Limit(qps=10, burst=100), clock.monotonic)
+    return MaxOf(ExponentialPerKey(), AllTogether(bucket))

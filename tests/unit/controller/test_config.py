@@ -11,7 +11,7 @@ import pytest
 from controller import config
 from controller.api.errors import InvalidSpec
 from controller.config import Environment
-from controller.kube.throttle import Limit
+from controller.throttle import Limit
 
 DOCS = Path(__file__).parents[3] / "docs" / "controller.md"
 

@@ -22,8 +22,8 @@ from controller.kube.client import Client, ListerWatcher, Selection
 from controller.kube.endpoint import Endpoint
 from controller.kube.events import Event
 from controller.kube.resource import DEPLOYMENTS, LEASES, SECRETS, Resource
-from controller.kube.throttle import Limit
 from controller.kube.transport import Options
+from controller.throttle import Limit
 from tests.fakes.scripted_http import Script, ScriptedHttp, Seen, Wire
 from tests.unit.kube.wire import OBJECT, a_client, says
 

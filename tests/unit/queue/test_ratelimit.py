@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from controller.queue.ratelimit import ExponentialPerKey, MaxOf, TokenBucket, default_limiter
+from controller.queue.ratelimit import AllTogether, ExponentialPerKey, MaxOf, default_limiter
+from controller.throttle import Limit, TokenBucket
 from tests.fakes.clock import FakeClock
 
 UNIT = st.floats(0, 1)
@@ -69,51 +70,19 @@ def test_a_key_that_failed_for_years_waits_the_cap() -> None:
     assert max(delays) == 1000
 
 
-def test_a_bucket_lets_the_burst_pass_and_then_so_many_a_second() -> None:
-    bucket = TokenBucket(clock=FakeClock(), per_second=10, burst=100)
+def test_of_all_keys_a_burst_passes_and_then_so_many_a_second() -> None:
+    limiter = AllTogether(TokenBucket(Limit(qps=10, burst=100), FakeClock().monotonic))
 
-    delays = [bucket.next_delay_s(n) for n in range(103)]
+    delays = [limiter.next_delay_s(n) for n in range(103)]
 
     assert delays[:100] == [0.0] * 100
     assert delays[100:] == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_a_bucket_fills_with_time_up_to_the_burst() -> None:
-    clock = FakeClock()
-    bucket = TokenBucket(clock=clock, per_second=10, burst=2)
-    for _ in range(4):
-        bucket.next_delay_s("a")
-
-    clock.advance(0.3)
-    after_a_while = bucket.next_delay_s("a")
-    clock.advance(1000)
-    after_long = [bucket.next_delay_s("a") for _ in range(3)]
-
-    assert after_a_while == pytest.approx(0.0)
-    assert after_long == pytest.approx([0.0, 0.0, 0.1])
-
-
-@settings(deadline=None)
-@given(steps=st.lists(st.floats(0, 5), min_size=1, max_size=80))
-def test_a_bucket_never_lets_more_pass_than_it_says(steps: list[float]) -> None:
-    """In any span, at most the burst and what the span earned."""
-    clock = FakeClock()
-    bucket = TokenBucket(clock=clock, per_second=2, burst=3)
-    passes = []
-    for step in steps:
-        clock.advance(step)
-        passes.append(clock.monotonic() + bucket.next_delay_s("a"))
-
-    assert passes == pytest.approx(sorted(passes))
-    for first, begin in enumerate(passes):
-        for last in range(first, len(passes)):
-            assert last - first + 1 <= 3 + 2 * (passes[last] - begin) + 1e-6
-
-
 def test_the_longest_of_all_limiters_counts() -> None:
     per_key = ExponentialPerKey[str](first_s=1, jitter=lambda: 0.0)
-    bucket = TokenBucket(clock=FakeClock(), per_second=0.1, burst=2)
-    limiter = MaxOf[str](per_key, bucket)
+    bucket = TokenBucket(Limit(qps=0.1, burst=2), FakeClock().monotonic)
+    limiter = MaxOf[str](per_key, AllTogether(bucket))
 
     delays = [limiter.next_delay_s("a") for _ in range(3)]
     requeues = limiter.num_requeues("a")

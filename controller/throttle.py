@@ -1,4 +1,4 @@
-"""A client's own limit on its requests, so that one controller cannot starve a cluster."""
+"""A limit of one's own: so much in the long run, so that one controller cannot starve a cluster."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from attrs import frozen
 
 @frozen
 class Limit:
-    """Requests a second in the long run, and how many may come at once."""
+    """How much a second in the long run, and how much may come at once."""
 
     qps: float
     burst: int
 
 
 class TokenBucket:
-    """Says how long to wait before the next request. Thread-safe.
+    """Says how long the next one has to wait. Thread-safe.
 
-    Requests are let go in the order in which they asked: each takes its token
+    They are let go in the order in which they asked: each takes its token
     at once, even if that token is only there later.
     """
 
