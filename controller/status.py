@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from controller.api import codec
-from controller.api.conditions import Condition, ConditionStatus, set_condition
+from controller.api.conditions import Condition, ConditionStatus, Verdict, set_condition
 from controller.api.errors import BackupError, InvalidSpec, TerminalError, WaitingError
 from controller.api.keys import ObjectKey
 from controller.api.status import (
@@ -25,15 +25,6 @@ from controller.api.status import (
 )
 from controller.api.v1 import API_VERSION, DatabaseBackup, DatabaseBackupStorageClass
 from controller.projections import READY, RUNNER_AVAILABLE, Rollout
-
-
-@frozen(kw_only=True)
-class Verdict:
-    """What a condition is going to say."""
-
-    status: ConditionStatus
-    reason: str
-    message: str
 
 
 @frozen(kw_only=True)

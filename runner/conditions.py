@@ -19,6 +19,7 @@ from controller.api.conditions import (
     BACKUP_HEALTHY,
     Condition,
     ConditionStatus,
+    Verdict,
     get_condition,
     set_condition,
 )
@@ -62,15 +63,6 @@ class Basis:
     generation: int = 0
     suspended: bool = False
     interval: timedelta | None = None
-
-
-@frozen
-class Verdict:
-    """What a condition is going to say."""
-
-    status: ConditionStatus
-    reason: str
-    message: str
 
 
 def assess(

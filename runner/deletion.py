@@ -12,10 +12,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from controller.api.conditions import ConditionStatus
+from controller.api.conditions import ConditionStatus, Verdict
 from controller.api.errors import Cancelled, DataRetained
 from controller.process.clock import Clock
-from runner.conditions import Verdict
 from runner.jobs.events import Event
 from runner.jobs.request import JobRequest
 from runner.jobs.slot import JobSlot, RunningJob

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from attrs import evolve
 
+from controller.api.conditions import Verdict
 from controller.api.status import (
     AttemptSummary,
     BackupSummary,
@@ -16,7 +17,7 @@ from controller.api.status import (
     VerificationSummary,
 )
 from controller.process.clock import Clock
-from runner.conditions import Basis, Verdict, assess, own_part
+from runner.conditions import Basis, assess, own_part
 from runner.inspection import Inspection
 from runner.jobs.request import JobRequest
 from runner.metrics import RunnerMetrics

@@ -52,6 +52,15 @@ class Condition:
     observed_generation: int = 0
 
 
+@frozen
+class Verdict:
+    """What a condition is going to say."""
+
+    status: ConditionStatus
+    reason: str
+    message: str
+
+
 def set_condition(
     conditions: Iterable[Condition],
     *,

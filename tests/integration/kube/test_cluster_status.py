@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from controller.api.conditions import Condition, ConditionStatus
+from controller.api.conditions import Condition, ConditionStatus, Verdict
 from controller.api.status import (
     AttemptSummary,
     BackupSummary,
@@ -21,7 +21,7 @@ from controller.api.status import (
 )
 from controller.kube.client import Client, Raw, Selection
 from controller.kube.resource import DATABASE_BACKUPS, EVENTS
-from runner.conditions import Basis, Verdict, assess
+from runner.conditions import Basis, assess
 from runner.ports import Confirm, Overtaken
 from runner.status import ClusterStatus
 from tests.builders import a_backup_manifest

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.api.conditions import ConditionStatus
+from controller.api.conditions import ConditionStatus, Verdict
 from controller.api.errors import BeingDeleted
-from runner.conditions import Verdict
 from runner.deletion import Deletion
 from runner.jobs.process import JobResult
 from runner.jobs.request import JobRequest
