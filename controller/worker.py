@@ -10,7 +10,6 @@ import contextlib
 import enum
 import logging
 import secrets
-import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -131,11 +130,6 @@ class Worker:
         # Keys that the API server wants to hear of again at this time, and no sooner. Single
         # operations are atomic, and a key is one worker's at a time.
         self._not_before_mono: dict[ObjectKey, float] = {}
-
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; `shut_down` of the queue then wakes who waits for a key."""
-        while not stop.is_set() and self.process_next():
-            pass
 
     def process_next(self) -> bool:
         """Wait for a key and work on it; False: there will be none."""

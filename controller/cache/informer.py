@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from controller.api.keys import ObjectKey
 from controller.cache.reflector import ListerWatcher, Reflector, ReflectorCounts
-from controller.cache.store import Change, Lister, Store
+from controller.cache.store import Change, Store
 from controller.process.clock import Clock
 from controller.process.logging import kv
 
@@ -68,11 +68,6 @@ class Informer(Generic[T]):
         # Of the running resync: its keys, and which slice is next.
         self._resync_keys: tuple[ObjectKey, ...] = ()
         self._next_slice = 0
-
-    @property
-    def lister(self) -> Lister[T]:
-        """The cached objects; as of some moment in the past, complete once synced."""
-        return self._store
 
     @property
     def handler_failures(self) -> int:

@@ -47,14 +47,12 @@ class RunnerPod:
         engine: the engine's part.
         options: what object and class say, merged.
         tenant: what of the object's namespace it mounts.
-        log_level: as the runner's LOG_LEVEL.
         has_pull_secret: there is a child Secret for the image's registry.
     """
 
     engine: PodSpec
     options: PodOptions
     tenant: Tenant
-    log_level: str
     has_pull_secret: bool = False
 
 
@@ -147,7 +145,7 @@ def _environment(pod: RunnerPod) -> list[Manifest]:
         "CONFIG_DIR": places.CONFIG_DIR,
         "CONTROL_DIR": places.CONTROL_DIR,
         "LISTEN": f":{METRICS_PORT}",
-        "LOG_LEVEL": pod.log_level,
+        "LOG_LEVEL": "INFO",
         "RUNNER_IN_CLUSTER": "true",
         "SHUTDOWN_GRACE": SHUTDOWN_GRACE,
         "TMPDIR": places.SCRATCH_DIR,

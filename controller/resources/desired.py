@@ -40,7 +40,6 @@ class Settings:
     image_prefix: str
     release: str
     cluster_id: str
-    runner_log_level: str = "INFO"
     pull_secret: str = ""
     keys: ClassKeys = Factory(ClassKeys)
 
@@ -83,7 +82,6 @@ def desired(
         engine=_engine_pod(backup, spec.runner.image, settings),
         options=merged(backup.spec.runner, spec.runner),
         tenant=tenant_of(backup, spec),
-        log_level=settings.runner_log_level,
         has_pull_secret=bool(settings.pull_secret),
     )
     storage = resolved_storage(backup, storage_class, secrets, settings.keys)

@@ -42,8 +42,10 @@ class CacheModel(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.kind = FakeKind(self.clock)
         self.stop = threading.Event()
-        store = Store(project, indexers={"colour": lambda value: [value[0]]})
-        self.informer = Informer("things", self.kind, store, clock=self.clock, jitter=lambda: 0.0)
+        self.store = Store(project, indexers={"colour": lambda value: [value[0]]})
+        self.informer = Informer(
+            "things", self.kind, self.store, clock=self.clock, jitter=lambda: 0.0
+        )
         self.informer.add_handler(self._told)
         self.told: dict[ObjectKey, tuple[object, object]] = {}
 
@@ -56,8 +58,7 @@ class CacheModel(RuleBasedStateMachine):
             self.told[change.key] = change.new
 
     def _cached(self) -> dict[ObjectKey, tuple[object, object]]:
-        lister = self.informer.lister
-        return dict(zip(lister.keys(), lister.values(), strict=True))
+        return dict(zip(self.store.keys(), self.store.values(), strict=True))
 
     def _real(self) -> dict[ObjectKey, tuple[object, object]]:
         return {key: project(raw) for key, raw in self.kind.objects().items()}
@@ -125,9 +126,8 @@ class CacheModel(RuleBasedStateMachine):
 
     @invariant()
     def indexes_agree(self) -> None:
-        lister = self.informer.lister
         for colour in ("red", "blue"):
-            assert set(lister.index_keys("colour", colour)) == {
+            assert set(self.store.index_keys("colour", colour)) == {
                 key for key, value in self.told.items() if value[0] == colour
             }
 

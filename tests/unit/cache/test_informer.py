@@ -29,10 +29,11 @@ class World:
         self.clock = FakeClock()
         self.kind = FakeKind(self.clock)
         self.stop = threading.Event()
+        self.store = Store(storage_class)
         self.informer = Informer(
             "backups",
             self.kind,
-            Store(storage_class),
+            self.store,
             clock=self.clock,
             resync_period_s=600,
             jitter=lambda: 0.5,
@@ -81,7 +82,7 @@ def test_handlers_get_the_value_before_and_after(world: World) -> None:
 
 def test_handlers_find_the_store_as_they_were_told(world: World) -> None:
     found: list[str | None] = []
-    world.informer.add_handler(lambda change: found.append(world.informer.lister.get(change.key)))
+    world.informer.add_handler(lambda change: found.append(world.store.get(change.key)))
     world.kind.put("a", storage_class="gold")
     world.step()
     world.kind.delete("a")
@@ -182,7 +183,7 @@ def test_resync_delivers_each_object_once_a_period_from_the_cache(world: World) 
         slices.append(world.take_told())
 
     told = [change for changes in slices for change in changes]
-    assert Counter(change.key for change in told) == Counter(world.informer.lister.keys())
+    assert Counter(change.key for change in told) == Counter(world.store.keys())
     assert {(change.old, change.new) for change in told} == {("gold", "gold")}
     assert max(map(len, slices)) == 3
     assert world.informer.counts().lists == 1
@@ -244,4 +245,4 @@ def test_run_follows_the_server_until_it_is_interrupted(world: World) -> None:
     thread.join(5)
 
     assert not thread.is_alive()
-    assert world.informer.lister.values() == ("gold",)
+    assert world.store.values() == ("gold",)

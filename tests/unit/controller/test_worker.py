@@ -360,41 +360,22 @@ def test_what_comes_again_by_itself_is_what_the_taxonomy_calls_retriable(
     assert (outcome is Outcome.UNEXPECTED) == is_unclassified
 
 
-def test_run_ends_when_the_queue_is_shut_down_and_empty(world: World) -> None:
+def test_what_was_added_before_the_end_is_still_worked_on(world: World) -> None:
     world.queue.add(SHOP)
     world.queue.add(TILL)
     world.queue.shut_down()
 
-    world.worker.run(threading.Event())
+    while world.worker.process_next():
+        pass
 
     assert world.worked_on == [SHOP, TILL]
 
 
-def test_run_takes_no_further_key_once_stop_is_set(world: World) -> None:
-    stop = threading.Event()
-
-    def reconcile(key: ObjectKey) -> None:
-        world.worked_on.append(key)
-        stop.set()
-
-    worker = Worker(
-        "DatabaseBackup", world.queue, reconcile, metrics=world.counts, clock=world.clock
-    )
-    world.queue.add(SHOP)
-    world.queue.add(TILL)
-
-    worker.run(stop)
-
-    assert world.worked_on == [SHOP]
-
-
 def test_an_idle_worker_ends_with_the_queue(world: World) -> None:
-    stop = threading.Event()
-    thread = threading.Thread(target=world.worker.run, args=(stop,), daemon=True)
+    thread = threading.Thread(target=world.worker.process_next, daemon=True)
     thread.start()
     world.clock.wait_for_waiters(1)
 
-    stop.set()
     world.queue.shut_down()
     thread.join(5)
 
@@ -403,7 +384,7 @@ def test_an_idle_worker_ends_with_the_queue(world: World) -> None:
 
 def test_workers_beside_each_other_never_share_an_object() -> None:
     queue = WorkQueue[ObjectKey](ExponentialPerKey(), clock=SystemClock())
-    counts, stop = Counts(), threading.Event()
+    counts = Counts()
     keys = [ObjectKey("db", f"n{number}") for number in range(5)]
     locks = {key: threading.Lock() for key in keys}
     tries = Counter[ObjectKey]()
@@ -418,13 +399,12 @@ def test_workers_beside_each_other_never_share_an_object() -> None:
         finally:
             locks[key].release()
 
-    workers = [
-        threading.Thread(
-            target=Worker("Thing", queue, reconcile, metrics=counts, clock=SystemClock()).run,
-            args=(stop,),
-        )
-        for _ in range(4)
-    ]
+    def work() -> None:
+        worker = Worker("Thing", queue, reconcile, metrics=counts, clock=SystemClock())
+        while worker.process_next():
+            pass
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
     for thread in workers:
         thread.start()
     for _ in range(200):
