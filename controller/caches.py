@@ -11,6 +11,7 @@ from controller.api.errors import DependencyMissing
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.api.secrets import Secret, SecretRef
+from controller.cache.mutation import MutationDetector
 from controller.cache.store import Store
 from controller.kube.resource import (
     DEPLOYMENTS,
@@ -59,14 +60,20 @@ class Caches:
     children: Mapping[Resource, Store[SeenChild]]
 
     @classmethod
-    def new(cls) -> Self:
-        """Make them, empty, with the projections and indexes that reconciles need."""
+    def new(cls, detector: MutationDetector | None = None) -> Self:
+        """Make them, empty, with the projections and indexes that reconciles need.
+
+        Args:
+            detector: as of `Store`.
+        """
         of_child = {BY_OWNER: owners_of, BY_ROLLING: rolling_of}
         return cls(
-            backups=Store(project_backup, indexers={BY_CLASS: class_of}),
-            classes=Store(project_class, indexers={BY_SECRET: secrets_of}),
-            secrets=Store(project_secret),
-            children={one: Store(project_child, indexers=of_child) for one in CHILDREN},
+            backups=Store(project_backup, indexers={BY_CLASS: class_of}, detector=detector),
+            classes=Store(project_class, indexers={BY_SECRET: secrets_of}, detector=detector),
+            secrets=Store(project_secret, detector=detector),
+            children={
+                one: Store(project_child, indexers=of_child, detector=detector) for one in CHILDREN
+            },
         )
 
     def rollout(self, key: ObjectKey) -> Rollout | None:

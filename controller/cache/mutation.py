@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import threading
+from collections.abc import Mapping
+
+import attrs
 
 
 class MutationDetector:
@@ -21,7 +23,7 @@ class MutationDetector:
 
     def watch(self, value: object) -> None:
         """Remember `value` as it is now."""
-        as_it_was = copy.deepcopy(value)
+        as_it_was = _content(value)
         with self._lock:
             self._watched.append((value, as_it_was))
 
@@ -30,5 +32,20 @@ class MutationDetector:
         with self._lock:
             watched = tuple(self._watched)
         for value, as_it_was in watched:
-            if value != as_it_was:
+            if _content(value) != as_it_was:
                 raise AssertionError(f"a cached value was changed: {as_it_was!r} is now {value!r}")
+
+
+def _content(value: object) -> object:
+    """A copy of all that can be changed, also of fields that are not compared; secrets stay so."""
+    kind = type(value)
+    if attrs.has(kind):
+        return kind, [_content(getattr(value, field.name)) for field in attrs.fields(kind)]
+    match value:
+        case Mapping():
+            return {key: _content(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_content(one) for one in value]
+        case set():
+            return frozenset(value)
+    return value

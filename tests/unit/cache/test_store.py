@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 from hypothesis import given, settings, strategies as st
 
 from controller.api.errors import FormatError
@@ -221,6 +221,23 @@ def test_the_detector_finds_who_writes_to_a_cached_value() -> None:
     value["labels"]["team"] = "other"
 
     with pytest.raises(AssertionError, match="'team': 'shop'"):
+        detector.check()
+
+
+def test_the_detector_looks_into_what_is_not_compared() -> None:
+    @frozen
+    class Seen:
+        name: str
+        labels: dict[str, str] = field(eq=False)
+
+    detector = MutationDetector()
+    store = Store(lambda raw: (Seen("a", dict(raw["labels"])),), detector=detector)
+    store.put({"metadata": {"name": "a"}, "labels": {"team": "shop"}})
+
+    ((seen,),) = store.values()
+    seen.labels["team"] = "other"
+
+    with pytest.raises(AssertionError):
         detector.check()
 
 

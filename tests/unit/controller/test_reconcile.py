@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ from controller.api.lease import BUSY_UNTIL
 from controller.api.names import child_name
 from controller.api.v1 import DatabaseBackup
 from controller.apply import Applier
+from controller.cache.mutation import MutationDetector
 from controller.caches import Caches
 from controller.events import EventRecorder
 from controller.kube.events import Event
@@ -71,7 +73,8 @@ class Bench:
         self.clock = FakeClock()
         self.term = 1
         self.server = FakeObjects()
-        self.caches = Caches.new()
+        self.detector = MutationDetector()
+        self.caches = Caches.new(self.detector)
         self.applier = Applier(self.server)
         self.told = Told()
         self.recorder = EventRecorder(self.told, reporter="me", instance="a", clock=self.clock)
@@ -150,15 +153,16 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    """An object whose runner is up."""
+def bench() -> Iterator[Bench]:
+    """An object whose runner is up; nobody may write to what the caches share."""
     bench = Bench()
     assert bench.reconcile(KEY) is None
     bench.catch_up()
     bench.set_rollout(is_available=True)
     assert bench.reconcile(KEY) is None
     bench.catch_up()
-    return bench
+    yield bench
+    bench.detector.check()
 
 
 class TestReplacing:
