@@ -225,6 +225,11 @@ def project_class(raw: Raw) -> SeenClass:
 
 
 def project_secret(raw: Raw) -> SeenSecret:
+    """Keep every text, referred to or not: which are is said by classes, that come at any time.
+
+    To keep only those would need a list of all Secrets with each change of a class, and what is in
+    that namespace can be read by this process anyway.
+    """
     data = raw.get("data") or {}
     return SeenSecret(
         key=ObjectKey.of(raw),
