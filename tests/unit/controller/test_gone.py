@@ -70,7 +70,7 @@ class Bench:
         self.reconcile = GoneRunners(
             self.run_inner,
             self.caches,
-            Applier(self.server, may_write=lambda: None),
+            Applier(self.server),
             self.recorder,
             queue=self.queue,
             clock=self.clock,

@@ -22,7 +22,7 @@ def test_a_cache_that_is_not_current_any_more_is_not_ready_and_named() -> None:
     clock, stop = FakeClock(), threading.Event()
     kind = FakeKind(clock)
     informer = Informer("deployments", kind, Store[dict[str, Any]](dict), clock=clock)
-    nowhere = Client(Endpoint("https://127.0.0.1:1"))
+    nowhere = Client(Endpoint(server="https://127.0.0.1:1"))
     runtime = Runtime(
         read({"IMAGE_PREFIX": "registry.example.com/runner"}, is_in_cluster=True),
         nowhere,
