@@ -17,7 +17,7 @@ from controller.api.lease import BUSY_UNTIL
 from controller.api.names import child_name
 from controller.apply import Applier
 from controller.cache.store import Store
-from controller.caches import Caches
+from controller.caches import CHILDREN, Caches
 from controller.events import EventRecorder
 from controller.kube import config
 from controller.kube.client import Client, Selection
@@ -44,7 +44,6 @@ from controller.projections import (
 )
 from controller.reconcile import BackupReconciler
 from controller.rollouts import Rollouts
-from controller.runtime import CHILDREN
 from controller.worker import RequeueAfter
 from tests.fakes.clock import FakeClock
 from tests.integration.controller.world import ACCOUNT, RBAC, World

@@ -72,7 +72,7 @@ def test_a_true_goes_with_its_runner_and_comes_back_with_the_next_one(
     world.set_available()
     with a_runner(world, next_in=-2 * HOUR):
         world.wait_for_condition("Ready", "True", "RunnerAvailable")
-        assert controller.metric("runner_available", namespace=world.namespace, name="shop") == 1
+        assert controller.metric("runner_available", namespace=world.namespace) == 1
 
     world.set_available(is_available=False)
     world.wait_for_condition("Ready", "False", "RunnerNotAvailable")
