@@ -18,7 +18,17 @@ from tests.servers.kubernetes import KubernetesServer
 def server(kubernetes_server: KubernetesServer) -> KubernetesServer:
     definitions.install(kubernetes_server)
     wait_for(lambda: explains(kubernetes_server) >= set(definitions.PLURALS))
+    wait_for(lambda: all(is_discovered(kubernetes_server, name) for name in ("dbb", "dbbsc")))
     return kubernetes_server
+
+
+def is_discovered(server: KubernetesServer, short_name: str) -> bool:
+    """Whether kubectl finds the kind; that is published apart, and later than it is served."""
+    try:
+        kubectl(server, "get", short_name, "--all-namespaces")
+    except AssertionError:
+        return False
+    return True
 
 
 def explains(server: KubernetesServer) -> set[str]:
