@@ -195,7 +195,9 @@ def test_a_deleted_child_that_nobody_watches_comes_back_with_the_next_cause(
 
     world.change(DATABASE_BACKUPS, "shop", lambda raw: raw["spec"].update(jitterSeconds=1))
 
-    wait_for(lambda: world.child(resource))
+    again = wait_for(lambda: world.child(resource))
+    assert again["metadata"]["uid"] != deleted["metadata"]["uid"]
+    assert owner_of(again) == owner_of(deleted)
 
 
 def test_what_somebody_changed_is_put_right(world: World, controller: Controller) -> None:
@@ -225,6 +227,11 @@ def test_what_somebody_changed_is_put_right(world: World, controller: Controller
         )
     labels = before[NETWORK_POLICIES]["metadata"]["labels"]
     wait_for(lambda: world.child(NETWORK_POLICIES)["metadata"].get("labels") == labels)
+    # In place: nothing was deleted and made again.
+    after = world.wait_for_children()
+    assert {one: child["metadata"]["uid"] for one, child in after.items()} == {
+        one: child["metadata"]["uid"] for one, child in before.items()
+    }
 
 
 def test_a_changed_object_reaches_its_runner_without_a_restart(
@@ -290,9 +297,11 @@ def test_a_rotated_secret_reaches_all_runners_of_its_classes(
     assert world.wait_until_quiet() == before + 50
 
 
-def test_a_changed_class_reaches_the_runner(world: World, controller: Controller) -> None:
+def test_a_changed_class_reaches_the_runner_without_a_restart(
+    world: World, controller: Controller
+) -> None:
     world.create_backup()
-    world.wait_for_children()
+    before = world.wait_for_children()[DEPLOYMENTS]
 
     def edit(raw: dict[str, Any]) -> None:
         raw["spec"]["backupLocations"][0]["storageBucket"] = "other"
@@ -304,6 +313,8 @@ def test_a_changed_class_reaches_the_runner(world: World, controller: Controller
         return location["storageBucket"] == "other"
 
     wait_for(has_arrived)
+    world.wait_until_quiet()
+    assert world.child(DEPLOYMENTS)["metadata"]["generation"] == before["metadata"]["generation"]
 
 
 def test_an_annotation_or_label_writes_nothing(world: World, controller: Controller) -> None:

@@ -16,8 +16,7 @@ from controller.api.keys import ObjectKey
 from controller.api.lease import BUSY_UNTIL
 from controller.api.names import child_name
 from controller.apply import Applier
-from controller.cache.store import Store
-from controller.caches import CHILDREN, Caches
+from controller.caches import Caches
 from controller.events import EventRecorder
 from controller.kube import config
 from controller.kube.client import Client, Selection
@@ -27,20 +26,6 @@ from controller.kube.resource import (
     EVENTS,
     LEASES,
     SECRETS,
-)
-from controller.projections import (
-    BY_OWNER,
-    BY_ROLLING,
-    SeenBackup,
-    SeenChild,
-    SeenClass,
-    SeenSecret,
-    owners_of,
-    project_backup,
-    project_child,
-    project_class,
-    project_secret,
-    rolling_of,
 )
 from controller.reconcile import BackupReconciler
 from controller.rollouts import Rollouts
@@ -58,30 +43,16 @@ class Bench:
         self._client = client
         self.key = ObjectKey(world.namespace, "shop")
         self.clock = FakeClock()
-        self._backups = Store[SeenBackup](project_backup)
-        self._classes = Store[SeenClass](project_class)
-        self._secrets = Store[SeenSecret](project_secret)
-        self._children = {
-            one: Store[SeenChild](
-                project_child, indexers={BY_OWNER: owners_of, BY_ROLLING: rolling_of}
-            )
-            for one in CHILDREN
-        }
-        caches = Caches(
-            backups=self._backups,
-            classes=self._classes,
-            secrets=self._secrets,
-            children=self._children,
-        )
+        self._caches = Caches.new()
         self._events = EventRecorder(client, reporter="a-test", instance="a", clock=self.clock)
         self._reconcile = BackupReconciler(
-            caches,
+            self._caches,
             Applier(client),
             self._events,
             Rollouts(
                 max_rolling=1,
                 is_complete=lambda _: True,
-                seen_rolling=caches.rolling,
+                seen_rolling=self._caches.rolling,
                 clock=self.clock,
             ),
             namespace=world.system,
@@ -92,11 +63,11 @@ class Bench:
 
     def reconcile(self) -> RequeueAfter | None:
         here = Selection(namespace=self.world.namespace)
-        self._backups.replace(self._client.list(DATABASE_BACKUPS, here).items)
-        self._classes.replace(self._client.list(DATABASE_BACKUP_STORAGE_CLASSES).items)
+        self._caches.backups.replace(self._client.list(DATABASE_BACKUPS, here).items)
+        self._caches.classes.replace(self._client.list(DATABASE_BACKUP_STORAGE_CLASSES).items)
         system = Selection(namespace=self.world.system)
-        self._secrets.replace(self._client.list(SECRETS, system).items)
-        for resource, store in self._children.items():
+        self._caches.secrets.replace(self._client.list(SECRETS, system).items)
+        for resource, store in self._caches.children.items():
             store.replace(self._client.list(resource, here).items)
         return self._reconcile(self.key)
 
