@@ -35,6 +35,25 @@ def _copy(world: World, location: str, backup_id: str) -> Path:
     return target
 
 
+def _environ(world: World, age: str) -> dict[str, str]:
+    path = f"{world.server.bin_dir}:{Path(age).parent}:{os.environ['PATH']}"
+    return {**world.server.environment(), "PATH": path}
+
+
+def _run(lines: str, folder: Path, environ: dict[str, str]) -> str:
+    """Run what a person would paste; any failure in it fails the test."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", lines],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{lines}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 def _run_typed(command: str, folder: Path, typed: str, environ: dict[str, str]) -> str:
     """Run a command on a terminal of its own, and type when it asks."""
     pid, terminal = pty.fork()
@@ -86,10 +105,7 @@ def test_the_printed_commands_bring_the_database_back(make_world: MakeWorld, sea
     folder = _copy(world, location, backup_id)
     with world.server.connect() as connection:
         connection.execute(f'DROP DATABASE "{world.database}" WITH (FORCE)')
-    environ = {
-        **world.server.environment(),
-        "PATH": f"{world.server.bin_dir}:{Path(age).parent}:{os.environ['PATH']}",
-    }
+    environ = _environ(world, age)
 
     for command in commands:
         if command.startswith("#"):
@@ -97,16 +113,7 @@ def test_the_printed_commands_bring_the_database_back(make_world: MakeWorld, sea
         if command.startswith("age ") and sealed == "passphrase":
             _run_typed(command, folder, PASSPHRASE, environ)
             continue
-        line = command.replace("YOUR_IDENTITY", str(identity))
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line],
-            cwd=folder,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        _run(command.replace("YOUR_IDENTITY", str(identity)), folder, environ)
 
     assert fingerprint(world.server, world.database) == before
     assert (sealed == "plain") == (not any(line.startswith("age") for line in commands))
@@ -127,26 +134,14 @@ def test_the_page_s_commands_bring_the_database_back(make_world: MakeWorld) -> N
     manifest = json.loads(world.place("folder").read(f"{MANIFESTS}{backup_id}.json"))
     with world.server.connect() as connection:
         connection.execute(f'DROP DATABASE "{world.database}" WITH (FORCE)')
-    environ = {
-        **world.server.environment(),
-        "PATH": f"{world.server.bin_dir}:{Path(age).parent}:{os.environ['PATH']}",
-    }
+    environ = _environ(world, age)
 
     _run_typed(opening, folder, PASSPHRASE, environ)
     role = f"app_{world.database}"
     said = ""
     for block in rest:
         ours = re.sub(r"(?<=[= ])shop\b", world.database, block).replace('"app"', f'"{role}"')
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", ours],
-            cwd=folder,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{ours}\n{done.stdout}{done.stderr}"
-        said += done.stdout
+        said += _run(ours, folder, environ)
     with world.server.connect() as connection:
         connection.execute(f'DROP ROLE "{role}"')
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from attrs import frozen
 
 from tests.integration.jobs.cluster import ClusterWorld
 from tests.integration.jobs.conftest import MakeCluster
@@ -135,19 +136,29 @@ def test_a_location_that_is_down_is_tried_again(
     assert keys(cluster, bucket) == []
 
 
-def halt_after_the_manifests(proxy: HttpProxy) -> Callable[[], None]:
-    """Let one request pass that deletes, and leave the next one without an answer.
+@frozen(kw_only=True)
+class Halting:
+    """An object that is being deleted, and a store where that comes to a halt half-way."""
 
-    Returns: waits until it has come.
-    """
-    proxy.add(Fault(method="POST", path_part="delete", times=1))
+    cluster: ClusterWorld
+    bucket: Place
+    halt: Fault
+
+    def wait(self) -> None:
+        """Wait until a runner has deleted the manifests and gets no further."""
+        eventually(lambda: self.halt.hits > 0, say=lambda: "nothing is deleted")
+
+
+@pytest.fixture
+def halting(make_cluster: MakeCluster, moto_server: MotoServer, s3_behind: HttpProxy) -> Halting:
+    bucket = moto_bucket(moto_server, endpoint=s3_behind.endpoint)
+    cluster = make_cluster(bucket, **QUIET)
+    back_up(cluster)
+    cluster.delete()
+    s3_behind.add(Fault(method="POST", path_part="delete", times=1))
     halt = Fault(method="POST", path_part="delete", times=ALWAYS, delay_s=5, status=503)
-    proxy.add(halt)
-
-    def wait() -> None:
-        eventually(lambda: halt.hits > 0, say=lambda: "nothing is deleted")
-
-    return wait
+    s3_behind.add(halt)
+    return Halting(cluster=cluster, bucket=bucket, halt=halt)
 
 
 def kill_job(cluster: ClusterWorld, runner_pid: int) -> None:
@@ -160,19 +171,14 @@ def kill_runner(cluster: ClusterWorld, runner_pid: int) -> None:
 
 @pytest.mark.parametrize("kill", [kill_job, kill_runner])
 def test_a_deletion_that_was_killed_is_gone_on_with(
-    make_cluster: MakeCluster,
-    moto_server: MotoServer,
+    halting: Halting,
     s3_behind: HttpProxy,
     kill: Callable[[ClusterWorld, int], None],
 ) -> None:
-    bucket = moto_bucket(moto_server, endpoint=s3_behind.endpoint)
-    cluster = make_cluster(bucket, **QUIET)
-    back_up(cluster)
-    cluster.delete()
-    wait_for_halt = halt_after_the_manifests(s3_behind)
+    cluster, bucket = halting.cluster, halting.bucket
 
     with cluster.world.runner(wait=False) as runner:
-        wait_for_halt()
+        halting.wait()
         kill(cluster, runner.process.pid)
         eventually(
             lambda: not cluster.world.processes("runner.jobs.child"), say=lambda: "the job lives"
@@ -189,16 +195,10 @@ def test_a_deletion_that_was_killed_is_gone_on_with(
     assert keys(cluster, bucket) == []
 
 
-def test_a_deletion_that_is_taken_back_stops(
-    make_cluster: MakeCluster, moto_server: MotoServer, s3_behind: HttpProxy
-) -> None:
-    bucket = moto_bucket(moto_server, endpoint=s3_behind.endpoint)
-    cluster = make_cluster(bucket, **QUIET)
-    back_up(cluster)
-    cluster.delete()
-    wait_for_halt = halt_after_the_manifests(s3_behind)
+def test_a_deletion_that_is_taken_back_stops(halting: Halting, s3_behind: HttpProxy) -> None:
+    cluster, bucket = halting.cluster, halting.bucket
     with cluster.world.runner(wait=False):
-        wait_for_halt()
+        halting.wait()
 
         cluster.retain()
 
@@ -237,15 +237,11 @@ def test_a_running_backup_is_ended_first(
 
 
 def test_a_node_that_is_drained_hands_the_deletion_over_at_once(
-    make_cluster: MakeCluster, moto_server: MotoServer, s3_behind: HttpProxy
+    halting: Halting, s3_behind: HttpProxy
 ) -> None:
-    bucket = moto_bucket(moto_server, endpoint=s3_behind.endpoint)
-    cluster = make_cluster(bucket, **QUIET)
-    back_up(cluster)
-    cluster.delete()
-    wait_for_halt = halt_after_the_manifests(s3_behind)
+    cluster, bucket = halting.cluster, halting.bucket
     with cluster.world.runner(wait=False, **cluster.pod("pod-1")) as one:
-        wait_for_halt()
+        halting.wait()
         one.process.send_signal(signal.SIGTERM)
         s3_behind.faults.clear()
         one.process.wait(60)

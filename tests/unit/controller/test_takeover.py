@@ -10,7 +10,7 @@ from controller.api.errors import AccessDenied, ApiUnavailable, DependencyMissin
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.apply import Applier
-from controller.cache.store import Change, Store
+from controller.cache.store import Change
 from controller.caches import Caches
 from controller.events import EventRecorder
 from controller.kube.events import Event
@@ -20,22 +20,6 @@ from controller.kube.resource import (
     SECRETS,
     SERVICES,
     STATEFUL_SETS,
-)
-from controller.projections import (
-    BY_CLASS,
-    BY_OWNER,
-    BY_ROLLING,
-    SeenBackup,
-    SeenChild,
-    SeenClass,
-    SeenSecret,
-    class_of,
-    owners_of,
-    project_backup,
-    project_child,
-    project_class,
-    project_secret,
-    rolling_of,
 )
 from controller.queue.ratelimit import default_limiter
 from controller.queue.workqueue import WorkQueue
@@ -66,10 +50,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.server = FakeObjects()
-        self.backups = Store[SeenBackup](project_backup, indexers={BY_CLASS: class_of})
-        self.deployments = Store[SeenChild](
-            project_child, indexers={BY_OWNER: owners_of, BY_ROLLING: rolling_of}
-        )
+        self.caches = Caches.new()
         self.old = new_stores()
         self.queue = WorkQueue[ObjectKey](default_limiter(self.clock), clock=self.clock)
         self.told: list[str] = []
@@ -78,12 +59,7 @@ class Bench:
         self.wish: RequeueAfter | None = None
         self.reconcile = Takeover(
             self.run_inner,
-            Caches(
-                backups=self.backups,
-                classes=Store[SeenClass](project_class),
-                secrets=Store[SeenSecret](project_secret),
-                children={DEPLOYMENTS: self.deployments},
-            ),
+            self.caches,
             self.old,
             Applier(self.server),
             self.recorder,
@@ -113,10 +89,12 @@ class Bench:
         backup = {"id": "1", "startedAt": "2026-11-23T10:00:00Z"}
         status = {"lastBackup": backup} if has_backup else {}
         raw = a_raw_backup(metadata=metadata, suspend=is_suspended)
-        self.backups.put(raw | {"status": status})
+        self.caches.backups.put(raw | {"status": status})
         rollout = {"conditions": [{"type": "Available", "status": str(is_available)}]}
         runner = {"name": child_name("db", "shop"), "namespace": "db"}
-        self.deployments.put({"kind": "Deployment", "metadata": runner, "status": rollout})
+        self.caches.children[DEPLOYMENTS].put(
+            {"kind": "Deployment", "metadata": runner, "status": rollout}
+        )
 
     def left(self) -> list[str]:
         return sorted(resource.kind for resource, *_ in self.server.objects)
@@ -185,7 +163,7 @@ def test_an_object_that_is_going_keeps_them_until_it_is_gone(bench: Bench) -> No
     bench.reconcile(KEY)
     assert bench.left() == ALL
 
-    bench.backups.replace([])
+    bench.caches.backups.replace([])
     bench.reconcile(KEY)
 
     assert bench.left() == []
