@@ -84,12 +84,18 @@ class Caches:
 
     def runners(self) -> dict[ObjectKey, bool]:
         """Whether a pod of its runner is up, of each object that is not being deleted."""
-        rollouts = {
-            seen.key: self.rollout(seen.key)
+        # By owner: a name has a hash in it, which is dear for all objects at each scrape.
+        with_pod = {
+            uid
+            for deployment in self.children[DEPLOYMENTS].values()
+            if deployment.rollout and deployment.rollout.is_available
+            for uid, _ in deployment.owners
+        }
+        return {
+            seen.key: seen.uid in with_pod
             for seen in self.backups.values()
             if seen.deleted_at is None
         }
-        return {key: one is not None and one.is_available for key, one in rollouts.items()}
 
     def is_rolled_out(self, key: ObjectKey) -> bool:
         """Whether nothing of that runner is on its way any more."""
