@@ -18,6 +18,7 @@ from controller.kube.transport import Options
 from controller.metrics import ControllerMetrics
 from controller.process.clock import SystemClock
 from controller.process.logging import configure, kv
+from controller.process.signals import signals_to
 from controller.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,6 @@ def run(environ: Mapping[str, str], *, kubeconfig: str | None, context: str | No
     _keep_memory_together()
     stop = threading.Event()
 
-    def on_signal(number: int, _frame: object) -> None:
-        del number
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
     metrics = ControllerMetrics(version=version())
     options = Options(observe=metrics.request, limit=environment.api_limit)
     election_options = Options(
@@ -59,7 +54,11 @@ def run(environ: Mapping[str, str], *, kubeconfig: str | None, context: str | No
         connections=1,
     )
     log.info("controller begins", extra=kv(address=endpoint.server))
-    with Client(endpoint, options) as client, Client(endpoint, election_options) as election:
+    with (
+        signals_to(lambda _: stop.set(), signal.SIGTERM, signal.SIGINT),
+        Client(endpoint, options) as client,
+        Client(endpoint, election_options) as election,
+    ):
         runtime = Runtime(
             environment,
             client,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from controller.api.errors import Cancelled
 from controller.process.clock import SystemClock
+from controller.process.signals import signals_to
 from runner.cli.context import CliContext
 from runner.cli.turn import fence_for, take_turn
 from runner.cli.view import job_view
@@ -118,15 +119,12 @@ def _run_here(context: CliContext, request: JobRequest) -> Iterator[Event]:
 def _ended_by_ctrl_c(process: JobProcess) -> Iterator[None]:
     """In the block Ctrl-C interrupts nothing but the job, whose outcome is still to come."""
 
-    def end(*_: object) -> None:
+    def end(_: int) -> None:
         os.write(2, b"ending the job ...\n")  # a stream may be in the middle of another line
         process.cancel(Cancelled("ended by Ctrl-C"))
 
-    before = signal.signal(signal.SIGINT, end)
-    try:
+    with signals_to(end, signal.SIGINT):
         yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _clean_up(

@@ -12,6 +12,7 @@ import click
 
 from controller.api.durations import parse_duration
 from controller.api.errors import InvalidSpec, Problem
+from controller.process.signals import signals_to
 from runner.cli.context import CliContext, json_option
 
 if TYPE_CHECKING:
@@ -56,14 +57,15 @@ def command(context: CliContext, *, as_json: bool) -> None:
     clock = SystemClock()
     stop, now = threading.Event(), threading.Event()
 
-    def on_signal(number: int, _: object) -> None:
+    def on_signal(number: int) -> None:
         if stop.is_set() or number == signal.SIGINT:
             now.set()
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    with _ports(context, config, clock) as (fence, status, order):
+    with (
+        signals_to(on_signal, signal.SIGTERM, signal.SIGINT),
+        _ports(context, config, clock) as (fence, status, order),
+    ):
         Parent(settings, config, clock, fence, status, order).run(stop, now)
 
 

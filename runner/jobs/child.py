@@ -21,6 +21,7 @@ from attrs import evolve
 from controller.api.errors import AccessDenied, BackupError, Cancelled
 from controller.process.clock import SystemClock
 from controller.process.logging import Redactor, configure, kv
+from controller.process.signals import signals_to
 from engines.interface import JobContext
 from runner import config as runner_config
 from runner.jobs.backup import run_backup
@@ -54,8 +55,10 @@ def main() -> int:
     _die_with_parent()
     configure()
     cancelled = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: cancelled.set())
-    with os.fdopen(int(sys.argv[1]), "wb", buffering=0) as stream:
+    with (
+        signals_to(lambda _: cancelled.set(), signal.SIGTERM),
+        os.fdopen(int(sys.argv[1]), "wb", buffering=0) as stream,
+    ):
         events = EventWriter(stream)
         context = JobContext(
             cancelled=cancelled,
