@@ -18,6 +18,7 @@ import click
 
 from tests.benchmarks.cluster import measures
 from tests.benchmarks.cluster.measures import ColdStart, Failover, Resync, percentile
+from tests.benchmarks.cluster.runner_memory import idle_runner_mib
 from tests.benchmarks.cluster.scene import CONNECTIONS, Scene
 from tests.benchmarks.report import write_section
 from tests.servers import kubernetes
@@ -31,7 +32,7 @@ _IDLE_S = 60.0
 @click.option("--many", default=5000, show_default=True, help="For the resync and memory.")
 @click.option("--rate", default=10.0, show_default=True, help="New objects a second, for latency.")
 @click.option("--seconds", default=60.0, show_default=True, help="Of that.")
-@click.option("--only", default="", help="cold, latency or many; the report is not written.")
+@click.option("--only", default="", help="cold, latency, many or runner; no report then.")
 def main(objects: int, rounds: int, many: int, rate: float, seconds: float, only: str) -> None:
     """Benchmarks of the controller against a bare client on one API server."""
     lines: list[str] = []
@@ -44,6 +45,8 @@ def main(objects: int, rounds: int, many: int, rate: float, seconds: float, only
                 lines += _latency(scene, rate, seconds)
             if only in ("", "many"):
                 lines += _many(scene, many)
+            if only in ("", "runner"):
+                lines += _runner(scene)
         finally:
             scene.world.close()
     text = _HEAD.format(
@@ -120,7 +123,7 @@ def _many(scene: Scene, many: int) -> list[str]:
     scene.show_as_running(batch)
     measures.wait_until_idle(controller)
     idle = measures.idle_cpu(controller, _IDLE_S)
-    peak = measures.memory_mib(controller, "VmHWM")
+    peak = measures.memory_mib(controller.process.pid, "VmHWM")
     controller.stop()
     resync = measures.resync(scene, passes=3, interval_s=60)
     failover = measures.failover(scene)
@@ -154,6 +157,16 @@ def _failover(many: int, failover: Failover) -> list[str]:
             f"{many:,} objects",
         ),
         _row("another replica leads after SIGKILL", f"{failover.killed_s:.1f} s", "<= 20 s"),
+    ]
+
+
+def _runner(scene: Scene) -> list[str]:
+    return [
+        _row(
+            "memory of an idle runner's parent with its Lease and status",
+            f"{idle_runner_mib(scene.world.server):.0f} MiB",
+            "<= 50 MiB",
+        )
     ]
 
 

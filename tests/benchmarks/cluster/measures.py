@@ -111,7 +111,7 @@ def resync(scene: Scene, *, passes: int, interval_s: int) -> Resync:
         time.sleep(10)  # asking costs it CPU, too: its metrics have a line for each object
     result = Resync(
         cpu_s=(cpu_s(controller) - before) / passes,
-        rss_mib=memory_mib(controller),
+        rss_mib=memory_mib(controller.process.pid),
         writes=_writes(controller) - writes,
     )
     controller.stop()
@@ -176,8 +176,8 @@ def cpu_s(controller: Controller) -> float:
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
-def memory_mib(controller: Controller, field: str = "VmRSS") -> float:
-    text = Path(f"/proc/{controller.process.pid}/status").read_text()
+def memory_mib(pid: int, field: str = "VmRSS") -> float:
+    text = Path(f"/proc/{pid}/status").read_text()
     found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
     assert found, text
     return int(found[1]) / 1024
