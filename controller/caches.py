@@ -11,6 +11,7 @@ from controller.api.errors import DependencyMissing
 from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.api.secrets import Secret, SecretRef
+from controller.availability import Rollout, SeenPod, project_pod, runner_of
 from controller.cache.mutation import MutationDetector
 from controller.cache.store import Store
 from controller.kube.resource import (
@@ -25,8 +26,8 @@ from controller.projections import (
     BY_CLASS,
     BY_OWNER,
     BY_ROLLING,
+    BY_RUNNER,
     BY_SECRET,
-    Rollout,
     SeenBackup,
     SeenChild,
     SeenClass,
@@ -52,12 +53,14 @@ class Caches:
     Args:
         secrets: of the controller's namespace alone.
         children: of `CHILDREN`.
+        pods: of the runners.
     """
 
     backups: Store[SeenBackup]
     classes: Store[SeenClass]
     secrets: Store[SeenSecret]
     children: Mapping[Resource, Store[SeenChild]]
+    pods: Store[SeenPod]
 
     @classmethod
     def new(cls, detector: MutationDetector | None = None) -> Self:
@@ -74,6 +77,7 @@ class Caches:
             children={
                 one: Store(project_child, indexers=of_child, detector=detector) for one in CHILDREN
             },
+            pods=Store(project_pod, indexers={BY_RUNNER: runner_of}, detector=detector),
         )
 
     def rollout(self, key: ObjectKey) -> Rollout | None:
@@ -81,6 +85,11 @@ class Caches:
         name = child_name(key.namespace, key.name)
         seen = self.children[DEPLOYMENTS].get(ObjectKey(key.namespace, name))
         return seen.rollout if seen else None
+
+    def pods_of(self, key: ObjectKey) -> tuple[SeenPod, ...]:
+        """The pods of the runner of a DatabaseBackup."""
+        runner = ObjectKey(key.namespace, child_name(key.namespace, key.name))
+        return self.pods.by_index(BY_RUNNER, runner)
 
     def runners(self) -> dict[ObjectKey, bool]:
         """Whether a pod of its runner is up, of each object that is not being deleted."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from controller.api.keys import ObjectKey
+from controller.availability import SeenPod
 from controller.cache.store import Change, Lister
 from controller.projections import (
     BY_CLASS,
@@ -34,6 +35,7 @@ class Handlers:
     """Handlers of all informers.
 
     Args:
+        deployments: of the runners.
         pull_secret: name of the Secret that all runners have a copy of; empty: none.
         cause: told of objects whose next reconcile has a reason to ask the
             server for what no cache shows.
@@ -43,6 +45,7 @@ class Handlers:
     class_queue: WorkQueue[ObjectKey]
     backups: Lister[SeenBackup]
     classes: Lister[SeenClass]
+    deployments: Lister[SeenChild]
     pull_secret: str
     cause: Callable[[ObjectKey], None]
 
@@ -84,6 +87,15 @@ class Handlers:
             if change.old is not None:
                 self.cause(key)
             self.backup_queue.add_after(key, _CHILDREN_SETTLE_S)
+
+    def on_pod(self, change: Change[SeenPod]) -> None:
+        if change.old is change.new:
+            return
+        for runner in {one.runner for one in (change.old, change.new) if one and one.runner}:
+            # One that is not there yet comes with a change of its own.
+            deployment = self.deployments.get(runner)
+            for _, name in deployment.owners if deployment else ():
+                self.backup_queue.add_after(ObjectKey(runner.namespace, name), _CHILDREN_SETTLE_S)
 
     def _wake_users(self, class_name: str) -> None:
         for key in self.backups.index_keys(BY_CLASS, class_name):

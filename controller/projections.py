@@ -38,6 +38,7 @@ from controller.api.v1 import (
     DatabaseBackupStorageClass,
 )
 from controller.apply import FIELD_MANAGER
+from controller.availability import Rollout, rollout_of
 
 #: Conditions that the controller owns; the others are the runner's.
 READY = "Ready"
@@ -48,6 +49,7 @@ BY_CLASS = "class"
 BY_SECRET = "secret"  # noqa: S105 - the name of an index
 BY_OWNER = "owner"
 BY_ROLLING = "rolling"
+BY_RUNNER = "runner"
 
 Raw = Mapping[str, Any]
 #: What is nested deeper is no field that anybody knows; see `controller.api.codec`.
@@ -130,24 +132,6 @@ class SeenSecret:
         if text is None:
             raise DependencyMissing(f"Secret {self.key}: the key {key} is no text in UTF-8")
         return text
-
-
-@frozen(kw_only=True)
-class Rollout:
-    """How far a Deployment is.
-
-    Args:
-        is_available: a pod is up, be it an old one.
-        is_complete: that pod is the newest one, and the only one.
-        is_rolling: its pod is being replaced, and there is hope.
-        reason, message: the Deployment's own words if it is not available.
-    """
-
-    is_available: bool
-    is_complete: bool
-    is_rolling: bool = False
-    reason: str = ""
-    message: str = ""
 
 
 @frozen(kw_only=True)
@@ -350,57 +334,6 @@ def _comparable(raw: Raw) -> dict[str, Any]:
         if entry.get("manager") == FIELD_MANAGER and not entry.get("subresource")
     ]
     return {key: value for key, value in raw.items() if key != "status"} | {"metadata": kept}
-
-
-def rollout_of(raw: Raw) -> Rollout:
-    """How far a Deployment is; one that was just written has a generation that nobody observed."""
-    status = raw.get("status") or {}
-    wanted = (raw.get("spec") or {}).get("replicas", 1)
-    conditions = {one.get("type"): one for one in status.get("conditions") or ()}
-    is_current = status.get("observedGeneration", 0) >= raw["metadata"].get("generation", 0)
-    is_available = conditions.get("Available", {}).get("status") == "True"
-    is_complete = (
-        is_current
-        and is_available
-        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
-    )
-    rollout = Rollout(
-        is_available=is_available,
-        is_complete=is_complete,
-        is_rolling=not is_complete and _is_rolling(status, conditions, is_current=is_current),
-    )
-    if is_available:
-        return rollout
-    # The first that says why; "Available" only says that it is not.
-    for kind, told in (
-        ("ReplicaFailure", "True"),
-        ("Progressing", "False"),
-        ("Available", "False"),
-    ):
-        condition = conditions.get(kind, {})
-        if condition.get("status") == told:
-            return evolve(
-                rollout,
-                reason=condition.get("reason", ""),
-                message=condition.get("message", ""),
-            )
-    return rollout
-
-
-def _is_rolling(status: Raw, conditions: Mapping[Any, Raw], *, is_current: bool) -> bool:
-    """Whether a change is on its way, of what is not complete.
-
-    Not: a Deployment that is new, one that went past its progress deadline, and
-    one whose change is through and whose pod failed since.
-    """
-    if not is_current:
-        return bool(status.get("observedGeneration"))
-    progressing = conditions.get("Progressing", {})
-    return (
-        progressing.get("status") == "True"
-        and progressing.get("reason") != "NewReplicaSetAvailable"
-        and status.get("observedGeneration", 0) > 1
-    )
 
 
 def _text(encoded: object) -> Secret | None:

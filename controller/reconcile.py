@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
-from controller.api.conditions import ConditionStatus, get_condition
+from controller.api.conditions import ConditionStatus
 from controller.api.errors import (
     BackupError,
     DependencyMissing,
@@ -30,6 +30,7 @@ from controller.api.keys import ObjectKey
 from controller.api.names import child_name
 from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass
 from controller.apply import Applier
+from controller.availability import Rollout, rollout_of, trouble_of
 from controller.caches import Caches
 from controller.deletion import Deletions
 from controller.events import EventRecorder, about
@@ -45,10 +46,8 @@ from controller.process.logging import kv
 from controller.projections import (
     BY_OWNER,
     READY,
-    Rollout,
     SeenBackup,
     SeenChild,
-    rollout_of,
 )
 from controller.resources.desired import Settings, desired as build_desired
 from controller.resources.labels import Child
@@ -57,6 +56,7 @@ from controller.status import (
     Found,
     applied_backup_status,
     backup_status,
+    news,
 )
 from controller.worker import Refusals, RequeueAfter
 
@@ -202,6 +202,7 @@ class BackupReconciler:
             storage_class,
             *(self._caches.secrets.get(ObjectKey(self._namespace, name)) for name in names),
             *self._children_seen(seen),
+            *self._caches.pods_of(seen.key),
         )
 
     def _is_settled(self, seen: SeenBackup, all_seen: tuple[object, ...]) -> bool:
@@ -353,6 +354,7 @@ class BackupReconciler:
         found = Found(
             runner=child_name(seen.key.namespace, seen.key.name),
             rollout=rollout,
+            trouble=trouble_of(self._caches.pods_of(seen.key)),
             error=error,
             held_back=made.held_back.why if made.held_back else "",
         )
@@ -364,14 +366,12 @@ class BackupReconciler:
         applied = applied_backup_status(seen.key, seen.uid, status)
         if not self._applier.write_status(DATABASE_BACKUPS, applied):
             return
-        before = get_condition(seen.status.conditions, READY)
-        now = get_condition(status.conditions, READY)
-        is_new = before is None and rollout is not None and not rollout.is_available and not error
-        if made.rollout or is_new:
+        is_new = not seen.status.conditions and rollout is not None and not rollout.is_available
+        if (made.rollout or is_new) and not (found.trouble or error):
             return  # its runner was replaced or made just now, and that is told
-        if now and (not before or (before.status, before.reason) != (now.status, now.reason)):
-            is_well = now.status is ConditionStatus.TRUE
-            self._tell(seen, "Normal" if is_well else "Warning", now.reason, now.message)
+        for changed in news(seen.status, status, found.trouble):
+            is_well = changed.type == READY and changed.status is ConditionStatus.TRUE
+            self._tell(seen, "Normal" if is_well else "Warning", changed.reason, changed.message)
 
     def _tell(self, seen: SeenBackup, kind: Any, reason: str, message: str) -> None:
         regarding = about(DatabaseBackup.KIND, seen.key, seen.uid)

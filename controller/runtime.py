@@ -30,7 +30,9 @@ from controller.kube.client import ALL, Client, ListerWatcher, Selection
 from controller.kube.resource import (
     DATABASE_BACKUP_STORAGE_CLASSES as CLASSES,
     DATABASE_BACKUPS,
+    DEPLOYMENTS,
     NAMESPACES,
+    PODS,
     SECRETS,
     Resource,
 )
@@ -249,6 +251,7 @@ class Runtime:
             class_queue=self._queues[CLASSES],
             backups=caches.backups,
             classes=caches.classes,
+            deployments=caches.children[DEPLOYMENTS],
             pull_secret=self._environment.image_pull_secret,
             cause=reconcile.cause,
         )
@@ -258,6 +261,7 @@ class Runtime:
         self._add_informer(DATABASE_BACKUPS, ALL, caches.backups, handlers.on_backup)
         for resource, store in caches.children.items():
             self._add_informer(resource, _OURS, store, handlers.on_child)
+        self._add_informer(PODS, _OURS, caches.pods, handlers.on_pod)
         return {
             DATABASE_BACKUPS: GoneRunners(
                 self._taking_over(reconcile, caches, applier),

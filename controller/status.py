@@ -7,14 +7,20 @@ runner knows - whether backups succeed - is the runner's to write.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from attrs import frozen
 
 from controller.api import codec
-from controller.api.conditions import Condition, ConditionStatus, Verdict, set_condition
+from controller.api.conditions import (
+    Condition,
+    ConditionStatus,
+    Verdict,
+    get_condition,
+    set_condition,
+)
 from controller.api.errors import BackupError, InvalidSpec, TerminalError, WaitingError
 from controller.api.keys import ObjectKey
 from controller.api.status import (
@@ -24,7 +30,11 @@ from controller.api.status import (
     StorageClassStatus,
 )
 from controller.api.v1 import API_VERSION, DatabaseBackup, DatabaseBackupStorageClass
-from controller.projections import READY, RUNNER_AVAILABLE, Rollout
+from controller.availability import Rollout, Trouble
+from controller.projections import READY, RUNNER_AVAILABLE
+
+#: Of Ready; why is said by RunnerAvailable.
+RUNNER_NOT_AVAILABLE = "RunnerNotAvailable"
 
 
 @frozen(kw_only=True)
@@ -34,12 +44,14 @@ class Found:
     Args:
         runner: name of the Deployment.
         rollout: None: there is no Deployment.
+        trouble: what its pods know of.
         error: what it ended with.
         held_back: why a change of the runner waits; empty: none does.
     """
 
     runner: str
     rollout: Rollout | None
+    trouble: Trouble | None = None
     error: Exception | None = None
     held_back: str = ""
 
@@ -55,6 +67,27 @@ def backup_status(
         observed_generation=generation,
         runner=found.runner if found.rollout else "",
     )
+
+
+def news(
+    previous: DatabaseBackupStatus, status: DatabaseBackupStatus, trouble: Trouble | None
+) -> Iterator[Condition]:
+    """The conditions of which people should be told: not of each word that changed.
+
+    Args:
+        trouble: as of `Found`; it is told instead of what follows from it.
+    """
+    before, ready = (get_condition(one.conditions, READY) for one in (previous, status))
+    follows = trouble is not None and ready is not None and ready.reason == RUNNER_NOT_AVAILABLE
+    if ready and not follows and _gist(before) != _gist(ready):
+        yield ready
+    before, runner = (get_condition(one.conditions, RUNNER_AVAILABLE) for one in (previous, status))
+    if runner and trouble and (before is None or before.message != runner.message):
+        yield runner
+
+
+def _gist(condition: Condition | None) -> tuple[ConditionStatus, str] | None:
+    return (condition.status, condition.reason) if condition else None
 
 
 def class_status(
@@ -148,7 +181,7 @@ def _ready_verdict(found: Found, runner: Verdict) -> Verdict:
         return verdict_of(found.error)
     if runner.status is not ConditionStatus.TRUE:
         message = "; ".join(filter(None, (runner.message, found.held_back)))
-        return Verdict(status=ConditionStatus.FALSE, reason="RunnerNotAvailable", message=message)
+        return Verdict(status=ConditionStatus.FALSE, reason=RUNNER_NOT_AVAILABLE, message=message)
     if found.held_back:
         return Verdict(
             status=ConditionStatus.TRUE, reason="ChangeHeldBack", message=found.held_back
@@ -166,7 +199,7 @@ def _ready_verdict(found: Found, runner: Verdict) -> Verdict:
 
 
 def _runner_verdict(found: Found) -> Verdict:
-    rollout, look = found.rollout, f"kubectl describe deployment {found.runner}"
+    rollout, trouble = found.rollout, found.trouble
     if rollout is None:
         return Verdict(
             status=ConditionStatus.FALSE,
@@ -174,16 +207,27 @@ def _runner_verdict(found: Found) -> Verdict:
             message="there is no Deployment yet; the condition Ready says why",
         )
     if rollout.is_available:
+        usable = f"kubectl exec deploy/{found.runner} -- backup-now"
+        if trouble is None:
+            return Verdict(status=ConditionStatus.TRUE, reason="PodAvailable", message=usable)
         return Verdict(
             status=ConditionStatus.TRUE,
-            reason="PodAvailable",
-            message=f"kubectl exec deploy/{found.runner} -- backup-now",
+            reason="PodRestarted",
+            message=f"{usable}; the pod is up again after this: {trouble.message}",
+        )
+    if trouble is not None:
+        return Verdict(
+            status=ConditionStatus.FALSE,
+            reason=trouble.reason,
+            message=f"pod {trouble.pod}: {trouble.message}; kubectl describe pod {trouble.pod} and"
+            f" kubectl logs {trouble.pod} --previous show more",
         )
     said = rollout.message or "its pod is not ready yet"
     return Verdict(
         status=ConditionStatus.FALSE,
         reason=rollout.reason or "PodNotReady",
-        message=f"Deployment {found.runner}: {said}; {look} shows more",
+        message=f"Deployment {found.runner}: {said}; kubectl describe deployment {found.runner}"
+        " shows more",
     )
 
 

@@ -79,7 +79,7 @@ def set_condition(
     Raises: ValueError for a type or reason that is no PascalCase: a defect of the caller.
     """
     for word in (type, reason):
-        if not _PASCAL_CASE.fullmatch(word):
+        if not is_reason(word):
             raise ValueError(f"not PascalCase: {word!r}")
     if now.tzinfo is None:
         raise ValueError("now must be aware")
@@ -99,6 +99,11 @@ def set_condition(
             result[index] = new
             return tuple(result)
     return (*result, new)
+
+
+def is_reason(word: str) -> bool:
+    """Whether a condition may have it for its reason, or type."""
+    return _PASCAL_CASE.fullmatch(word) is not None
 
 
 def get_condition(conditions: Iterable[Condition], type: str) -> Condition | None:  # noqa: A002 - as above

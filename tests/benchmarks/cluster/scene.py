@@ -19,6 +19,7 @@ from controller.kube.resource import (
     DATABASE_BACKUPS,
     DEPLOYMENTS,
     NAMESPACES,
+    PODS,
 )
 from controller.resources.desired import Settings, desired
 from tests.benchmarks.cluster.bare import BareClient, Write
@@ -109,21 +110,22 @@ class Scene:
             return sum(threads.map(self._count_ours, paths))
 
     def show_as_running(self, batch: Batch) -> None:
-        """Say of each runner's Deployment what a kubelet would."""
-        status = orjson.dumps({"status": _RUNNING})
-        self.admin.send(
-            [
-                [
-                    Write(
-                        path=DEPLOYMENTS.path(namespace, name, "status"),
-                        body=status,
-                        method="PATCH",
-                        content_type="application/merge-patch+json",
-                    )
-                ]
-                for namespace, name in batch.deployments()
-            ]
-        )
+        """Say of each runner's Deployment, and of a pod of it, what a kubelet would."""
+        with ThreadPoolExecutor(CONNECTIONS) as threads:
+            list(threads.map(lambda key: self._show_as_running(*key), batch.deployments()))
+
+    def _show_as_running(self, namespace: str, name: str) -> None:
+        path = DEPLOYMENTS.path(namespace, name, "status")
+        template = self.admin.write(_merge_patch(path, _RUNNING))["spec"]["template"]
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{name}-{_HASH}"}
+        metadata = {
+            "name": f"{name}-{_HASH}-abcde",
+            "labels": template["metadata"]["labels"] | {"pod-template-hash": _HASH},
+            "ownerReferences": [owner | {"uid": "0b5f0c3e-0000-4000-8000-000000000000"}],
+        }
+        pod = {"metadata": metadata, "spec": template["spec"]}
+        self.admin.write(Write.of(PODS.path(namespace), pod))
+        self.admin.write(_merge_patch(PODS.path(namespace, metadata["name"], "status"), _POD_UP))
 
     def remove(self, batch: Batch) -> None:
         """Delete the objects and their children: nobody collects garbage here."""
@@ -158,6 +160,32 @@ _RUNNING = {
         }
     ],
 }
+
+
+_HASH = "5d8f7c9b6"
+_POD_UP = {
+    "phase": "Running",
+    "conditions": [{"type": "Ready", "status": "True"}],
+    "containerStatuses": [
+        {
+            "name": "runner",
+            "image": "registry.example.com/runner:1",
+            "imageID": "registry.example.com/runner@sha256:0",
+            "ready": True,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-11-23T10:00:00Z"}},
+        }
+    ],
+}
+
+
+def _merge_patch(path: str, status: dict[str, Any]) -> Write:
+    return Write(
+        path=path,
+        body=orjson.dumps({"status": status}),
+        method="PATCH",
+        content_type="application/merge-patch+json",
+    )
 
 
 def deployment_of(raw: dict[str, Any]) -> Key:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from controller.api.keys import ObjectKey
+from controller.availability import SeenPod, project_pod
 from controller.cache.store import Change, Store
 from controller.handlers import Handlers
 from controller.projections import (
     BY_CLASS,
     BY_SECRET,
     SeenBackup,
+    SeenChild,
     SeenClass,
     class_of,
     project_backup,
@@ -37,6 +39,7 @@ class World:
         self.clock = FakeClock()
         self.backups = Store[SeenBackup](project_backup, indexers={BY_CLASS: class_of})
         self.classes = Store[SeenClass](project_class, indexers={BY_SECRET: secrets_of})
+        self.deployments = Store[SeenChild](project_child)
         self.backup_queue = self._queue()
         self.class_queue = self._queue()
         self.caused: list[ObjectKey] = []
@@ -45,6 +48,7 @@ class World:
             class_queue=self.class_queue,
             backups=self.backups,
             classes=self.classes,
+            deployments=self.deployments,
             pull_secret="registry",
             cause=self.caused.append,
         )
@@ -207,5 +211,30 @@ def test_own_children_that_come_are_one_look_and_no_cause(world: World) -> None:
         world.handlers.on_child(Change(child.key, None, child))
     assert len(world.backup_queue) == 0  # not while more may come
 
+    assert world.drain(world.backup_queue) == [SHOP]
+    assert world.caused == []
+
+
+def a_pod(**status: Any) -> dict[str, Any]:
+    owner = {"kind": "ReplicaSet", "name": "runner-5d8f"}
+    metadata = {"name": "runner-5d8f-x", "namespace": "db", "ownerReferences": [owner]}
+    return {"metadata": metadata | {"labels": {"pod-template-hash": "5d8f"}}, "status": status}
+
+
+def test_a_pod_concerns_the_object_whose_runner_it_is(world: World) -> None:
+    deployment = a_child()
+    deployment["metadata"]["name"] = "runner"
+    pods = Store[SeenPod](project_pod)
+
+    world.handlers.on_pod(pods.put(a_pod(phase="Pending")))
+    assert world.drain(world.backup_queue) == []  # the Deployment is not seen yet
+
+    world.deployments.put(deployment)
+    evicted = pods.put(a_pod(phase="Failed", reason="Evicted"))
+    world.handlers.on_pod(evicted)
+    assert world.drain(world.backup_queue) == [SHOP]
+    same = pods.put(a_pod(phase="Failed", reason="Evicted", hostIP="10.0.0.1"))
+    assert same is None, "what nobody asks for is no change"
+    world.handlers.on_pod(Change(evicted.key, evicted.new, None))
     assert world.drain(world.backup_queue) == [SHOP]
     assert world.caused == []
