@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 TOX := $(BIN)/tox run
+# What images and chart are named by; of the commit that is checked out, if nobody says another one.
+VERSION = $(shell $(PYTHON) -m release.version)
 # Every command and every job is a process of its own: compile once, not at each start.
 export UV_COMPILE_BYTECODE := 1
 export PYTHONDONTWRITEBYTECODE :=
 LOCK := requirements/base.txt requirements/test.txt requirements/check.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-churn test-servers check docs docs-serve bench bench-controller generate-code generate lock clean
+.PHONY: help demo test test-churn test-servers check docs docs-serve bench bench-controller generate-code generate lock version clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
@@ -58,10 +60,13 @@ lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
 	for set in test check docs; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 		--generate-hashes --upgrade requirements/$$set.in -o requirements/$$set.txt; done
 
+version:  ## Tell the version of what is checked out, by its tag
+	@$(PYTHON) -m release.version
+
 clean:  ## Remove what the targets made here
 	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
-$(VENV)/.installed: $(LOCK) setup.cfg
+$(VENV)/.installed: $(LOCK) setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python >= 3.11 is needed; name it: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \

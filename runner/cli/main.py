@@ -31,6 +31,7 @@ _VERBS = {
     "cancel": ("cancel", "End the running job."),
     "doctor": ("doctor", "Check the configuration, the database and every location."),
     "adopt": ("adopt", "Take over backups that another cluster wrote."),
+    "version": ("version", "Print the version of this build."),
 }
 #: The Go original's verbs.
 _ALIASES = {"backup": "backup-now"}

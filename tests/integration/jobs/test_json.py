@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controller.api.version import version
 from runner.cli.main import _VERBS
 from tests.integration.jobs.commands import Done
 from tests.integration.jobs.conftest import MakeWorld
@@ -57,6 +58,7 @@ def test_every_verb_that_works_answers_in_json(make_world: MakeWorld) -> None:
             document("adopt")
             == [{"location": "folder", "formerCluster": CLUSTER, "takenOver": False}]
         ),
+        "version": lambda: document("version") == {"version": version()},
         "run": lambda: _served(world),
         "status": lambda: _beside_a_runner(world, lambda: document("status")["name"] == "shop"),
         "cancel": lambda: _beside_a_runner(
@@ -92,7 +94,7 @@ def _beside_a_runner(world: World, check: Callable[[], bool]) -> bool:
         return check()
 
 
-@pytest.mark.parametrize("verb", _VERBS)
+@pytest.mark.parametrize("verb", [verb for verb in _VERBS if verb != "version"])
 def test_every_verb_says_in_one_form_why_it_did_not_begin(make_world: MakeWorld, verb: str) -> None:
     """Without a configuration, without a runner, and with an option that there is not."""
     world = make_world("folder")

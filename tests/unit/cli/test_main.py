@@ -69,8 +69,9 @@ def test_help_imports_no_sdk_and_no_driver() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _exit("--version") == 0
+@pytest.mark.parametrize("argument", ["version", "--version"])
+def test_the_version_is_told(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit(argument) == 0
     assert capsys.readouterr().out == f"{version()}\n"
 
 
