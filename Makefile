@@ -11,8 +11,15 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONDONTWRITEBYTECODE :=
 LOCK := requirements/base.txt requirements/test.txt requirements/check.txt
 
+# Where a release goes. Names there have no upper case, which the owner of a repository may have.
+REGISTRY ?=
+override REGISTRY := $(shell echo '$(REGISTRY)' | tr A-Z a-z)
+NEEDED_REGISTRY = $(or $(REGISTRY),$(error say where it goes: REGISTRY=registry.example.com/team))
+IMAGE_PREFIX ?= $(if $(REGISTRY),$(REGISTRY)/)db-backup-controller
+CHART_OPTIONS = --version '$(VERSION)' --image-repo '$(IMAGE_PREFIX)' --folder build/charts
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-churn test-servers check docs docs-serve bench bench-controller generate-code generate lock version clean
+.PHONY: help demo test test-churn test-servers check docs docs-serve bench bench-controller generate-code generate lock chart push-chart version clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
@@ -30,7 +37,7 @@ test-churn: $(VENV)/.installed  ## The controller under random changes and fault
 	DB_BACKUP_TEST_CHURN_RUNS=$(RUNS) DB_BACKUP_TEST_CHURN_STORMS=$(STORMS) \
 		DB_BACKUP_TEST_CHURN_FIRST=$(FIRST) $(BIN)/pytest tests/integration/controller/test_churn.py
 
-test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, kube-apiserver, helm, PostgreSQL)
+test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, kube-apiserver, helm, a registry, PostgreSQL)
 	@$(BIN)/python -m tests.servers.build
 
 check: $(VENV)/.installed  ## Lint, types, layers, links of the documentation
@@ -59,6 +66,12 @@ lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
 		--extra controller --extra runner setup.cfg -o requirements/base.txt
 	for set in test check docs; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 		--generate-hashes --upgrade requirements/$$set.in -o requirements/$$set.txt; done
+
+chart: $(VENV)/.installed  ## Package the chart as a release has it, into build/charts (REGISTRY=, VERSION=)
+	@$(BIN)/python -m release.chart $(CHART_OPTIONS)
+
+push-chart: $(VENV)/.installed  ## The same, and push it to oci://REGISTRY/charts
+	@$(BIN)/python -m release.chart $(CHART_OPTIONS) --push '$(NEEDED_REGISTRY)/charts'
 
 version:  ## Tell the version of what is checked out, by its tag
 	@$(PYTHON) -m release.version

@@ -24,6 +24,8 @@ GO_PROGRAMS = {
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
     "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
+    "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
+    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12",
 }
 #: kube-apiserver and kubectl cannot be installed by `go install`: their module replaces others by
 #: folders that only its own repository has.

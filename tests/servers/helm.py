@@ -33,10 +33,11 @@ class Helm:
     home: Path
 
     def run(
-        self, *arguments: str | Path, kubeconfig: Path | None = None
+        self, *arguments: str | Path, kubeconfig: Path | None = None, ca_file: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run it; without a kubeconfig it finds no cluster."""
+        """Run it; without a kubeconfig it finds no cluster, without a CA it trusts no registry."""
         own = {"HOME": str(self.home), "KUBECONFIG": str(kubeconfig or os.devnull)}
+        own["SSL_CERT_FILE"] = str(ca_file or os.devnull)
         inherited = {key: os.environ[key] for key in ("PATH", "TMPDIR") if key in os.environ}
         return subprocess.run(
             [self.program, *arguments],

@@ -1,4 +1,4 @@
-"""Fixtures: one API server a run, one namespace a test."""
+"""Fixtures: one API server a run, one namespace a test; Helm, and where it gets a chart from."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import kubernetes
+from tests.servers import kubernetes, registry
 from tests.servers.fixtures import given
+from tests.servers.helm import Helm, find_helm
 from tests.servers.kubernetes import KubernetesServer
+from tests.servers.provider import ServerMissing, skip_or_fail
+from tests.servers.registry import Registry
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,3 +29,16 @@ def kubernetes_server() -> Iterator[KubernetesServer]:
 @pytest.fixture
 def namespace(kubernetes_server: KubernetesServer) -> str:
     return kubernetes_server.new_namespace()
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    try:
+        return Helm(find_helm(), tmp_path_factory.mktemp("helm"))
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+
+
+@pytest.fixture(scope="session")
+def local_registry() -> Iterator[Registry]:
+    yield from given(registry.running())
