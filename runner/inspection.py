@@ -20,6 +20,7 @@ class Inspection:
             last tried with some success.
         complete: the newest one that as many locations hold as are required,
             now or when it was made.
+        complete_plain_bytes: what the engine wrote for it; 0 without one.
         last: the last job of each kind that some location remembers.
         consecutive_failures: of backups, as remembered.
         last_verified_at: the earliest over the locations of when its newest
@@ -31,6 +32,7 @@ class Inspection:
     stored_backups: int = 0
     newest_at: datetime | None = None
     complete: BackupSummary | None = None
+    complete_plain_bytes: int = 0
     last: tuple[JobOutcome, ...] = ()
     consecutive_failures: int = 0
     last_verified_at: datetime | None = None

@@ -213,6 +213,11 @@ class RunnerMetrics:
             self._set("stored_backup_count", count)
             self._set("last_successful_backup", _unix(newest_at))
 
+    def set_plain_bytes(self, plain_bytes: int) -> None:
+        """Show how much the newest successful backup has, by its manifest."""
+        with self._lock:
+            self._set("last_backup_plain_bytes", plain_bytes)
+
     def set_location(self, state: LocationState) -> None:
         """Show what is known about one location."""
         name = state.name
@@ -260,6 +265,8 @@ class RunnerMetrics:
             self._add("jobs_total", 1, kind, outcome.result.value)
             for use in outcome.storage:
                 self._count(use)
+            if outcome.kind is JobKind.BACKUP and outcome.success:
+                self._set("last_backup_plain_bytes", outcome.plain_bytes)
             if outcome.kind in _WATCHED:
                 if outcome.result is Result.FAILURE:
                     self._add("consecutive_failures", 1, kind)
@@ -313,7 +320,6 @@ class RunnerMetrics:
             return
         newest = self._series["last_successful_backup"][()]
         self._set("last_successful_backup", max(newest, _unix(outcome.started_at)))
-        self._set("last_backup_plain_bytes", outcome.plain_bytes)
         for name in ("last_backup_stage_seconds", "last_backup_stage_bytes"):
             self._series[name].clear()
         for timing in outcome.stages:

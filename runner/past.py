@@ -41,7 +41,8 @@ def past_of(inspection: Inspection | None, former: DatabaseBackupStatus) -> Past
     """
     last: dict[JobKind, JobOutcome] = {}
     for outcome in (*_reported(former), *(inspection.last if inspection else ())):
-        if outcome.kind not in last or outcome.finished_at > last[outcome.kind].finished_at:
+        # Of the same job a location remembers more than the status has room for.
+        if outcome.kind not in last or outcome.finished_at >= last[outcome.kind].finished_at:
             last[outcome.kind] = outcome
     attempts = [inspection.newest_at if inspection else None]
     failures = inspection.consecutive_failures if inspection else 0

@@ -183,18 +183,17 @@ def _complete(looks: Sequence[_Look], required: int) -> BackupSummary | None:
 
 
 def _together(looks: list[_Look], now: datetime, required: int) -> Inspection:
-    starts = {
-        backup.id: backup.started_at
-        for look in looks
-        if look.listing
-        for backup in look.listing.backups
+    backups = {
+        backup.id: backup for look in looks if look.listing for backup in look.listing.backups
     }
+    complete = _complete(looks, required)
     inspection = Inspection(
         at=now,
         states=tuple(look.state for look in looks),
-        stored_backups=len(starts),
-        newest_at=max(starts.values(), default=None),
-        complete=_complete(looks, required),
+        stored_backups=len(backups),
+        newest_at=max((backup.started_at for backup in backups.values()), default=None),
+        complete=complete,
+        complete_plain_bytes=backups[parse_backup_id(complete.id)].plain_bytes if complete else 0,
     )
     # Locations remember what they were told; one that was down knows less. The latest wins.
     last: dict[str, JobOutcome] = {}

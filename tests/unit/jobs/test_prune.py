@@ -287,6 +287,8 @@ def test_a_look_says_what_is_there(world: Surroundings) -> None:
     assert datetime.fromisoformat(inspection["newestAt"]) == NOW + DAY
     assert inspection["complete"]["id"] == an_id(4), "the newest is in one location only"
     assert inspection["complete"]["locations"] == ["one", "two"]
+    listing = world.catalogue("one").list()
+    assert inspection["completePlainBytes"] == listing.backups[-1].plain_bytes > 0
     states = {state["name"]: state for state in inspection["states"]}
     assert [states[name]["storedBackups"] for name in ("one", "two")] == [5, 6]
     assert all(state["healthy"] for state in states.values())

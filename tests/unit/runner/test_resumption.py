@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from attrs import evolve
+
 from controller.api.conditions import get_condition
 from controller.api.status import (
     AttemptSummary,
@@ -16,7 +18,7 @@ from runner.conditions import Basis
 from runner.inspection import Inspection
 from runner.jobs.request import JobRequest, RestoreOptions
 from runner.metrics import RunnerIdentity, RunnerMetrics
-from runner.outcome import JobKind, JobOutcome, LocationState
+from runner.outcome import JobKind, JobOutcome, LocationFate, LocationState
 from runner.past import past_of
 from runner.ports import LastStatus
 from runner.reports import Reports
@@ -40,10 +42,14 @@ _FORMER = DatabaseBackupStatus(
 )
 
 
+def _metrics() -> RunnerMetrics:
+    identity = RunnerIdentity(name="shop", namespace="db", engine="postgres", version="1")
+    return RunnerMetrics(identity, started_at=START)
+
+
 def _reports() -> tuple[Reports, LastStatus]:
     sink = LastStatus()
-    identity = RunnerIdentity(name="shop", namespace="db", engine="postgres", version="1")
-    reports = Reports(sink, RunnerMetrics(identity, started_at=START), FakeClock())
+    reports = Reports(sink, _metrics(), FakeClock())
     reports.judge_by(Basis(generation=1, interval=timedelta(days=1)))
     return reports, sink
 
@@ -113,6 +119,47 @@ def test_schedule_and_metrics_start_from_the_status() -> None:
     assert past.has_backup
     assert past.consecutive_failures == 1
     assert [(one.kind, one.success) for one in past.last] == [(JobKind.BACKUP, False)]
+
+
+def test_of_one_job_what_a_location_remembers_is_more_than_what_the_status_says() -> None:
+    at = START - _HOUR
+    attempt = AttemptSummary(started_at=at, finished_at=at, succeeded=True)
+    remembered = evolve(
+        _outcome(JobKind.BACKUP, success=True, hours_ago=1),
+        fates=(LocationFate(name="s3", ok=False),),
+    )
+
+    past = past_of(
+        Inspection(at=START, states=(), last=(remembered,)),
+        DatabaseBackupStatus(last_attempt=attempt),
+    )
+
+    assert past.last == (remembered,)
+
+
+def test_the_size_of_the_newest_backup_comes_from_its_manifest_after_a_restart() -> None:
+    """A status has none: 0 would look as if all data was gone."""
+    metrics = _metrics()
+    reports = Reports(LastStatus(), metrics, FakeClock())
+    at = START - _HOUR
+    former = DatabaseBackupStatus(
+        last_attempt=AttemptSummary(started_at=at, finished_at=at, succeeded=True)
+    )
+
+    metrics.resume(past_of(None, former).last)
+    assert b"last_backup_plain_bytes{" not in metrics.render()
+    reports.inspected(
+        Inspection(
+            at=START,
+            states=(),
+            complete=BackupSummary(id="b1", started_at=at, locations=("s3",)),
+            complete_plain_bytes=4711,
+        )
+    )
+
+    assert b'last_backup_plain_bytes{engine="postgres",name="shop",namespace="db"} 4711' in (
+        metrics.render()
+    )
 
 
 def test_while_no_location_answers_what_was_stored_stays_known() -> None:
