@@ -19,7 +19,7 @@ IMAGE_PREFIX ?= $(if $(REGISTRY),$(REGISTRY)/)db-backup-controller
 CHART_OPTIONS = --version '$(VERSION)' --image-repo '$(IMAGE_PREFIX)' --folder build/charts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-churn test-servers check docs docs-serve bench bench-controller generate-code generate lock chart push-chart version clean
+.PHONY: help demo test test-churn test-servers check docs docs-serve bench bench-controller generate-code generate recording lock chart push-chart version clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
@@ -60,6 +60,9 @@ generate-code: $(VENV)/.installed  # of what is generated, what the cluster gets
 
 generate: generate-code  ## Write what is generated from the code: deploy/crds, and parts of docs
 	@$(BIN)/python -m handbook
+
+recording: $(VENV)/.installed  # of `make demo`, for the README, when what it prints has changed
+	$(BIN)/python -m handbook.recording
 
 lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
