@@ -19,7 +19,8 @@ IMAGE_PREFIX ?= $(if $(REGISTRY),$(REGISTRY)/)db-backup-controller
 CHART_OPTIONS = --version '$(VERSION)' --image-repo '$(IMAGE_PREFIX)' --folder build/charts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-churn test-servers check docs docs-serve bench bench-controller generate-code generate recording lock chart push-chart version clean
+# No target is a file, but those whose names have other characters.
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
@@ -39,6 +40,9 @@ test-churn: $(VENV)/.installed  ## The controller under random changes and fault
 
 test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, kube-apiserver, helm, a registry, PostgreSQL)
 	@$(BIN)/python -m tests.servers.build
+
+ci-packages:  # what a hosted machine of CI lacks; by sudo
+	.ci/packages
 
 check: $(VENV)/.installed  ## Lint, types, layers, links of the documentation
 	$(TOX) -e lint,type,layers,docs
