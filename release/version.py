@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-#: What chart, images and processes are named by: a semantic version, without `+`, which no tag of
-#: an image may have. `controller/api/version.py` makes the same of the distribution's version.
+#: What chart, images and processes are named by: a semantic version that is also a tag of an image.
+#: After its first `-` is what Python calls the local part of a version, after a `+`: a build makes
+#: the one of the other, and `controller/api/version.py` turns it back.
 VERSION = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
-    r"(-rc\.(0|[1-9]\d*))?"  # a candidate
-    r"(-g[0-9a-f]{7,40})?"  # a commit after it
+    r"(-rc\.(0|[1-9]\d*)(\.g[0-9a-f]{7,40})?|-g[0-9a-f]{7,40})?"
 )
+_DESCRIBED = re.compile(r"v(?P<tag>.+?)(-\d+-(?P<commit>g[0-9a-f]{7,40}))?")
 _FORM = "a release is v1.2.3, and a candidate v1.2.3-rc.1"
 
 
@@ -22,7 +22,19 @@ class NoVersion(Exception):
     """What there is gives none; the text has the cure."""
 
 
-def of_commit(described: str) -> str:
+def describe(repository: Path) -> str:
+    """The version of what is checked out.
+
+    Raises:
+        NoVersion: no repository, or one whose tags may be missing.
+    """
+    if _git(repository, "rev-parse", "--is-shallow-repository") == "true":
+        raise NoVersion("a shallow clone, which may lack the tags: git fetch --unshallow --tags")
+    # A tag that is no version, of a nightly build say, is none of ours.
+    return release_of(_git(repository, "describe", "--tags", "--always", "--match", "v[0-9]*"))
+
+
+def release_of(described: str) -> str:
     """Make the version of what `git describe --tags --always` says.
 
     ``v1.2.3`` is 1.2.3, four commits later ``v1.2.3-4-g56789ab`` is
@@ -33,28 +45,28 @@ def of_commit(described: str) -> str:
     """
     if re.fullmatch(r"[0-9a-f]{7,40}", described):
         return f"0.0.0-g{described}"
-    version = re.sub(r"-\d+(-g[0-9a-f]+)$", r"\1", described.removeprefix("v"))
-    if not described.startswith("v") or not VERSION.fullmatch(version):
+    found = _DESCRIBED.fullmatch(described)
+    version = found["tag"] if found else ""
+    if found and found["commit"]:
+        version += ("." if "-" in version else "-") + found["commit"]
+    if not VERSION.fullmatch(version):
         raise NoVersion(f"tag {described}: {_FORM}")
     return version
 
 
-def current(folder: Path = ROOT) -> str:
-    """Ask git about what is checked out.
+def revision(repository: Path) -> str:
+    """The commit that is checked out, 40 hex digits.
 
     Raises:
-        NoVersion: no repository, or one whose tags may be missing.
+        NoVersion: no repository.
     """
-    if _git(folder, "rev-parse", "--is-shallow-repository") == "true":
-        raise NoVersion("a shallow clone, which may lack the tags: git fetch --unshallow --tags")
-    # A tag that is no version, of a nightly build say, is none of ours.
-    return of_commit(_git(folder, "describe", "--tags", "--always", "--match", "v[0-9]*"))
+    return _git(repository, "rev-parse", "HEAD")
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _git(repository: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
         raise NoVersion("no git here; say which version it is: VERSION=1.2.3") from None
@@ -66,6 +78,6 @@ def _git(folder: Path, *arguments: str) -> str:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(f"{current()}\n")
+        sys.stdout.write(f"{describe(Path(__file__).parents[1])}\n")
     except NoVersion as error:
         sys.exit(f"version: {error}")

@@ -27,11 +27,12 @@ def version() -> str:
 def released(distribution: str) -> str:
     """Turn a version of a Python distribution into a semantic one that a tag and a label can be.
 
-    1.2.3rc1+g56789ab is 1.2.3-rc.1-g56789ab. What has another form stays.
+    1.2.3+g56789ab is 1.2.3-g56789ab, and 1.2.3rc1 and 1.2.3+rc.1 are 1.2.3-rc.1.
+    What has another form stays.
     """
     found = _DISTRIBUTION.fullmatch(distribution)
     if found is None:
         return distribution
-    candidate = f"-rc.{found['candidate']}" if found["candidate"] else ""
-    after = f"-{found['after']}" if found["after"] else ""
-    return found["release"] + candidate + after
+    candidate = f"rc.{found['candidate']}" if found["candidate"] else ""
+    after = ".".join(filter(None, (candidate, found["after"])))
+    return f"{found['release']}-{after}" if after else found["release"]

@@ -12,6 +12,7 @@ import pytest
 
 from controller.api.lease import BUSY_UNTIL
 from controller.api.names import child_name
+from controller.api.version import version
 from controller.kube import config
 from controller.kube.client import Client, Selection
 from controller.kube.resource import DATABASE_BACKUPS, DEPLOYMENTS, LEASES, SECRETS
@@ -89,6 +90,7 @@ def test_health_readiness_and_metrics(world: World, controller: Controller) -> N
     code, text = controller.get("/readyz")
     assert (code, json.loads(text)["problem"]) == (200, "")
     assert controller.metric("leader") == 1
+    assert controller.metric("controller_build_info", version=version()) == 1
     assert controller.metric("cache_objects", resource="databasebackups") >= 1
     assert controller.metric("cache_synced") == 10
     assert controller.metric("reconciles_total", outcome="done") >= 1

@@ -28,7 +28,7 @@ from tests.servers.kubernetes import KubernetesServer
 from tests.servers.registry import Registry
 
 ROOT = Path(__file__).parents[3]
-VERSION = "1.2.3-rc.1-g56789ab"
+VERSION = "1.2.3-rc.1.g56789ab"
 COMMAND = re.compile(r"^helm upgrade --install (?:.*\\\n)*.* oci://.*$", re.MULTILINE)
 
 

@@ -10,14 +10,14 @@ import pytest
 from packaging.version import Version
 
 from controller.api.version import released
-from release.version import VERSION, NoVersion, current, of_commit
+from release.version import VERSION, NoVersion, describe, release_of, revision
 
 MADE = {
     "v1.2.3": "1.2.3",
     "v10.0.21": "10.0.21",
     "v1.2.3-4-g56789ab": "1.2.3-g56789ab",
     "v1.3.0-rc.1": "1.3.0-rc.1",
-    "v1.3.0-rc.1-12-g56789ab": "1.3.0-rc.1-g56789ab",
+    "v1.3.0-rc.1-12-g56789ab": "1.3.0-rc.1.g56789ab",
     "56789ab": "0.0.0-g56789ab",
     "0123456": "0.0.0-g0123456",
 }
@@ -25,7 +25,7 @@ MADE = {
 
 @pytest.mark.parametrize("described", MADE)
 def test_a_commit_is_called_after_the_tag_before_it(described: str) -> None:
-    version = of_commit(described)
+    version = release_of(described)
 
     assert version == MADE[described]
     assert VERSION.fullmatch(version)
@@ -33,10 +33,14 @@ def test_a_commit_is_called_after_the_tag_before_it(described: str) -> None:
 
 @pytest.mark.parametrize("version", MADE.values())
 def test_what_is_built_of_it_tells_the_same_version(version: str) -> None:
-    """A distribution has its own form for it: what an image's build gives to setuptools-scm."""
-    distribution = str(Version(version.replace("-g", "+g")))
+    """An image's build makes a distribution of it, whose versions have a `+` there."""
+    assert released(str(Version(version.replace("-", "+", 1)))) == version
 
-    assert released(distribution) == version
+
+def test_a_checkout_tells_the_same_version() -> None:
+    """As setuptools-scm names a distribution after a tag."""
+    for described, version in (("1.3.0rc1", "1.3.0-rc.1"), ("1.3.0rc1+g5678", "1.3.0-rc.1.g5678")):
+        assert released(str(Version(described))) == version
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,7 @@ def test_what_is_built_of_it_tells_the_same_version(version: str) -> None:
 )
 def test_a_tag_of_another_form_is_refused_with_the_form(described: str) -> None:
     with pytest.raises(NoVersion, match=r"a release is v1\.2\.3"):
-        of_commit(described)
+        release_of(described)
 
 
 @pytest.mark.parametrize("distribution", ["0.0.1.dev243", "1.2", "1.2.3.post1", "unknown"])
@@ -76,13 +80,14 @@ def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Git:
 
 def test_git_is_asked_for_the_newest_release(git: Git, tmp_path: Path) -> None:
     git("tag", "nightly")  # of no version
-    assert current(tmp_path) == f"0.0.0-g{git('rev-parse', '--short', 'HEAD')}"
+    assert describe(tmp_path) == f"0.0.0-g{git('rev-parse', '--short', 'HEAD')}"
     git("tag", "v1.2.3")
-    assert current(tmp_path) == "1.2.3"
+    assert describe(tmp_path) == "1.2.3"
     git("commit", "--quiet", "--allow-empty", "--message=second")
-    assert current(tmp_path) == f"1.2.3-g{git('rev-parse', '--short', 'HEAD')}"
+    assert describe(tmp_path) == f"1.2.3-g{git('rev-parse', '--short', 'HEAD')}"
     git("tag", "--annotate", "v1.3.0", "--message=a release")
-    assert current(tmp_path) == "1.3.0"
+    assert describe(tmp_path) == "1.3.0"
+    assert revision(tmp_path) == git("rev-parse", "HEAD")
 
 
 def test_a_shallow_clone_has_no_version(git: Git, tmp_path: Path) -> None:
@@ -92,7 +97,7 @@ def test_a_shallow_clone_has_no_version(git: Git, tmp_path: Path) -> None:
     git("clone", "--quiet", "--depth=1", f"file://{tmp_path}", str(clone))
 
     with pytest.raises(NoVersion, match="git fetch --unshallow --tags"):
-        current(clone)
+        describe(clone)
 
 
 def test_without_a_repository_somebody_has_to_say_it(
@@ -101,8 +106,8 @@ def test_without_a_repository_somebody_has_to_say_it(
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
 
     with pytest.raises(NoVersion, match=r"VERSION=1\.2\.3"):
-        current(tmp_path)
+        describe(tmp_path)
 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoVersion, match=r"VERSION=1\.2\.3"):
-        current(tmp_path)
+        describe(tmp_path)
