@@ -13,11 +13,11 @@ import http.client
 import json
 import os
 import secrets
+import select
 import ssl
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from attrs import frozen
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.servers.audit import POLICY, AuditEntry, AuditLog
 from tests.servers.provider import (
     ServerMissing,
     ServerProcess,
@@ -45,16 +46,6 @@ VARIABLES = {
 # A cold start on a busy machine.
 _START_TIMEOUT_S = 90.0
 _TOKEN_S = 3600
-_CREDENTIAL = "authentication.kubernetes.io/credential-id"
-
-_AUDIT_POLICY = """
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-- {level: None, users: [admin]}
-- {level: Metadata}
-"""
 
 
 def find_kubernetes_program(name: str) -> Path:
@@ -67,32 +58,6 @@ def find_kubernetes_program(name: str) -> Path:
     if found := find_program(name, variable=VARIABLES[name]):
         return found
     raise ServerMissing(f"no {name} program found")
-
-
-@frozen(kw_only=True)
-class AuditEntry:
-    """A request as the server itself saw it; those of the tests' own admin are left out.
-
-    Args:
-        at: when it came.
-        credential: tells tokens of one user apart; empty for other credentials.
-    """
-
-    verb: str
-    #: Empty if the credentials were not accepted.
-    user: str
-    user_agent: str
-    resource: str
-    subresource: str
-    namespace: str
-    name: str
-    code: int
-    at: datetime
-    credential: str
-
-    @property
-    def is_write(self) -> bool:
-        return self.verb not in {"get", "list", "watch"}
 
 
 @frozen(kw_only=True)
@@ -110,6 +75,9 @@ class KubernetesServer:
         self.ca_file = folder / "ca.crt"
         self._etcd_port = free_port()
         self._audit_file = folder / "audit.log"
+        #: Connections of the admin, for any thread.
+        self._idle: list[http.client.HTTPSConnection] = []
+        self._audit_log = AuditLog(self._audit_file)
         self._authority = Authority("kubernetes")
         self._admin = self._authority.issue_client("admin", organization="system:masters")
         self._etcd: ServerProcess | None = None
@@ -145,6 +113,8 @@ class KubernetesServer:
         self._start_api(api)
 
     def stop(self) -> None:
+        for connection in self._idle:
+            connection.close()
         for process in (self._api, self._etcd):
             if process is not None:
                 process.stop()
@@ -169,15 +139,32 @@ class KubernetesServer:
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """Ask as cluster-admin, without any code of the project in between."""
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, timeout=30, context=self._tls
-        )
-        with contextlib.closing(connection):
-            headers = {"Content-Type": "application/json", "Accept": "application/json"}
-            content = None if body is None else json.dumps(body)
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        content = None if body is None else json.dumps(body)
+        connection = self._connection()
+        try:
             connection.request(method, path, body=content, headers=headers)
             answer = connection.getresponse()
-            return Answer(status=answer.status, body=json.loads(answer.read()))
+            text = answer.read()
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return Answer(status=answer.status, body=json.loads(text))
+
+    def _connection(self) -> http.client.HTTPSConnection:
+        """One that is open and idle, or a new one.
+
+        Tests look again and again, and a handshake for each look is most of what it costs.
+        """
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                # Nothing was asked, so what there is to read is its end.
+                if connection.sock and not select.select([connection.sock], [], [], 0)[0]:
+                    return connection
+                connection.close()
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self._tls)
 
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST as cluster-admin; anything but success fails the test."""
@@ -286,8 +273,7 @@ class KubernetesServer:
 
     def audit_entries(self) -> list[AuditEntry]:
         """All requests so far but the tests' own."""
-        lines = self._audit_file.read_text().splitlines() if self._audit_file.exists() else []
-        return [_audit_entry(json.loads(line)) for line in lines]
+        return self._audit_log.entries()
 
     def _ask_etcd(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self._etcd_port, timeout=30)
@@ -305,7 +291,7 @@ class KubernetesServer:
         )
         self._admin.write(self.folder, certificate="admin.crt", key="admin.key")
         (self.folder / "accounts.key").write_text(_private_key())
-        (self.folder / "audit.yaml").write_text(_AUDIT_POLICY)
+        (self.folder / "audit.yaml").write_text(POLICY)
 
     def _start_api(self, program: Path) -> None:
         folder = self.folder
@@ -327,6 +313,8 @@ class KubernetesServer:
                 f"--service-account-signing-key-file={folder / 'accounts.key'}",
                 f"--audit-policy-file={folder / 'audit.yaml'}",
                 f"--audit-log-path={self._audit_file}",
+                # In MB: one file, whatever a run does.
+                "--audit-log-maxsize=10000",
                 # History goes when a test says so.
                 "--etcd-compaction-interval=0",
             ],
@@ -359,22 +347,6 @@ def running() -> Iterator[KubernetesServer]:
             yield server
         finally:
             server.stop()
-
-
-def _audit_entry(raw: Mapping[str, Any]) -> AuditEntry:
-    about = raw.get("objectRef") or {}
-    return AuditEntry(
-        verb=raw["verb"],
-        user=raw["user"].get("username", ""),
-        user_agent=raw.get("userAgent", ""),
-        resource=about.get("resource", ""),
-        subresource=about.get("subresource", ""),
-        namespace=about.get("namespace", ""),
-        name=about.get("name", ""),
-        code=raw["responseStatus"]["code"],
-        at=datetime.fromisoformat(raw["requestReceivedTimestamp"]),
-        credential=next(iter(raw["user"].get("extra", {}).get(_CREDENTIAL, ())), ""),
-    )
 
 
 def _private_key() -> str:

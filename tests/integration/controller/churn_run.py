@@ -26,7 +26,8 @@ from tests.integration.controller.rest_of_cluster import CONFIG_MAPS, RestOfClus
 from tests.integration.controller.world import CHILDREN, Controller, World, wait_for
 from tests.integration.kube import definitions
 from tests.integration.kube.objects import an_object
-from tests.servers.kubernetes import AuditEntry, KubernetesServer
+from tests.servers.audit import AuditEntry
+from tests.servers.kubernetes import KubernetesServer
 
 OBJECTS = 200
 TENANTS = tuple(f"tenant-{number}" for number in range(6))

@@ -23,7 +23,7 @@ from controller.kube.resource import (
 )
 from tests.integration.controller.world import ACCOUNT, Controller, World, wait_for
 from tests.integration.kube.objects import a_deployment
-from tests.servers.kubernetes import AuditEntry
+from tests.servers.audit import AuditEntry
 
 FOREIGN: dict[Resource, dict[str, Any]] = {
     SECRETS: {"stringData": {"theirs": "1"}},

@@ -35,7 +35,8 @@ from controller.kube.resource import (
     SERVICE_ACCOUNTS,
     Resource,
 )
-from tests.servers.kubernetes import AuditEntry, KubernetesServer, find_kubernetes_program
+from tests.servers.audit import AuditEntry
+from tests.servers.kubernetes import KubernetesServer, find_kubernetes_program
 from tests.servers.provider import ServerMissing, free_port, skip_or_fail
 
 RBAC = Path(__file__).parents[3] / "deploy" / "rbac"
