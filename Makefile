@@ -23,7 +23,7 @@ CHART_OPTIONS = --version '$(VERSION)' --image-repo '$(IMAGE_PREFIX)' --folder b
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s@
 
 demo: $(VENV)/.installed  ## Back up a real PostgreSQL to two places, lose it, bring it back (1 minute)
 	@$(BIN)/python -m demo
@@ -43,6 +43,12 @@ test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, 
 
 ci-packages:  # what a hosted machine of CI lacks; by sudo
 	.ci/packages
+
+images: $(VENV)/.installed  ## Build the images with Docker; docs/images.md has the variables
+	@IMAGE_PREFIX='$(IMAGE_PREFIX)' VERSION='$(VERSION)' $(BIN)/python -m release images
+
+base-images: $(VENV)/.installed  ## The Debian that images are made of, without a registry of images
+	@$(BIN)/python -m release base-images
 
 check: $(VENV)/.installed  ## Lint, types, layers, links of the documentation
 	$(TOX) -e lint,type,layers,docs
@@ -70,8 +76,11 @@ recording: $(VENV)/.installed  # of `make demo`, for the README, when what it pr
 
 lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
-		--extra controller --extra runner setup.cfg -o requirements/base.txt
-	for set in test check docs; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+		--extra controller --extra kubeconfig --extra runner setup.cfg -o requirements/base.txt
+	for extra in controller runner; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+		--generate-hashes --upgrade --extra $$extra -c requirements/base.txt setup.cfg \
+		-o requirements/$$extra.txt; done
+	for set in build test check docs; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 		--generate-hashes --upgrade requirements/$$set.in -o requirements/$$set.txt; done
 
 chart: $(VENV)/.installed  ## Package the chart as a release has it, into build/charts (REGISTRY=, VERSION=)

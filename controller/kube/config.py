@@ -87,11 +87,17 @@ def from_kubeconfig(path: str | None = None, context: str | None = None) -> Endp
     Raises:
         InvalidSpec: no such file or context, or it is not of the right form.
     """
-    # Megabytes that a pod never needs.
-    import yaml  # noqa: PLC0415
-    from kubernetes.client import Configuration  # noqa: PLC0415
-    from kubernetes.config import kube_config  # noqa: PLC0415
-    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+    # Megabytes that a pod never needs, and that its image does not have.
+    try:
+        import yaml  # noqa: PLC0415
+        from kubernetes.client import Configuration  # noqa: PLC0415
+        from kubernetes.config import kube_config  # noqa: PLC0415
+        from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+    except ImportError as error:
+        raise InvalidSpec(
+            f"reading a kubeconfig needs the Python package {error.name}, which is not here:"
+            " install db-backup-controller[kubeconfig], or run in a pod of the cluster"
+        ) from error
 
     where = path or kube_config.KUBE_CONFIG_DEFAULT_LOCATION
     # A file that is not there is left out without a word.

@@ -8,6 +8,9 @@ SUPPORTED = (15, 16, 17, 18)
 #: Images can be built and backups are taken; upstream mends nothing any more.
 PAST_END_OF_LIFE = (11, 12, 13, 14)
 NEWEST = SUPPORTED[-1]
+#: The release of Debian that has the client tools of a major among its own packages, of which the
+#: runner's image is then made. Those of the others are from PostgreSQL's own apt repository.
+DEBIAN_SUITES = {15: "bookworm", 17: "trixie"}
 
 #: Version of the stream layout that this engine writes (BackupFacts.engine_version).
 LAYOUT = "1"

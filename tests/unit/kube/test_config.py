@@ -277,3 +277,13 @@ def test_unusable_certificates_name_their_file(tmp_path: Path) -> None:
 
     with pytest.raises(ApiRefused, match=r"ca\.crt"):
         Endpoint(server="https://x", ca_file=file).tls()
+
+
+def test_without_the_loader_of_kubeconfigs_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the image of the controller, which is made for pods."""
+    monkeypatch.setitem(sys.modules, "kubernetes.client", None)
+
+    with pytest.raises(InvalidSpec, match=r"db-backup-controller\[kubeconfig\]"):
+        config.from_kubeconfig(_kubeconfig(tmp_path))

@@ -1,0 +1,75 @@
+"""`make images`, `make base-images`: builds with Docker, told by the environment."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+from release import base, images, version
+from release.docker import NoDocker
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["images"]:
+        return _build_images()
+    if arguments == ["base-images"]:
+        return _make_bases()
+    print("usage: python -m release images|base-images", file=sys.stderr)
+    return 2
+
+
+def _build_images() -> int:
+    """One that fails keeps none of the others from being built."""
+    given = os.environ
+    defaults = images.Sources()
+    sources = images.Sources(
+        base_image=given.get("BASE_IMAGE") or defaults.base_image,
+        debian_mirror=given.get("DEBIAN_MIRROR", ""),
+        apt_repository=given.get("APT_REPOSITORY") or defaults.apt_repository,
+        pip_index=given.get("PIP_INDEX_URL", ""),
+        ca_file=given.get("SSL_CERT_FILE", ""),
+    )
+    try:
+        release = given.get("VERSION") or version.describe(images.REPOSITORY)
+        chosen = images.choose(given.get("IMAGES", "").split())
+    except (version.NoVersion, images.NotBuilt) as error:
+        print(error, file=sys.stderr)
+        return 2
+    prefix = given.get("IMAGE_PREFIX") or images.DEFAULT_PREFIX
+    failed = []
+    for image in chosen:
+        print(f"{image.name(prefix, release)} ...", flush=True)
+        try:
+            name = images.build(
+                image,
+                prefix=prefix,
+                release=release,
+                sources=sources,
+                options=shlex.split(given.get("BUILD_OPTIONS", "")),
+            )
+        except (images.NotBuilt, NoDocker) as error:
+            print(error, file=sys.stderr)
+            failed.append(image.key)
+        else:
+            print(f"{name}: {images.size_bytes(name) / 1e6:.0f} MB", flush=True)
+    if failed:
+        print(f"not built: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _make_bases() -> int:
+    suites = dict.fromkeys(image.suite for image in images.images())
+    for suite in suites:
+        print(f"Debian {suite} ...", flush=True)
+        try:
+            print(base.make(suite, os.environ.get("DEBIAN_MIRROR", "")), flush=True)
+        except (base.NotMade, NoDocker) as error:
+            print(error, file=sys.stderr)
+            return 1
+    print(f"next: make images BASE_IMAGE={base.NAME}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,161 @@
+"""Which images there are, and building them with Docker.
+
+What a build gets from elsewhere - base images, packages, wheels - is named by the
+caller, so that it works without any public registry.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from engines import registry
+from release import docker, version
+
+REPOSITORY = Path(__file__).parents[1]
+#: Of the controller's image, and of an engine's where Debian has no such client tools.
+NEWEST_SUITE = "trixie"
+CONTROLLER = "controller"
+#: Names that no registry serves.
+DEFAULT_PREFIX = "localhost/db-backup-controller"
+
+
+class NotBuilt(Exception):
+    """An image could not be built; the message says what would help."""
+
+
+@frozen(kw_only=True)
+class Image:
+    """An image of a release.
+
+    Args:
+        key: what a person calls it: `controller`, `postgres:17`.
+        dockerfile: relative to the repository.
+        suite: the release of Debian that it is made of.
+        database_version: of an engine's image, its major; else empty.
+        is_from_upstream: the tools come from the database project's own apt
+            repository, because no Debian has them.
+    """
+
+    key: str
+    dockerfile: str
+    suite: str
+    database_version: str = ""
+    is_from_upstream: bool = False
+
+    def name(self, prefix: str, release: str) -> str:
+        """As the chart and the controller ask for it."""
+        if not self.database_version:
+            return f"{prefix}:{release}"
+        engine = self.key.partition(":")[0]
+        return f"{prefix}-{engine}:{self.database_version}-{release}"
+
+
+@frozen(kw_only=True)
+class Sources:
+    """Where a build gets things from; empty: whatever the base and pip use by themselves.
+
+    Args:
+        base_image: with `{suite}` for the release of Debian.
+        apt_repository: of PostgreSQL's own project.
+        ca_file: certificates to trust while building.
+    """
+
+    base_image: str = "debian:{suite}-slim"
+    debian_mirror: str = ""
+    apt_repository: str = "https://apt.postgresql.org/pub/repos/apt"
+    pip_index: str = ""
+    ca_file: str = ""
+
+
+def images() -> tuple[Image, ...]:
+    """The controller's, and one for each major that an engine supports."""
+    return (
+        Image(key=CONTROLLER, dockerfile="Dockerfile.controller", suite=NEWEST_SUITE),
+        *(image for engine in registry.names() for image in _of_engine(engine)),
+    )
+
+
+def _of_engine(engine: str) -> Iterator[Image]:
+    versions = importlib.import_module(f"engines.{engine}.versions")
+    for major in versions.SUPPORTED:
+        suite = versions.DEBIAN_SUITES.get(major)
+        yield Image(
+            key=f"{engine}:{major}",
+            dockerfile=f"engines/{engine}/Dockerfile",
+            suite=suite or NEWEST_SUITE,
+            database_version=str(major),
+            is_from_upstream=suite is None,
+        )
+
+
+def choose(keys: Sequence[str]) -> tuple[Image, ...]:
+    """Those images, or all if none is named.
+
+    Raises: NotBuilt: there is none of that name.
+    """
+    known = {image.key: image for image in images()}
+    if unknown := [key for key in keys if key not in known]:
+        raise NotBuilt(f"there is no image {', '.join(unknown)}; there are: {', '.join(known)}")
+    return tuple(known[key] for key in keys or known)
+
+
+def build(
+    image: Image, *, prefix: str, release: str, sources: Sources, options: Sequence[str] = ()
+) -> str:
+    """Build an image, and return its name.
+
+    Args:
+        options: further ones of `docker build`, such as ``--platform``.
+    Raises: NotBuilt, NoDocker.
+    """
+    name = image.name(prefix, release)
+    given = ["--tag", name, *options]
+    for key, value in arguments(image, release=release, sources=sources).items():
+        given += ["--build-arg", f"{key}={value}"]
+    if sources.ca_file:
+        given += ["--secret", f"id=ca,src={sources.ca_file}"]
+    try:
+        docker.build(REPOSITORY / image.dockerfile, REPOSITORY, given)
+    except docker.BuildFailed as failed:
+        raise NotBuilt(f"{image.key}: {failed}\n{_cure(image, sources)}") from failed
+    return name
+
+
+def arguments(image: Image, *, release: str, sources: Sources) -> dict[str, str]:
+    """The arguments of its Dockerfile."""
+    given = {
+        "BASE_IMAGE": sources.base_image.format(suite=image.suite),
+        "DEBIAN_MIRROR": sources.debian_mirror,
+        "PIP_INDEX_URL": sources.pip_index,
+        "VERSION": release,
+        "REVISION": version.revision(REPOSITORY),
+    }
+    if image.database_version:
+        given["DATABASE_VERSION"] = image.database_version
+    if image.is_from_upstream:
+        given["APT_REPOSITORY"] = sources.apt_repository
+    return given
+
+
+def _cure(image: Image, sources: Sources) -> str:
+    """What a person can change who sees this fail."""
+    if image.is_from_upstream:
+        return (
+            f"Its client tools come from {sources.apt_repository}, which has to be reached from"
+            " here; APT_REPOSITORY names a mirror of it."
+        )
+    return (
+        f"It is made from {sources.base_image.format(suite=image.suite)}; BASE_IMAGE names another"
+        " one, and `make base-images` makes one without a registry."
+    )
+
+
+def size_bytes(name: str) -> int:
+    """How much a built image takes, uncompressed."""
+    command = [docker.program(), "image", "inspect", "--format", "{{.Size}}", name]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

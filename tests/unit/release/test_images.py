@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from controller.api.secrets import Secret
+from engines import registry
+from engines.interface import InitOptions
+from release import images
+from release.images import REPOSITORY, Image, NotBuilt
+from tests.builders import a_postgres
+
+ENGINE_IMAGES = [image for image in images.images() if image.database_version]
+
+
+@pytest.mark.parametrize("image", ENGINE_IMAGES, ids=lambda image: image.key)
+def test_an_image_has_the_name_that_the_controller_asks_for(image: Image) -> None:
+    name, _, version = image.key.partition(":")
+    engine = registry.get(name)
+    engine.init(
+        InitOptions(
+            namespace="db",
+            name="shop",
+            spec=a_postgres(),
+            resolve=lambda value: value.value or Secret(""),
+            environ={},
+            version=version,
+        )
+    )
+
+    wanted = engine.pod_spec(image_prefix="example.com/backup", release="1.2.3-g56789ab").image
+
+    assert image.name("example.com/backup", "1.2.3-g56789ab") == wanted
+
+
+def test_the_controllers_image_is_what_the_chart_is_told() -> None:
+    (image,) = images.choose([images.CONTROLLER])
+
+    assert image.name("example.com/backup", "1.2.3") == "example.com/backup:1.2.3"
+
+
+def test_every_engine_has_images() -> None:
+    assert {image.key.partition(":")[0] for image in ENGINE_IMAGES} == set(registry.names())
+
+
+@pytest.mark.parametrize("image", images.images(), ids=lambda image: image.key)
+def test_a_dockerfile_takes_what_a_build_tells_it(image: Image) -> None:
+    """Docker passes over an argument that nobody asks for."""
+    text = (REPOSITORY / image.dockerfile).read_text()
+    taken = set(re.findall(r"^ARG (\w+)", text, re.MULTILINE))
+
+    assert set(images.arguments(image, release="1.2.3", sources=images.Sources())) <= taken
+
+
+def test_an_unknown_image_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(NotBuilt, match=r"no image postgres:9; there are: controller, postgres:15"):
+        images.choose(["controller", "postgres:9"])
+
+
+def test_the_page_has_every_image() -> None:
+    page = (REPOSITORY / "docs" / "images.md").read_text()
+    rows = re.findall(r"^\| .* \| `(<prefix>\S*)` \| Debian (\d+)", page, re.MULTILINE)
+
+    suites = {"12": "bookworm", "13": "trixie"}
+    assert [(name, suites[debian]) for name, debian in rows] == [
+        (image.name("<prefix>", "<release>"), image.suite) for image in images.images()
+    ]
+
+
+@pytest.mark.parametrize("part", ["controller", "runner"])
+def test_the_lock_of_an_image_is_a_part_of_the_lock(part: str) -> None:
+    """So that what is tested is what is in the image."""
+    whole = _locked(REPOSITORY / "requirements" / "base.txt")
+    found = _locked(REPOSITORY / "requirements" / f"{part}.txt")
+
+    assert found
+    assert {name: whole.get(name) for name in found} == found
+
+
+def _locked(file: Path) -> dict[str, tuple[str, frozenset[str]]]:
+    """Package -> its version and hashes."""
+    entries = re.split(r"\n(?=\w)", file.read_text())
+    return {
+        match[1]: (match[2], frozenset(re.findall(r"sha256:\w+", entry)))
+        for entry in entries
+        if (match := re.match(r"([\w.-]+)==(\S+)", entry))
+    }
