@@ -83,7 +83,6 @@ class Churn(RuleBasedStateMachine):
             self._run = None
 
 
-@pytest.mark.xdist_group("kubernetes")  # two API servers at once are too much for two cores
 @pytest.mark.timeout(120 * (STORMS + 5))
 @pytest.mark.parametrize("number", range(FIRST, FIRST + RUNS))
 def test_after_all_that_the_cluster_is_as_it_has_to_be(number: int, tmp_path: Path) -> None:
