@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 
 from controller.api.errors import BackupError, Cancelled, ClockWrong
@@ -14,7 +14,7 @@ from runner.jobs.inspect import inspect
 from runner.locations import Location
 from runner.outcome import JobOutcome, LocationFate
 from runner.repository.catalogue import Listing
-from runner.repository.layout import parse_backup_id
+from runner.repository.layout import BackupId, parse_backup_id
 from runner.retention.policy import Candidate, Decision, decide, policy_of
 from runner.wording import time_text
 
@@ -42,7 +42,7 @@ def prune_location(job: JobEnvironment, location: Location, cluster_id: str) -> 
     grace = job.config.backup.spec.timeout + _SWEEP_MARGIN
     orphans = location.catalogue.orphans(job.clock.now(), grace)
     if decision.drop or orphans:
-        _check_clock(job, location)
+        _check_clock(job, location, [parse_backup_id(verdict.id) for verdict in decision.drop])
     for number, verdict in enumerate(decision.drop):
         if job.context.cancelled.is_set():
             raise Cancelled("the job was ended")
@@ -71,12 +71,12 @@ def prune_location(job: JobEnvironment, location: Location, cluster_id: str) -> 
     return decision
 
 
-def _check_clock(job: JobEnvironment, location: Location) -> None:
+def _check_clock(job: JobEnvironment, location: Location, going: Collection[BackupId]) -> None:
     """Delete nothing by a clock that cannot be right: ages and the grace are counted from it.
 
     Raises: ClockWrong.
     """
-    there = location.catalogue.store_time()
+    there = location.catalogue.store_time(going)
     here = job.clock.now()
     if abs(here - there) > _CLOCK_TOLERANCE:
         raise ClockWrong(

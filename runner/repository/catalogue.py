@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -76,10 +76,22 @@ class Catalogue:
     def __init__(self, storage: Storage, layout: Layout) -> None:
         self._storage = storage
         self._layout = layout
+        self._removed: set[BackupId] = set()
+        self._vanished: set[BackupId] = set()
 
     @property
     def layout(self) -> Layout:
         return self._layout
+
+    @property
+    def vanished(self) -> AbstractSet[BackupId]:
+        """Backups that the index had, that are gone, and that no prune removed.
+
+        A lifecycle rule of the bucket does that, or a person. Only listings that write the index
+        miss them, so each is told once. Where the index is lost, or far too large for the few that
+        are left, nothing is missed: that shows in their count.
+        """
+        return self._vanished
 
     def list(self, *, use_index: bool = True, update_index: bool = False) -> Listing:
         """List every committed backup.
@@ -99,6 +111,8 @@ class Catalogue:
         }
         missing = [info for backup_id, info in present.items() if backup_id not in entries]
         stale = len(entries) != len(known)
+        if update_index:
+            self._miss(known.keys() - present.keys() - self._removed)
         unreadable: list[Unreadable] = []
         # In batches, so that a look that is cut off spares the next one what it read.
         for start in range(0, len(missing), _BATCH):
@@ -145,6 +159,7 @@ class Catalogue:
 
     def remove(self, backup_id: BackupId) -> None:
         """Delete a backup: the manifest first, so that half a deletion is no backup."""
+        self._removed.add(backup_id)
         self._storage.delete([self._layout.manifest(backup_id)])
         self.discard(backup_id)
 
@@ -191,10 +206,16 @@ class Catalogue:
             swept.append(backup_id)
         return swept
 
-    def store_time(self) -> datetime:
-        """Ask the store for its time: it is that of the index, once that is written anew."""
+    def store_time(self, going: Collection[BackupId] = ()) -> datetime:
+        """Ask the store for its time: it is that of the index, once that is written anew.
+
+        Args:
+            going: left out of the index, as they are about to be removed: those of a prune that is
+                cut off have not vanished.
+        """
         known = self._read_index(len(self._committed()))
-        return self._storage.put(self._layout.index, Index.encode(known)).modified_at
+        kept = {backup_id: entry for backup_id, entry in known.items() if backup_id not in going}
+        return self._storage.put(self._layout.index, Index.encode(kept)).modified_at
 
     def owner(self) -> OwnerRecord | None:
         """Which cluster writes here; None where nobody did yet."""
@@ -249,6 +270,15 @@ class Catalogue:
 
     def write_small(self, key: str, data: bytes) -> None:
         self._storage.put(key, data)
+
+    def _miss(self, gone: AbstractSet[BackupId]) -> None:
+        if not gone:
+            return
+        # Listed anew: somebody may have committed one, and indexed it, since the first listing.
+        missed = gone - self._committed().keys()
+        self._vanished |= missed
+        for backup_id in sorted(missed):
+            log.warning("backup vanished: nobody pruned it", extra=kv(backup_id=backup_id))
 
     def _committed(self) -> dict[BackupId, ObjectInfo]:
         found = {}
