@@ -86,7 +86,17 @@ METRICS: tuple[Metric, ...] = (
         "Failed jobs of this type since the last successful one.",
         "job_type",
     ),
+    _gauge(
+        "expected_verification_interval_seconds",
+        "What `spec.verification.every` asks for; 0: nothing, or suspended.",
+    ),
     _gauge("job_running", "1 while a job of this type runs.", "job_type"),
+    _gauge(
+        "job_started_timestamp_seconds",
+        "Start of the job of this type that runs, unix; 0: none does.",
+        "job_type",
+    ),
+    _gauge("job_timeout_seconds", "After how long a job is ended: `spec.timeout`."),
     _counter("jobs_total", "Finished jobs.", "job_type", "result"),
     _gauge("last_job_duration_seconds", "Duration of the last finished job.", "job_type"),
     _gauge("last_backup_plain_bytes", "What the engine wrote in the last successful backup."),
@@ -145,6 +155,11 @@ METRICS: tuple[Metric, ...] = (
         "location",
     ),
     _counter(
+        "location_vanished_backups_total",
+        "Backups that were in the location at the look before, and that no retention dropped.",
+        "location",
+    ),
+    _counter(
         "storage_operations_total",
         "Operations against a location.",
         "location",
@@ -195,13 +210,24 @@ class RunnerMetrics:
             return [self._family(metric) for metric in METRICS]
 
     def set_schedule(
-        self, *, next_at: datetime | None, interval: timedelta | None, suspended: bool
+        self,
+        *,
+        next_at: datetime | None,
+        interval: timedelta | None,
+        suspended: bool,
+        verify_every: timedelta | None,
     ) -> None:
-        """Show when the next backup is expected and how far apart they are."""
+        """Show when the next backup is expected, and how far apart jobs are; None: none is."""
         with self._lock:
             self._set("next_scheduled_backup", _unix(next_at))
-            self._set("expected_interval_seconds", interval.total_seconds() if interval else 0)
+            self._set("expected_interval_seconds", _seconds(interval))
+            self._set("expected_verification_interval_seconds", _seconds(verify_every))
             self._set("suspended", suspended)
+
+    def set_timeout(self, timeout: timedelta) -> None:
+        """Show after how long a job is ended."""
+        with self._lock:
+            self._set("job_timeout_seconds", timeout.total_seconds())
 
     def set_stored(self, *, count: int, newest_at: datetime | None) -> None:
         """Show the backups of all locations together, each id once.
@@ -221,26 +247,27 @@ class RunnerMetrics:
     def set_location(self, state: LocationState) -> None:
         """Show what is known about one location."""
         name = state.name
+        # Of one that never answered nobody knows what it holds: 0 would look like a loss.
+        is_known = state.answered or state.stored_backups > 0
+        oldest, newest = state.oldest_restorable_at, state.newest_restorable_at
+        values: dict[str, float | None] = {
+            "location_stored_backup_count": state.stored_backups if is_known else None,
+            "location_stored_bytes": state.stored_bytes if is_known else None,
+            "location_last_successful_backup_timestamp_seconds": (
+                _unix(state.last_backup_at) if is_known else None
+            ),
+            "location_oldest_restorable_timestamp_seconds": _unix(oldest) if oldest else None,
+            "location_newest_restorable_timestamp_seconds": _unix(newest) if newest else None,
+            "location_last_verified_timestamp_seconds": (
+                _unix(state.last_verified_at) if is_known else None
+            ),
+            "location_last_verification_success": state.last_verification_ok,
+        }
         with self._lock:
             self._set("location_healthy", state.healthy, name)
-            self._set("location_stored_backup_count", state.stored_backups, name)
-            self._set("location_stored_bytes", state.stored_bytes, name)
-            self._set(
-                "location_last_successful_backup_timestamp_seconds",
-                _unix(state.last_backup_at),
-                name,
-            )
-            for metric, moment in (
-                ("location_oldest_restorable_timestamp_seconds", state.oldest_restorable_at),
-                ("location_newest_restorable_timestamp_seconds", state.newest_restorable_at),
-            ):
-                self._set_or_drop(metric, _unix(moment) if moment else None, name)
-            self._set(
-                "location_last_verified_timestamp_seconds", _unix(state.last_verified_at), name
-            )
-            self._set_or_drop(
-                "location_last_verification_success", state.last_verification_ok, name
-            )
+            for metric, value in values.items():
+                self._set_or_drop(metric, value, name)
+            self._add("location_vanished_backups_total", state.vanished_backups, name)
 
     def keep_locations(self, names: Iterable[str]) -> None:
         """Forget every location that is not configured any more: its alerts must end."""
@@ -253,15 +280,17 @@ class RunnerMetrics:
                     for labels in [labels for labels in series if labels[at] not in kept]:
                         del series[labels]
 
-    def job_started(self, kind: JobKind) -> None:
+    def job_started(self, kind: JobKind, started_at: datetime) -> None:
         with self._lock:
             self._set("job_running", 1, kind.value)
+            self._set("job_started_timestamp_seconds", _unix(started_at), kind.value)
 
     def job_finished(self, outcome: JobOutcome) -> None:
         """Count a job, and show what the last one of its kind did."""
         kind = outcome.kind.value
         with self._lock:
             self._set("job_running", 0, kind)
+            self._set("job_started_timestamp_seconds", 0, kind)
             self._add("jobs_total", 1, kind, outcome.result.value)
             for use in outcome.storage:
                 self._count(use)
@@ -340,10 +369,12 @@ class RunnerMetrics:
             "stored_backup_count",
             "suspended",
             "expected_interval_seconds",
+            "expected_verification_interval_seconds",
         ):
             self._set(name, 0)
         for kind in JobKind:
             self._set("job_running", 0, kind.value)
+            self._set("job_started_timestamp_seconds", 0, kind.value)
             for result in Result:
                 self._set("jobs_total", 0, kind.value, result.value)
         for kind in _WATCHED:
@@ -377,3 +408,7 @@ class RunnerMetrics:
 
 def _unix(moment: datetime | None) -> float:
     return moment.timestamp() if moment else 0
+
+
+def _seconds(span: timedelta | None) -> float:
+    return span.total_seconds() if span else 0

@@ -156,6 +156,8 @@ class LocationState:
         oldest_restorable_at, newest_restorable_at: the span of `--at`, by coverage.
         last_verified_at, last_verification_ok: None before the first one; the
             second also if the last one could not tell.
+        vanished_backups: that this look missed and no other one did before it:
+            they were there, and nobody pruned them.
     """
 
     name: str
@@ -171,3 +173,4 @@ class LocationState:
     newest_restorable_at: datetime | None = field(default=None, converter=_to_utc)
     last_verified_at: datetime | None = field(default=None, converter=_to_utc)
     last_verification_ok: bool | None = None
+    vanished_backups: int = field(default=0, validator=_not_negative)

@@ -326,7 +326,7 @@ class Parent:
                 self._scheduler.started(request.kind, started_at)
         self._fence.busy_until(self._limits(request.kind).deadline_s)
         if request.kind is not JobKind.INSPECT:
-            self.metrics.job_started(request.kind)
+            self.metrics.job_started(request.kind, started_at)
             self._reports.job_started(request, started_at, database=database)
 
     def _job_event(self, event: Event) -> None:
@@ -387,9 +387,13 @@ class Parent:
             generation=backup.metadata.generation, suspended=schedule.suspend, interval=interval
         )
         self._reports.judge_by(basis)
+        self.metrics.set_timeout(backup.spec.timeout)
         if scheduler is not None:
             self.metrics.set_schedule(
-                next_at=next_at, interval=interval, suspended=schedule.suspend
+                next_at=next_at,
+                interval=interval,
+                suspended=schedule.suspend,
+                verify_every=None if schedule.suspend else schedule.verify_every,
             )
             self._reports.schedule(next_at)
 

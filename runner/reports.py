@@ -163,6 +163,7 @@ class Reports:
                         reason=state.reason,
                         message=state.message,
                         checked_at=state.checked_at,
+                        vanished_backups=0,
                     )
                 merged.append(state)
             self._known = {

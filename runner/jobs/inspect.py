@@ -116,7 +116,10 @@ def _look(job: JobEnvironment, location: Location, now: datetime) -> _Look:
     may_write = bool(job.config.cluster_id) and problem is None
     listing = location.catalogue.list(update_index=may_write)
     memory = read_state(location)
-    state = _state(location.name, listing, memory, now)
+    state = evolve(
+        _state(location.name, listing, memory, now),
+        vanished_backups=len(location.catalogue.vanished),
+    )
     if problem is not None:
         state = evolve(state, healthy=False, reason=problem.reason, message=str(problem))
     return _Look(state=state, listing=listing, memory=memory)

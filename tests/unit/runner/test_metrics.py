@@ -63,7 +63,9 @@ def test_the_five_metrics_of_the_go_original_have_their_names_and_labels() -> No
     metrics = some_metrics()
     metrics.job_finished(an_outcome())
     metrics.job_finished(an_outcome(JobKind.RESTORE, success=False))
-    metrics.set_schedule(next_at=START, interval=timedelta(hours=1), suspended=False)
+    metrics.set_schedule(
+        next_at=START, interval=timedelta(hours=1), suspended=False, verify_every=None
+    )
     metrics.set_stored(count=4, newest_at=START)
 
     text = metrics.render().decode()
@@ -203,6 +205,46 @@ def test_a_location_shows_what_it_holds() -> None:
         assert (name, value(metrics, name, location="a")) == (name, expected)
 
 
+def test_a_location_that_never_answered_is_not_healthy_and_not_empty() -> None:
+    metrics = some_metrics()
+
+    metrics.set_location(a_state(healthy=False, answered=False))
+
+    told = {name for name, labels in scrape(metrics) if ("location", "a") in labels}
+    assert told == {
+        f"{PREFIX}location_healthy",
+        f"{PREFIX}location_vanished_backups_total",
+    }
+    assert value(metrics, "location_healthy", location="a") == 0
+
+
+def test_backups_that_vanished_add_up_and_begin_at_none() -> None:
+    metrics = some_metrics()
+    metrics.set_location(a_state())
+    before = value(metrics, "location_vanished_backups_total", location="a")
+
+    for vanished in (2, 0, 3):
+        metrics.set_location(a_state(vanished_backups=vanished))
+
+    assert before == 0
+    assert value(metrics, "location_vanished_backups_total", location="a") == 5
+
+
+def test_what_the_configuration_asks_for_is_shown() -> None:
+    metrics = some_metrics()
+    metrics.set_timeout(timedelta(hours=6))
+    metrics.set_schedule(
+        next_at=START,
+        interval=timedelta(hours=1),
+        suspended=False,
+        verify_every=timedelta(days=7),
+    )
+
+    assert value(metrics, "job_timeout_seconds") == 6 * 3600
+    assert value(metrics, "expected_interval_seconds") == 3600
+    assert value(metrics, "expected_verification_interval_seconds") == 7 * 86400
+
+
 def test_an_empty_location_restores_nothing_and_was_never_verified() -> None:
     metrics = some_metrics()
     metrics.set_location(a_state(oldest_restorable_at=START, last_verification_ok=True))
@@ -270,19 +312,24 @@ def test_what_a_former_runner_did_is_shown_and_not_counted() -> None:
 
 def test_a_running_job_is_shown() -> None:
     metrics = some_metrics()
-    metrics.job_started(JobKind.RESTORE)
+    metrics.job_started(JobKind.RESTORE, START)
     running = value(metrics, "job_running", job_type="restore")
+    started_at = value(metrics, "job_started_timestamp_seconds", job_type="restore")
 
     metrics.job_finished(an_outcome(JobKind.RESTORE))
 
     assert (running, value(metrics, "job_running", job_type="restore")) == (1, 0)
+    assert started_at == START.timestamp()
+    assert value(metrics, "job_started_timestamp_seconds", job_type="restore") == 0
 
 
 def test_a_suspended_schedule_has_no_next_backup() -> None:
     metrics = some_metrics()
-    metrics.set_schedule(next_at=START, interval=timedelta(hours=1), suspended=False)
+    metrics.set_schedule(
+        next_at=START, interval=timedelta(hours=1), suspended=False, verify_every=None
+    )
 
-    metrics.set_schedule(next_at=None, interval=None, suspended=True)
+    metrics.set_schedule(next_at=None, interval=None, suspended=True, verify_every=None)
 
     assert value(metrics, "suspended") == 1
     assert value(metrics, "next_scheduled_backup") == 0
