@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.servers.fixtures",
     "tests.servers.kubernetes_fixtures",
     "tests.servers.postgres_fixtures",
+    "tests.servers.prometheus_fixtures",
 ]
 
 profiles.load()

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.servers import debian, postgres
+from tests.servers import apt, debian, postgres, prometheus
 from tests.servers.cache import cache_dir
-from tests.servers.provider import cache_bin_dir
+from tests.servers.provider import ServerMissing, cache_bin_dir
 
 # Exact versions: a test that fails tomorrow shall not fail because of upstream.
 GO_PROGRAMS = {
@@ -45,6 +45,7 @@ def main() -> int:
         build_kubernetes(),
         install_debian_packages(),
         unpack_postgres(),
+        unpack_prometheus(),
     ]
     return 0 if all(done) else 1
 
@@ -157,8 +158,28 @@ def unpack_postgres() -> bool:
     print(f"PostgreSQL {debian.MAJOR}: unpacking Debian's of {debian.SUITE}", flush=True)
     try:
         debian.unpack(cache_dir())
-    except debian.Impossible as reason:
-        print(f"PostgreSQL {debian.MAJOR}: {reason}")
+    except apt.Impossible as reason:
+        print(
+            f"PostgreSQL {debian.MAJOR}: {reason}; else install it with its client tools, or name"
+            " their folder in POSTGRES_BIN_DIRS"
+        )
+        return False
+    return True
+
+
+def unpack_prometheus() -> bool:
+    """Debian's own; installed it would be started on this machine."""
+    try:
+        for program in prometheus.VARIABLES:
+            print(f"{program}: is there ({prometheus.find(program)})")
+        return True
+    except ServerMissing:
+        print(f"prometheus, promtool: unpacking Debian's of {prometheus.SUITE}", flush=True)
+    try:
+        prometheus.unpack(cache_bin_dir())
+    except apt.Impossible as reason:
+        names = " and ".join(prometheus.VARIABLES.values())
+        print(f"prometheus: {reason}; else name the programs in {names}")
         return False
     return True
 
