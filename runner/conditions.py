@@ -45,7 +45,7 @@ _NOBODYS_FAULT = frozenset({Cancelled.reason, UsageError.reason})
 _DAMAGE = frozenset(
     one.reason for one in (IntegrityError, TruncatedBackup, ChecksumMismatch, FormatError)
 )
-#: As the alert in docs/operations.md.
+#: As the alert BackupOverdue of the chart.
 _OVERDUE_INTERVALS = 2
 _PENDING = "Pending"
 _WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")

@@ -197,26 +197,3 @@ def test_the_hook_runs_first_and_no_definition_is_the_release_s(helm: Helm) -> N
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["controller", "crds", "--apply"]
-
-
-def without_spaces(text: str) -> str:
-    return re.sub(r"\s", "", text)
-
-
-def test_the_alerts_are_those_of_the_documentation(helm: Helm) -> None:
-    documented = set()
-    for page in ("operations.md", "controller.md"):
-        text = (ROOT / "docs" / page).read_text()
-        for block in re.findall(r"```promql\n(.*?)```", text, re.DOTALL):
-            for one in re.split(r"\n\n", block):
-                lines = [line for line in one.splitlines() if not line.startswith("#")]
-                documented.add(without_spaces("".join(lines)))
-    rule = only(helm.manifests(*values_of("everything")), "PrometheusRule")
-    shipped, custom = rule["spec"]["groups"]
-
-    assert documented == {without_spaces(one["expr"]) for one in shipped["rules"]}
-    assert len(documented) == len(shipped["rules"])
-    assert [one["alert"] for one in custom["rules"]] == ["ManyBackups"]
-    failed = shipped["rules"][0]
-    assert (failed["alert"], failed["for"]) == ("JobFailed", "30m")
-    assert "{{ $labels.job_type }}" in failed["annotations"]["message"]

@@ -112,6 +112,10 @@ CHANGES = {
     "enableServiceMonitor": ("true",),
     "monitorLabels": ('{"release": "prometheus"}', "enableServiceMonitor=true"),
     "alertmanager.enableRules": ("true",),
+    "alertmanager.runbookURL": (
+        '"https://docs.example.com/runbooks/"',
+        "alertmanager.enableRules=true",
+    ),
     "alertmanager.customRules": (
         '[{"record": "a", "expr": "1"}]',
         "alertmanager.enableRules=true",
@@ -166,6 +170,7 @@ def test_a_value_has_an_effect(helm: Helm, path: str) -> None:
         ("targetNamespace=Backups", "'/targetNamespace'"),
         ("nodeSelector.disk=1", "'/nodeSelector/disk': got number, want string"),
         ("alertmanager.jobFailed.for=soon", "'/alertmanager/jobFailed/for'"),
+        ("alertmanager.runbookURL=", "'/alertmanager/runbookURL'"),
         ("alertmanager.customRules[0].alert=a", "'/alertmanager/customRules/0': missing property"),
         ("extraEnv[0].name=LOG_LEVEL", "'/extraEnv/0/name'"),
         # What crosses values.
