@@ -68,7 +68,7 @@ bench-controller: $(VENV)/.installed  ## The controller against a bare client; r
 generate-code: $(VENV)/.installed  # of what is generated, what the cluster gets
 	@$(BIN)/python -m controller.cli crds --output deploy/crds
 
-generate: generate-code  ## Write what is generated from the code: deploy/crds, and parts of docs
+generate: generate-code  ## Write what is generated from the code: deploy/crds, dashboards, and parts of docs
 	@$(BIN)/python -m handbook
 
 recording: $(VENV)/.installed  # of `make demo`, for the README, when what it prints has changed

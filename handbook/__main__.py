@@ -1,12 +1,15 @@
-"""Write what is generated of docs/. Run by `make generate`."""
+"""Write what is generated of docs/, and the chart's dashboards. Run by `make generate`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from handbook import api, metrics, retention_picture
+from handbook.dashboards import DASHBOARDS
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+CHART_DASHBOARDS = ROOT / "deploy" / "helm" / "db-backup-controller" / "dashboards"
 
 
 def generated() -> dict[Path, str]:
@@ -16,6 +19,7 @@ def generated() -> dict[Path, str]:
         DOCS / "reference" / "api.md": api.page(),
         DOCS / "assets" / "retention.svg": retention_picture.picture(),
         metrics_page: metrics.page(metrics_page.read_text()),
+        **{CHART_DASHBOARDS / name: one.to_json() for name, one in DASHBOARDS.items()},
     }
 
 

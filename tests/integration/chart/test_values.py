@@ -111,6 +111,8 @@ CHANGES = {
     "crds.apply": ("false",),
     "enableServiceMonitor": ("true",),
     "monitorLabels": ('{"release": "prometheus"}', "enableServiceMonitor=true"),
+    "enableGrafanaDashboard": ("true",),
+    "grafanaDashboardLabels": ('{"team": "storage"}', "enableGrafanaDashboard=true"),
     "alertmanager.enableRules": ("true",),
     "alertmanager.runbookURL": (
         '"https://docs.example.com/runbooks/"',
@@ -171,6 +173,7 @@ def test_a_value_has_an_effect(helm: Helm, path: str) -> None:
         ("nodeSelector.disk=1", "'/nodeSelector/disk': got number, want string"),
         ("alertmanager.jobFailed.for=soon", "'/alertmanager/jobFailed/for'"),
         ("alertmanager.runbookURL=", "'/alertmanager/runbookURL'"),
+        ("grafanaDashboardLabels.team=1", "'/grafanaDashboardLabels/team': got number"),
         ("alertmanager.customRules[0].alert=a", "'/alertmanager/customRules/0': missing property"),
         ("extraEnv[0].name=LOG_LEVEL", "'/extraEnv/0/name'"),
         # What crosses values.
