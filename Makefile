@@ -47,6 +47,10 @@ ci-packages:  # what a hosted machine of CI lacks; by sudo
 images: $(VENV)/.installed  ## Build the images with Docker; docs/images.md has the variables
 	@IMAGE_PREFIX='$(IMAGE_PREFIX)' VERSION='$(VERSION)' $(BIN)/python -m release images
 
+push-images: $(VENV)/.installed  ## The same, and push them into REGISTRY (PLATFORMS=linux/amd64,linux/arm64)
+	@IMAGE_PREFIX='$(NEEDED_REGISTRY)/db-backup-controller' VERSION='$(VERSION)' PLATFORMS='$(PLATFORMS)' \
+		$(BIN)/python -m release push-images
+
 base-images: $(VENV)/.installed  ## The Debian that images are made of, without a registry of images
 	@$(BIN)/python -m release base-images
 

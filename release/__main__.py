@@ -1,4 +1,4 @@
-"""`make images`, `make base-images`: builds with Docker, told by the environment."""
+"""`make images`, `push-images`, `base-images`: builds with Docker, told by the environment."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 import shlex
 import sys
 
-from release import base, images, version
+from release import base, docker, images, version
 from release.docker import NoDocker
 
 
 def main(arguments: list[str]) -> int:
-    if arguments == ["images"]:
-        return _build_images()
+    if arguments in (["images"], ["push-images"]):
+        return _build_images(is_pushed=arguments == ["push-images"])
     if arguments == ["base-images"]:
         return _make_bases()
-    print("usage: python -m release images|base-images", file=sys.stderr)
+    print("usage: python -m release images|push-images|base-images", file=sys.stderr)
     return 2
 
 
-def _build_images() -> int:
+def _build_images(*, is_pushed: bool) -> int:
     """One that fails keeps none of the others from being built."""
     given = os.environ
     defaults = images.Sources()
@@ -30,10 +30,14 @@ def _build_images() -> int:
         pip_index=given.get("PIP_INDEX_URL", ""),
         ca_file=given.get("SSL_CERT_FILE", ""),
     )
+    options = shlex.split(given.get("BUILD_OPTIONS", ""))
+    platforms = given.get("PLATFORMS", "") if is_pushed else ""
     try:
         release = given.get("VERSION") or version.describe(images.REPOSITORY)
         chosen = images.choose(given.get("IMAGES", "").split())
-    except (version.NoVersion, images.NotBuilt) as error:
+        if platforms:
+            options += docker.on_platforms(platforms)
+    except (version.NoVersion, images.NotBuilt, NoDocker) as error:
         print(error, file=sys.stderr)
         return 2
     prefix = given.get("IMAGE_PREFIX") or images.DEFAULT_PREFIX
@@ -42,19 +46,18 @@ def _build_images() -> int:
         print(f"{image.name(prefix, release)} ...", flush=True)
         try:
             name = images.build(
-                image,
-                prefix=prefix,
-                release=release,
-                sources=sources,
-                options=shlex.split(given.get("BUILD_OPTIONS", "")),
+                image, prefix=prefix, release=release, sources=sources, options=options
             )
-        except (images.NotBuilt, NoDocker) as error:
+            if is_pushed and not platforms:
+                docker.push(name)
+        except (images.NotBuilt, docker.BuildFailed, NoDocker) as error:
             print(error, file=sys.stderr)
             failed.append(image.key)
         else:
-            print(f"{name}: {images.size_bytes(name) / 1e6:.0f} MB", flush=True)
+            size = platforms or f"{images.size_bytes(name) / 1e6:.0f} MB"
+            print(f"{name}: {size}{', pushed' if is_pushed else ''}", flush=True)
     if failed:
-        print(f"not built: {', '.join(failed)}", file=sys.stderr)
+        print(f"not {'pushed' if is_pushed else 'built'}: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -20,7 +20,7 @@ class NoDocker(Exception):
 
 
 class BuildFailed(Exception):
-    """The message is the end of what the build said."""
+    """The message is the end of what the build, or the push, said."""
 
 
 def build(dockerfile: Path, context: Path, options: Sequence[str]) -> None:
@@ -39,6 +39,28 @@ def build(dockerfile: Path, context: Path, options: Sequence[str]) -> None:
         log.seek(0)
         if done.returncode:
             raise BuildFailed(log.read()[-4000:].strip())
+
+
+def push(name: str) -> None:
+    """Push an image of the engine to the registry that its name begins with.
+
+    Raises: BuildFailed, NoDocker.
+    """
+    done = subprocess.run(
+        [program(), "push", "--quiet", name], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BuildFailed(f"it was built, and not pushed: {done.stderr.strip()}")
+
+
+def on_platforms(platforms: str) -> list[str]:
+    """Options of a build for several platforms; it pushes them, since an engine keeps only its own.
+
+    Raises: NoDocker: only buildx builds so.
+    """
+    if not _has_buildx(program()):
+        raise NoDocker("PLATFORMS needs docker's plugin buildx, which is not here")
+    return ["--platform", platforms, "--push"]
 
 
 @functools.cache
@@ -63,8 +85,13 @@ def answers() -> bool:
 
 
 def _has_buildkit(docker: str) -> bool:
-    if subprocess.run([docker, "buildx", "version"], capture_output=True, check=False).returncode:
-        told = subprocess.run([docker, "--version"], capture_output=True, text=True, check=False)
-        major = re.search(r"version (\d+)", told.stdout)
-        return major is not None and int(major[1]) <= _LAST_WITH_BUILDKIT
-    return True
+    if _has_buildx(docker):
+        return True
+    told = subprocess.run([docker, "--version"], capture_output=True, text=True, check=False)
+    major = re.search(r"version (\d+)", told.stdout)
+    return major is not None and int(major[1]) <= _LAST_WITH_BUILDKIT
+
+
+def _has_buildx(docker: str) -> bool:
+    asked = subprocess.run([docker, "buildx", "version"], capture_output=True, check=False)
+    return asked.returncode == 0
