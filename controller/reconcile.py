@@ -13,6 +13,7 @@ import logging
 import operator
 import random
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -319,13 +320,13 @@ class BackupReconciler:
         return found.raw() if found else None
 
     def _hold_back(self, seen: SeenBackup, name: str) -> HeldBack | None:
-        lease = self._applier.read(LEASES, seen.key.namespace, name)
+        def busy_until() -> datetime | None:
+            lease = self._applier.read(LEASES, seen.key.namespace, name)
+            return self._busy.busy_until(seen.key, lease)
+
         rollout = self._caches.rollout(seen.key)
-        return self._rollouts.hold_back(
-            seen.key,
-            busy_until=self._busy.busy_until(seen.key, lease),
-            is_up=rollout is None or rollout.is_available,
-        )
+        is_up = rollout is None or rollout.is_available
+        return self._rollouts.hold_back(seen.key, busy_until=busy_until, is_up=is_up)
 
     def _remove_others(self, seen: SeenBackup, children: tuple[Child, ...]) -> None:
         """Delete what this object owns and does not want any more."""

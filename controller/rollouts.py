@@ -30,6 +30,8 @@ _PATIENCE_S = 600.0
 _SEEN_AFTER_S = 5.0
 _BUSY_LOOK_AGAIN_S = 30.0
 _TURN_LOOK_AGAIN_S = 5.0
+#: So often one of all that wait looks for a place; each look takes ten milliseconds of CPU.
+_LOOK_EVERY_S = 0.2
 
 
 @frozen
@@ -119,44 +121,71 @@ class Rollouts:
         self._is_complete = is_complete
         self._seen_rolling = seen_rolling
         self._clock = clock
-        # Guards the one below. The two callables read a store under it, and take that lock alone.
+        # Guards the two below. The two callables read a store under it, and take that lock alone.
         self._lock = threading.Lock()
         # Objects whose runner this replica replaces, with the time it began: no cache may have
         # seen it yet.
         self._rolling: dict[ObjectKey, float] = {}
+        # Who waits for a place, with the time at which it looks again.
+        self._waiting: dict[ObjectKey, float] = {}
 
     def hold_back(
-        self, key: ObjectKey, *, busy_until: datetime | None, is_up: bool
+        self, key: ObjectKey, *, busy_until: Callable[[], datetime | None], is_up: bool
     ) -> HeldBack | None:
-        """Take a place for the runner of `key`, or say why its change has to wait."""
-        if busy_until:
-            return HeldBack(
-                "a change of the runner waits for its job, which ends by"
-                f" {busy_until:%Y-%m-%dT%H:%MZ}",
-                _BUSY_LOOK_AGAIN_S,
-            )
+        """Take a place for the runner of `key`, or say why its change has to wait.
+
+        Args:
+            busy_until: asks the server, so only for whom there is a place.
+        """
         # The change of one that is down may be its cure, and takes no runner down that was up. That
         # its pod is not ready says nothing of a job: one that runs renews the Lease.
-        if is_up and not self.begin(key):
+        if is_up and not self._has_place(key):
+            return self._wait_for_place(key)
+        if until := busy_until():
             return HeldBack(
-                "a change of the runner waits until other runners are back", _TURN_LOOK_AGAIN_S
+                f"a change of the runner waits for its job, which ends by {until:%Y-%m-%dT%H:%MZ}",
+                _BUSY_LOOK_AGAIN_S,
             )
+        if is_up and not self.begin(key):
+            return self._wait_for_place(key)
         return None
 
     def begin(self, key: ObjectKey) -> bool:
         """Take a place for the runner of `key`; False: all are taken."""
+        with self._lock:
+            if not self._is_free_for(key):
+                return False
+            now_mono = self._rolling[key] = self._clock.monotonic()
+            # Not those that wait no more, either, such as what was deleted.
+            self._waiting = {
+                other: due_mono
+                for other, due_mono in self._waiting.items()
+                if other != key and now_mono <= due_mono + _PATIENCE_S
+            }
+            return True
+
+    def _has_place(self, key: ObjectKey) -> bool:
+        with self._lock:
+            return self._is_free_for(key)
+
+    def _is_free_for(self, key: ObjectKey) -> bool:
+        """With the lock held."""
+        now_mono = self._clock.monotonic()
+        self._rolling = {
+            other: since_mono
+            for other, since_mono in self._rolling.items()
+            if not self._is_over(other, now_mono - since_mono)
+        }
+        taken = self._rolling.keys() | set(self._seen_rolling())
+        return key in taken or len(taken) < self._max_rolling
+
+    def _wait_for_place(self, key: ObjectKey) -> HeldBack:
+        """The more wait, the later each looks again: a place that is free is found as soon."""
         now_mono = self._clock.monotonic()
         with self._lock:
-            self._rolling = {
-                other: since_mono
-                for other, since_mono in self._rolling.items()
-                if not self._is_over(other, now_mono - since_mono)
-            }
-            taken = self._rolling.keys() | set(self._seen_rolling())
-            if key not in taken and len(taken) >= self._max_rolling:
-                return False
-            self._rolling[key] = now_mono
-            return True
+            look_again_s = max(_TURN_LOOK_AGAIN_S, _LOOK_EVERY_S * len(self._waiting))
+            self._waiting[key] = now_mono + look_again_s
+        return HeldBack("a change of the runner waits until other runners are back", look_again_s)
 
     def _is_over(self, key: ObjectKey, rolling_for_s: float) -> bool:
         # Just after the write the cache still shows the Deployment from before it.

@@ -264,7 +264,7 @@ class Client:
             # An empty list of Go may be null.
             if not isinstance(metadata, dict) or not isinstance(found, list | None):
                 raise FormatError(f"{call}: the answer is no list")
-            pages.append(text)
+            pages.append(Items.pack(text))
             count += len(found or ())
             if not (token := metadata.get("continue")):
                 items = Items(resource, tuple(pages), count)

@@ -142,3 +142,69 @@ class TestFewAtATime:
 
         assert rollouts.begin(A)
         assert rollouts.begin(B)
+
+
+class TestHoldingBack:
+    def a_full_one(self, clock: FakeClock) -> Rollouts:
+        rollouts = Rollouts(
+            max_rolling=1, is_complete=lambda _: False, seen_rolling=tuple, clock=clock
+        )
+        assert rollouts.begin(A)
+        return rollouts
+
+    def test_nobody_is_asked_for_a_job_while_there_is_no_place(self) -> None:
+        rollouts = self.a_full_one(FakeClock())
+
+        def busy_until() -> None:
+            pytest.fail("a request, and for nothing")
+
+        held_back = rollouts.hold_back(B, busy_until=busy_until, is_up=True)
+        assert held_back is not None
+        assert "other runners" in held_back.why
+
+    def test_one_that_is_busy_takes_no_place(self) -> None:
+        clock = FakeClock()
+        rollouts = Rollouts(
+            max_rolling=1, is_complete=lambda _: False, seen_rolling=tuple, clock=clock
+        )
+
+        held_back = rollouts.hold_back(A, busy_until=clock.now, is_up=True)
+        assert held_back is not None
+        assert "its job, which ends by" in held_back.why
+        assert rollouts.hold_back(B, busy_until=lambda: None, is_up=True) is None
+
+    def test_one_that_is_down_needs_no_place_and_waits_for_its_job_all_the_same(self) -> None:
+        clock = FakeClock()
+        rollouts = self.a_full_one(clock)
+
+        assert rollouts.hold_back(B, busy_until=lambda: None, is_up=False) is None
+        assert rollouts.hold_back(C, busy_until=clock.now, is_up=False) is not None
+
+    def test_the_more_wait_the_later_each_looks_again(self) -> None:
+        clock = FakeClock()
+        rollouts = self.a_full_one(clock)
+        due: list[float] = []
+        for number in range(5000):
+            held_back = rollouts.hold_back(
+                ObjectKey("db", f"waits-{number}"), busy_until=lambda: None, is_up=True
+            )
+            assert held_back is not None
+            due.append(held_back.look_again_s)
+
+        assert due[:20] == [5.0] * 20, "few look soon"
+        for second in range(10, 900, 10):
+            looks = sum(second <= one < second + 10 for one in due)
+            assert 40 <= looks <= 60, "one in 0.2 s: a free place is found soon, and cheaply"
+
+    def test_who_waits_no_more_is_forgotten(self) -> None:
+        clock = FakeClock()
+        rollouts = self.a_full_one(clock)
+        for number in range(1000):
+            rollouts.hold_back(ObjectKey("gone", str(number)), busy_until=lambda: None, is_up=True)
+        clock.advance(2000)
+        assert rollouts.begin(A)
+
+        for _ in range(2):
+            held_back = rollouts.hold_back(B, busy_until=lambda: None, is_up=True)
+        assert held_back is not None
+        assert held_back.look_again_s == 5.0
