@@ -54,6 +54,12 @@ push-images: $(VENV)/.installed  ## The same, and push them into REGISTRY (PLATF
 base-images: $(VENV)/.installed  ## The Debian that images are made of, without a registry of images
 	@$(BIN)/python -m release base-images
 
+cluster-up: $(VENV)/.installed  ## A real node of Kubernetes on this machine, until make cluster-down; needs root
+	@$(BIN)/python -m tests.servers.node up
+
+cluster-down: $(VENV)/.installed  ## End it; nothing of it stays
+	@$(BIN)/python -m tests.servers.node down
+
 check: $(VENV)/.installed  ## Lint, types, layers, links of the documentation
 	$(TOX) -e lint,type,layers,docs
 

@@ -83,7 +83,7 @@ def run(argv: list[str | Path], *, folder: Path | None = None, **environment: st
 
 
 def _update(work: Path, suite: str, installed: Iterable[str]) -> None:
-    mirror = _mirror()
+    mirror = mirror_of_this_machine()
     if mirror is None or not _KEYRING.is_file():
         raise Impossible("needs a Debian machine")
     for name in ("state/lists/partial", "cache/archives/partial"):
@@ -105,8 +105,8 @@ def _apt(work: Path, *words: str, folder: Path | None = None) -> None:
     run(["apt-get", "-y", "-qq", *words], folder=folder, APT_CONFIG=str(work / "apt.conf"))
 
 
-def _mirror() -> str | None:
-    """The Debian mirror that this machine uses, from apt's own sources."""
+def mirror_of_this_machine() -> str | None:
+    """The Debian mirror in apt's own sources; None: there is none."""
     for file in (Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")):
         if not file.is_file():
             continue

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.servers import apt, debian, postgres, prometheus
 from tests.servers.cache import cache_dir
+from tests.servers.node import programs as node_programs
 from tests.servers.provider import ServerMissing, cache_bin_dir
 
 # Exact versions: a test that fails tomorrow shall not fail because of upstream.
@@ -34,8 +35,14 @@ KUBERNETES_PROGRAMS = {
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     "etcd": "go.etcd.io/etcd/server/v3",  # the version that this Kubernetes is tested with
+    "kubernetes-node": "./node",
 }
+#: What of a node is written here: folder of the module -> its only file.
+_NODE_SOURCES = Path(__file__).parent / "node"
+COREDNS = "github.com/coredns/coredns@v1.12.4"
 DEBIAN_PACKAGES = ("age", "zstd", "postgresql", "postgresql-contrib")
+#: What images are built with, where no container engine answers.
+BUILD_PACKAGES = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap"}
 
 
 def main() -> int:
@@ -43,7 +50,10 @@ def main() -> int:
     done = [
         build_go_programs(),
         build_kubernetes(),
+        build_coredns(),
+        build_pause(),
         install_debian_packages(),
+        install_node_packages(),
         unpack_postgres(),
         unpack_prometheus(),
     ]
@@ -73,7 +83,8 @@ def build_kubernetes() -> bool:
     if not _has_go(missing):
         return False
     module = cache_bin_dir().parent / "kubernetes"
-    module.mkdir(exist_ok=True)
+    (module / "node").mkdir(parents=True, exist_ok=True)
+    shutil.copy(_NODE_SOURCES / "kubernetes.go", module / "node" / "main.go")
     try:
         (module / "go.mod").write_text(_kubernetes_module())
     except subprocess.CalledProcessError as error:
@@ -88,30 +99,82 @@ def build_kubernetes() -> bool:
     ok = True
     for name, package in missing.items():
         print(f"{name}: go build {package} (Kubernetes {KUBERNETES_VERSION})", flush=True)
-        command = ["go", "build", "-C", str(module), "-mod=mod", "-trimpath", "-ldflags", flags]
-        if _run([*command, "-o", name, package]):
-            # A build that is interrupted leaves nothing that looks like a program.
-            (module / name).replace(cache_bin_dir() / name)
-        else:
-            ok = False
+        ok &= _build(module, name, package, flags=flags)
     return ok
+
+
+def build_coredns() -> bool:
+    """Build the node's DNS with five of its plugins: a minute and a half."""
+    missing = _missing({"coredns": COREDNS})
+    if not missing:
+        return True
+    if not _has_go(missing):
+        return False
+    print(f"coredns: go build ({COREDNS})", flush=True)
+    name, _, version = COREDNS.partition("@")
+    try:
+        go = _go_line(_upstream(COREDNS))
+    except subprocess.CalledProcessError as error:
+        print(f"{name}: {error.stderr}")
+        return False
+    module = _own_module("coredns", f"{go}\nrequire {name} {version}\n")
+    return _build(module, "coredns", ".")
+
+
+def build_pause() -> bool:
+    """Build what holds a pod's namespaces: one static program, the whole of its image."""
+    missing = _missing({"pause": "pause"})
+    if not missing:
+        return True
+    if not _has_go(missing):
+        return False
+    print("pause: go build", flush=True)
+    return _build(_own_module("pause", ""), "pause", ".", CGO_ENABLED="0")
+
+
+def _own_module(name: str, requirements: str) -> Path:
+    """The folder of a module with one file of this repository."""
+    module = cache_bin_dir().parent / name
+    module.mkdir(exist_ok=True)
+    shutil.copy(_NODE_SOURCES / f"{name}.go", module / "main.go")
+    (module / "go.mod").write_text(f"module db-backup-controller/{name}\n{requirements}")
+    return module
+
+
+def _build(module: Path, name: str, package: str, *, flags: str = "-s -w", **environ: str) -> bool:
+    """Build a program of a module into the cache."""
+    command = ["go", "build", "-C", str(module), "-mod=mod", "-trimpath", "-ldflags", flags]
+    if not _run([*command, "-o", name, package], **environ):
+        return False
+    # A build that is interrupted leaves nothing that looks like a program.
+    (module / name).replace(cache_bin_dir() / name)
+    return True
+
+
+def _upstream(module: str) -> str:
+    """The go.mod of a module of others, by name and version.
+
+    Raises: subprocess.CalledProcessError.
+    """
+    download = subprocess.run(
+        ["go", "mod", "download", "-json", module], check=True, capture_output=True, text=True
+    )
+    return Path(json.loads(download.stdout)["GoMod"]).read_text()
+
+
+def _go_line(module: str) -> str:
+    go = re.search(r"^go .+$", module, re.MULTILINE)
+    return go[0] if go else ""
 
 
 def _kubernetes_module() -> str:
     """A module that requires Kubernetes, with the published versions of its parts."""
-    download = subprocess.run(
-        ["go", "mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES_VERSION}"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    upstream = Path(json.loads(download.stdout)["GoMod"]).read_text()
+    upstream = _upstream(f"k8s.io/kubernetes@v{KUBERNETES_VERSION}")
     parts = re.findall(r"^\s*(k8s\.io/\S+) => \./staging/", upstream, re.MULTILINE)
     version = "v0" + KUBERNETES_VERSION.removeprefix("1")
     replaced = "\n".join(f"replace {part} => {part} {version}" for part in parts)
-    go = re.search(r"^go .+$", upstream, re.MULTILINE)
     return (
-        f"module db-backup-controller/test-servers\n{go[0] if go else ''}\n"
+        f"module db-backup-controller/test-servers\n{_go_line(upstream)}\n"
         f"require k8s.io/kubernetes v{KUBERNETES_VERSION}\n{replaced}\n"
     )
 
@@ -139,9 +202,26 @@ def install_debian_packages() -> bool:
     if not missing:
         print("Debian packages: all there")
         return True
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    return _install(missing)
+
+
+def install_node_packages() -> bool:
+    """What the node and the images need; whoever is not root cannot use it, and is told so."""
+    engine = [name for program, name in BUILD_PACKAGES.items() if shutil.which(program) is None]
+    missing = node_programs.missing_packages() + engine
+    if not missing:
+        print("packages of the node: all there")
+        return True
+    if not node_programs.can_run():
+        print(f"for `make test-e2e` and `make cluster-up`, both as root: {', '.join(missing)}")
+        return True
+    return _install(missing)
+
+
+def _install(packages: list[str]) -> bool:
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        print(f"missing: {', '.join(missing)}; to get them: sudo {' '.join(command)}")
+        print(f"missing: {', '.join(packages)}; to get them: sudo {' '.join(command)}")
         return False
     print(" ".join(command), flush=True)
     # A fresh machine has no lists of packages, or old ones.

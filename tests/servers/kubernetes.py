@@ -290,7 +290,7 @@ class KubernetesServer:
             self.folder, certificate="server.crt", key="server.key"
         )
         self._admin.write(self.folder, certificate="admin.crt", key="admin.key")
-        (self.folder / "accounts.key").write_text(_private_key())
+        (self.folder / "accounts.key").write_text(private_key_pem())
         (self.folder / "audit.yaml").write_text(POLICY)
 
     def _start_api(self, program: Path) -> None:
@@ -349,7 +349,8 @@ def running() -> Iterator[KubernetesServer]:
             server.stop()
 
 
-def _private_key() -> str:
+def private_key_pem() -> str:
+    """A key with which an API server signs the tokens of accounts."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(
         serialization.Encoding.PEM,

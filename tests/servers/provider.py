@@ -110,6 +110,13 @@ class ServerProcess:
                 self._process.kill()
         self._process.wait()
 
+    def wait(self) -> None:
+        """Until it ended by itself, but not for ever."""
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
     def kill(self) -> None:
         """End it without a chance to clean up."""
         self._process.kill()
@@ -149,6 +156,14 @@ def start_process(
     server = ServerProcess(process, log_file)
     server.wait_ready(is_ready, timeout_s)
     return server
+
+
+def child_of(pid: int) -> int | None:
+    """The first child of a process; None: it has none, or is gone."""
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if children else None
+    return None
 
 
 def answers_http(port: int, path: str, *, tls: bool = False) -> bool:

@@ -25,6 +25,8 @@ _TICK_S = 0.02
 class TcpProxy:
     """Forwards connections to one address; the faults can change at any time.
 
+    Args:
+        listen_host: where it is reached; loopback, but for who comes from a node's pod.
     Attributes:
         is_hanging: bytes stay where they are, in both directions; connections stay open.
         is_refusing: new connections are closed at once.
@@ -35,7 +37,9 @@ class TcpProxy:
             is cut when it answers, and the answer is lost. Cleared once it happened.
     """
 
-    def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, target_port: int, target_host: str = "127.0.0.1", *, listen_host: str = "127.0.0.1"
+    ) -> None:
         self._target = (target_host, target_port)
         self.is_hanging = False
         self.is_refusing = False
@@ -43,18 +47,20 @@ class TcpProxy:
         self.cut_after_bytes: int | None = None
         self.cut_after_request: bytes | None = None
         self.accepted_count = 0
+        self.bytes_to_client = 0
         self._stop = threading.Event()
         # Guards the open connections.
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._unanswered: tuple[socket.socket, socket.socket] | None = None
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((listen_host, 0))
         self.port: int = self._listener.getsockname()[1]
 
     @property
     def endpoint(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        host, port = self._listener.getsockname()
+        return f"{host}:{port}"
 
     def __enter__(self) -> Self:
         self._start("proxy-accept", self._accept)
@@ -137,6 +143,8 @@ class TcpProxy:
                     return
                 sink.sendall(data)
                 forwarded_bytes += len(data)
+                if is_answer:
+                    self.bytes_to_client += len(data)
                 if self.bytes_per_s:
                     self._stop.wait(len(data) / self.bytes_per_s)
             return
