@@ -38,6 +38,10 @@ test-churn: $(VENV)/.installed  ## The controller under random changes and fault
 	DB_BACKUP_TEST_CHURN_RUNS=$(RUNS) DB_BACKUP_TEST_CHURN_STORMS=$(STORMS) \
 		DB_BACKUP_TEST_CHURN_FIRST=$(FIRST) $(BIN)/pytest tests/integration/controller/test_churn.py
 
+test-e2e: SHORT :=
+test-e2e: $(VENV)/.installed  ## Images, chart and kubectl exec on a real node of Kubernetes; needs root (SHORT=1: 4 minutes)
+	$(TOX) -e e2e -- $(if $(SHORT),-m short)
+
 test-servers: $(VENV)/.installed  ## Get the servers that the tests use (MinIO, fake-gcs-server, kube-apiserver, helm, a registry, PostgreSQL)
 	@$(BIN)/python -m tests.servers.build
 

@@ -1,0 +1,206 @@
+"""One node a run, with the images of this very tree and the chart; one namespace a test.
+
+Databases and buckets are servers of the machine, which pods reach through proxies
+on its end of the wire.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import define
+
+from release import docker, images, version
+from tests.e2e.kubectl import Kubectl
+from tests.e2e.tenant import CONTROLLER, Tenant, a_class, a_location, a_secret, unique
+from tests.servers import engine, postgres_samples
+from tests.servers.fixtures import given
+from tests.servers.helm import CHART, RELEASE, Helm
+from tests.servers.minio import MinioServer
+from tests.servers.node import addresses
+from tests.servers.node.machine import Machine, NotUp, of_this_machine
+from tests.servers.postgres import PostgresServer
+from tests.servers.provider import ServerMissing, skip_or_fail
+from tests.servers.proxy import TcpProxy
+
+MAJOR = 17
+_ENGINE_IMAGE = f"postgres:{MAJOR}"
+# Images that were never built here, on a machine that does something else, too.
+_TIMEOUT_S = 1200
+_FIGURES: dict[str, str] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What docs/benchmarks.md has a table of."""
+    if _FIGURES:
+        terminalreporter.section("measured")
+    for what, figure in _FIGURES.items():
+        terminalreporter.line(f"{what}: {figure}")
+
+
+@pytest.fixture(scope="session")
+def figures() -> dict[str, str]:
+    """What was measured -> how much."""
+    return _FIGURES
+
+
+@define(kw_only=True, eq=False)
+class Release:
+    """The images of what is checked out, in the node.
+
+    Args:
+        name: of the release; the tag of the controller's image.
+    """
+
+    node: Machine
+    name: str
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return Kubectl(self.node.programs.kubectl, self.node.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Machine]:
+    """A node that is just up; it is gone afterwards, with everything in it."""
+    try:
+        machine = of_this_machine()
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+    if machine.files.folder.exists():
+        raise NotUp("a node is up: make cluster-down")
+    try:
+        machine.up()
+        yield machine
+    finally:
+        machine.down()
+
+
+@pytest.fixture(scope="session")
+def release(node: Machine, figures: dict[str, str]) -> Release:
+    name = version.describe(images.REPOSITORY)
+    for container_engine in given(engine.running()):
+        for key, built in _load_images(node, container_engine, name).items():
+            figures[f"image {key}"] = f"{images.size_bytes(built) / 1e6:.0f} MB"
+    return Release(node=node, name=name)
+
+
+@pytest.fixture(scope="session")
+def next_release(node: Machine, release: Release) -> str:
+    """The same code under another name, as its images say."""
+    name = f"{release.name}.next"
+    for container_engine in given(engine.running()):
+        _load_images(node, container_engine, name)
+    return name
+
+
+def _load_images(
+    node: Machine, container_engine: engine.Engine, release_name: str
+) -> dict[str, str]:
+    """Build the images and give them to the node. Returns key -> name."""
+    wanted = images.choose([images.CONTROLLER, _ENGINE_IMAGE])
+    sources = container_engine.sources(images.NEWEST_SUITE)
+    built = {
+        image.key: images.build(
+            image,
+            prefix=images.DEFAULT_PREFIX,
+            release=release_name,
+            sources=sources,
+            options=container_engine.build_options,
+        )
+        for image in wanted
+    }
+    node.load(docker.program(), list(built.values()))
+    return built
+
+
+@pytest.fixture(scope="session")
+def install(release: Release, helm: Helm) -> Callable[..., None]:
+    """The command of docs/install.md, with further options."""
+
+    def run(*options: str) -> None:
+        done = helm.run(
+            *("upgrade", "--install", "--create-namespace", "--namespace", CONTROLLER),
+            *("--set", f"image.repo={images.DEFAULT_PREFIX}", "--set", f"image.tag={release.name}"),
+            *options,
+            *(RELEASE, CHART),
+            kubeconfig=release.node.kubeconfig,
+        )
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def installed(release: Release, install: Callable[..., None], figures: dict[str, str]) -> Kubectl:
+    """A cluster in which the chart is installed and the controller is up."""
+    began = time.monotonic()
+    install("--wait")
+    figures["from helm install to a controller that is ready"] = _seconds(began)
+    return release.kubectl
+
+
+@pytest.fixture(scope="session")
+def storage(installed: Kubectl, minio_server: MinioServer) -> Iterator[TcpProxy]:
+    """MinIO, where pods reach it, and the Secrets of every class."""
+    keys = {
+        "access_key_id": minio_server.access_key,
+        "secret_access_key": minio_server.secret_key,
+    }
+    installed.apply(
+        a_secret(CONTROLLER, "backup-s3", **keys),
+        a_secret(CONTROLLER, "backup-encryption", passphrase="correct horse battery staple"),
+    )
+    with TcpProxy(minio_server.port, listen_host=addresses.HOST) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def tenant(
+    installed: Kubectl,
+    storage: TcpProxy,
+    minio_server: MinioServer,
+    postgres17: PostgresServer,
+    a_database: Callable[[PostgresServer], str],
+) -> Iterator[Tenant]:
+    """A filled database and a class with one bucket; the object itself is the test's to create."""
+    database = a_database(postgres17)
+    postgres_samples.fill(postgres17, database)
+    with TcpProxy(postgres17.port, listen_host=addresses.HOST) as wire:
+        one = Tenant(
+            kubectl=installed,
+            namespace=unique("webshop"),
+            server=postgres17,
+            database=database,
+            wire=wire,
+            storage_class=unique("standard"),
+            bucket=minio_server.new_bucket(),
+        )
+        installed.apply(a_class(one.storage_class, a_location(one.bucket, storage.port)))
+        try:
+            yield one
+        finally:
+            wire.bytes_per_s = None
+            one.remove()
+
+
+@pytest.fixture
+def protected(tenant: Tenant) -> Tenant:
+    """The same, with the object, its runner and its first backup."""
+    tenant.create()
+    tenant.wait_for("Ready")
+    tenant.first_backup()
+    return tenant
+
+
+def _seconds(began: float) -> str:
+    return f"{time.monotonic() - began:.1f} s"

@@ -1,0 +1,123 @@
+"""A container engine to build images with: the one that is there, or one of its own for as long.
+
+One's own has a network of no containers: what is built uses that of the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from release import base, docker
+from release.images import Sources
+from tests.servers import apt, cgroups
+from tests.servers.cache import cache_dir
+from tests.servers.provider import ServerMissing, ServerProcess, child_of, start_process
+
+_START_TIMEOUT_S = 30.0
+
+
+@frozen
+class Engine:
+    """A container engine that answers.
+
+    Args:
+        build_options: what every `docker build` with it needs.
+    """
+
+    build_options: tuple[str, ...] = ()
+
+    def has_image(self, name: str) -> bool:
+        command = [docker.program(), "image", "inspect", name]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def pull(self, name: str) -> bool:
+        """Whether a registry gave it."""
+        command = [docker.program(), "pull", "--quiet", name]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def sources(self, suite: str) -> Sources:
+        """Where builds get things from: a registry's base, if it can be had, else one made here.
+
+        Args:
+            suite: the release of Debian that is made where it is missing.
+        Raises: NotMade.
+        """
+        base_image = os.environ.get("BASE_IMAGE") or Sources().base_image
+        name = base_image.format(suite=suite)
+        if not self.has_image(name) and not self.pull(name):
+            base_image = base.NAME
+            if not self.has_image(base_image.format(suite=suite)):
+                base.make(suite, apt.mirror_of_this_machine() or "")
+        return Sources(
+            base_image=base_image,
+            pip_index=os.environ.get("PIP_INDEX_URL", ""),
+            ca_file=os.environ.get("SSL_CERT_FILE", ""),
+        )
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Engine]:
+    """Raises ServerMissing."""
+    try:
+        answers = docker.answers()
+    except docker.NoDocker as error:
+        raise ServerMissing(str(error)) from error
+    if answers:
+        yield Engine()
+        return
+    if shutil.which("dockerd") is None or os.geteuid() != 0:
+        raise ServerMissing("no container engine answers, and one's own needs root and dockerd")
+    with _own():
+        yield Engine(build_options=("--network=host",))
+
+
+@contextlib.contextmanager
+def _own() -> Iterator[None]:
+    """A daemon with a view of its own of processes and mounts, ended by one process id."""
+    # Kept from run to run: what was built once is not built again.
+    folder = cache_dir() / "docker"
+    folder.mkdir(parents=True, exist_ok=True)
+    socket = folder / "docker.sock"
+    socket.unlink(missing_ok=True)
+    daemon = [
+        *("dockerd", f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}"),
+        *(f"--pidfile={folder / 'dockerd.pid'}", f"--host=unix://{socket}"),
+        *("--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"),
+    ]
+    (folder / "dockerd.pid").unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_set_host, os.environ.get("DOCKER_HOST"))
+        _set_host(f"unix://{socket}")
+        process = start_process(
+            [
+                *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--"),
+                *("sh", "-c", 'mount -t tmpfs tmpfs /run; exec "$@"', "sh", *daemon),
+            ],
+            log_file=folder / "log",
+            is_ready=docker.answers,
+            timeout_s=_START_TIMEOUT_S,
+        )
+        stack.callback(cgroups.remove, "docker")
+        stack.callback(_end, process)
+        yield
+
+
+def _end(process: ServerProcess) -> None:
+    """Let the daemon close its files; it ends, and with it who has waited for it."""
+    if daemon := child_of(process.pid):
+        os.kill(daemon, signal.SIGTERM)
+    process.wait()
+
+
+def _set_host(url: str | None) -> None:
+    if url is None:
+        os.environ.pop("DOCKER_HOST", None)
+    else:
+        os.environ["DOCKER_HOST"] = url
