@@ -6,12 +6,9 @@ No kubelet is there: the test does what the hook's pod would, with the account t
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +20,12 @@ from release import chart
 from tests.integration.chart.test_rendering import environment, only
 from tests.integration.controller.world import wait_for
 from tests.integration.kube import definitions
+from tests.integration.release.installing import PAGES, ROOT, RunPod, documented, jobs_are_run
 from tests.servers.helm import RELEASE, VARIABLE, Helm
 from tests.servers.kubernetes import KubernetesServer
 from tests.servers.registry import Registry
 
-ROOT = Path(__file__).parents[3]
 VERSION = "1.2.3-rc.1.g56789ab"
-COMMAND = re.compile(r"^helm upgrade --install (?:.*\\\n)*.* oci://.*$", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +53,6 @@ def released(
     )
     assert done.returncode == 0, done.stderr
     return local_registry
-
-
-def documented(page: Path, registry: Registry) -> list[str]:
-    """The command of a page, with this registry and version instead of those of the example."""
-    (found,) = COMMAND.findall(page.read_text())
-    here = found.replace("registry.example.com", registry.address).replace("1.2.3", VERSION)
-    return shlex.split(here.replace("\\\n", ""))
 
 
 def test_the_version_is_that_of_chart_images_and_labels(helm: Helm, released: Registry) -> None:
@@ -106,71 +95,44 @@ def test_what_nobody_could_install_is_not_packaged(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def hook(kubernetes_server: KubernetesServer) -> Iterator[list[str]]:
-    """Runs the hook's Job when there is one; what its pods ended with."""
-    outputs: list[str] = []
-    ended = threading.Event()
+def run_here(server: KubernetesServer) -> RunPod:
+    """Do what a pod of the controller's image does, as its account."""
 
-    def run() -> None:
-        while not ended.wait(0.1):
-            jobs = kubernetes_server.request("GET", "/apis/batch/v1/jobs").body["items"]
-            waiting = [one for one in jobs if not one.get("status", {}).get("conditions")]
-            outputs.extend(complete(kubernetes_server, one) for one in waiting)
+    def run(namespace: str, pod: Mapping[str, Any]) -> tuple[int, str]:
+        (container,) = pod["containers"]
+        token = server.token_for(namespace, pod["serviceAccountName"])
+        done = subprocess.run(
+            [sys.executable, "-m", "controller.cli", *container["command"][1:]],
+            env={"KUBECONFIG": str(server.kubeconfig(token=token))},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stderr
 
-    thread = threading.Thread(target=run, name="hook")
-    thread.start()
-    yield outputs
-    ended.set()
-    thread.join()
-
-
-def complete(server: KubernetesServer, job: dict[str, Any]) -> str:
-    """Do what a Job's pod does; then its status says so."""
-    namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
-    pod = job["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    token = server.token_for(namespace, pod["serviceAccountName"])
-    done = subprocess.run(
-        [sys.executable, "-m", "controller.cli", *container["command"][1:]],
-        env={"KUBECONFIG": str(server.kubeconfig(token=token))},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    at = job["metadata"]["creationTimestamp"]
-    kinds = (
-        ("SuccessCriteriaMet", "Complete") if done.returncode == 0 else ("FailureTarget", "Failed")
-    )
-    ends = {"completionTime": at, "succeeded": 1} if done.returncode == 0 else {"failed": 1}
-    conditions = [{"type": kind, "status": "True", "lastTransitionTime": at} for kind in kinds]
-    path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
-    job["status"] = {"startTime": at, "conditions": conditions} | ends
-    answer = server.request("PUT", f"{path}/status", job)
-    assert answer.status == 200, answer.body
-    return done.stderr
+    return run
 
 
 def test_the_command_of_the_readme_installs_it_and_again_upgrades_it(
-    kubernetes_server: KubernetesServer, helm: Helm, released: Registry, hook: list[str]
+    kubernetes_server: KubernetesServer, helm: Helm, released: Registry
 ) -> None:
-    program, *arguments = documented(ROOT / "README.md", released)
+    program, *arguments = documented(PAGES[0], released, VERSION)
     assert program == "helm"
     kubeconfig = kubernetes_server.kubeconfig()
     path = f"/apis/apps/v1/namespaces/{RELEASE}/deployments/{RELEASE}"
     try:
-        for revision in ("1", "2"):
-            done = helm.run(*arguments, kubeconfig=kubeconfig, ca_file=released.ca_file)
+        with jobs_are_run(kubernetes_server, run_here(kubernetes_server)) as said:
+            for revision in (1, 2):
+                done = helm.run(*arguments, kubeconfig=kubeconfig, ca_file=released.ca_file)
 
-            assert done.returncode == 0, (done.stderr, hook)
-            assert f"REVISION: {revision}" in done.stdout
-            (container,) = kubernetes_server.request("GET", path).body["spec"]["template"]["spec"][
-                "containers"
-            ]
-            assert container["image"] == f"{released.address}/db-backup-controller:{VERSION}"
-            assert len(hook) == int(revision)
+                assert done.returncode == 0, (done.stderr, said)
+                assert f"REVISION: {revision}" in done.stdout
+                assert len(said) == revision
+        pod = kubernetes_server.request("GET", path).body["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert container["image"] == f"{released.address}/db-backup-controller:{VERSION}"
         for name in crds():
             definitions.wait_established(kubernetes_server, name)
         listed = helm.run("list", "--namespace", RELEASE, "--output", "yaml", kubeconfig=kubeconfig)
@@ -182,6 +144,4 @@ def test_the_command_of_the_readme_installs_it_and_again_upgrades_it(
 
 
 def test_both_pages_have_the_same_command(local_registry: Registry) -> None:
-    pages = (ROOT / "README.md", ROOT / "docs" / "install.md")
-
-    assert len({tuple(documented(page, local_registry)) for page in pages}) == 1
+    assert len({tuple(documented(page, local_registry, VERSION)) for page in PAGES}) == 1
