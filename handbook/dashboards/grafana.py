@@ -177,6 +177,7 @@ def _dashboard(dashboard: Dashboard) -> dict[str, Any]:
             {
                 "title": title,
                 "type": "link",
+                "tags": [],
                 "url": f"/d/{uid}?${{datasource:queryparam}}",
                 "keepTime": True,
             }
@@ -326,7 +327,7 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     },
     "timeseries": {
-        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+        "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True},
         "tooltip": {"mode": "multi", "sort": "desc"},
     },
     "table": {"showHeader": True, "cellHeight": "sm"},
