@@ -71,11 +71,11 @@ _STORED = (
     ),
     Case(
         alert="StoredBackupsVanished",
-        what="the runner missed some, for a day",
-        series=of("location_vanished_backups_total", "0x59 2x2000", location="s3")
-        | of("location_vanished_backups_total", "0x2060", location="gcs"),
-        firing={"58m": [], "61m": ["shop/s3"], "1400m": ["shop/s3"], "1510m": []},
-        example=Example(at="61m", labels=IN_S3),
+        what="the runner missed some after a day without, and it is told for a day",
+        series=of("location_vanished_backups_total", "0x1999 2x2000", location="s3")
+        | of("location_vanished_backups_total", "0x4000", location="gcs"),
+        firing={"1999m": [], "2001m": ["shop/s3"], "3400m": ["shop/s3"], "3450m": []},
+        example=Example(at="2001m", labels=IN_S3),
     ),
     Case(
         alert="StoredBackupsVanished",
