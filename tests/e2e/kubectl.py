@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,19 @@ from attrs import frozen
 from tests.integration.jobs.commands import Done, eventually
 
 _TIMEOUT_S = 120
+
+
+@frozen
+class Usage:
+    """What a container takes.
+
+    Args:
+        memory_bytes: what counts against its limit.
+        cores: 0.01 is a hundredth of one.
+    """
+
+    memory_bytes: int
+    cores: float
 
 
 @frozen
@@ -59,24 +73,24 @@ class Kubectl:
         items: list[dict[str, Any]] = json.loads(done.out)["items"]
         return items
 
-    def container_memory(self, pod: str, namespace: str) -> int:
-        """What the kubelet counts against a pod's limits, in bytes, at its next look."""
+    def usage(self, pod: str, namespace: str) -> Usage:
+        """What a pod's container takes, by the kubelet's next look."""
         asked_at = time.time()
 
-        def of_the_pod() -> int:
+        def of_the_pod() -> Usage | None:
             path = "/api/v1/nodes/node/proxy/stats/summary"
             for found in json.loads(self.run("get", "--raw", path).must(0).out)["pods"]:
                 about = found["podRef"]
-                memory = found["containers"][0].get("memory", {}) if found.get("containers") else {}
-                if (about["name"], about["namespace"]) == (pod, namespace) and memory:
-                    seen_at = _seconds(memory["time"])
-                    return int(memory["workingSetBytes"]) if seen_at > asked_at else 0
-            return 0
+                if (about["name"], about["namespace"]) != (pod, namespace):
+                    continue
+                container = found["containers"][0]
+                memory, cpu = container.get("memory", {}), container.get("cpu", {})
+                if "usageNanoCores" in cpu and _seconds(memory["time"]) > asked_at:
+                    return Usage(memory["workingSetBytes"], cpu["usageNanoCores"] / 1e9)
+            return None
 
         return eventually(of_the_pod, say=lambda: f"no figures of {pod}", timeout_s=90)
 
 
 def _seconds(time_text: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(time_text).timestamp()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from attrs import define
@@ -176,6 +179,25 @@ class Tenant:
     def drop_database(self) -> None:
         with self.server.connect() as connection:
             connection.execute(f'DROP DATABASE "{self.database}" WITH (FORCE)')
+
+    def kill(self) -> None:
+        """SIGKILL for all processes of the pod, as the kernel does that has no memory left."""
+        group = f"/pod{self.pod()['metadata']['uid']}/"
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                is_its = group in (folder / "cgroup").read_text()
+                if is_its and (folder / "comm").read_text().strip() != "pause":
+                    os.kill(int(folder.name), signal.SIGKILL)
+
+    def wait_for_restart(self) -> None:
+        """Until the kubelet has started the container anew, and it is ready."""
+
+        def is_up_again() -> bool:
+            (container,) = self.pod()["status"]["containerStatuses"]
+            return bool(container["restartCount"] and container["ready"])
+
+        eventually(is_up_again, say=lambda: f"not up again: {self.pod()['status']}", timeout_s=90)
+        self.wait_for("Ready")
 
     def first_backup(self) -> None:
         """Wait for the backup that a new object gets at once."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.e2e.tenant import Tenant
+from tests.e2e.tenant import CONTROLLER, Tenant
 from tests.servers import postgres_samples
 
 #: What a runner may take that does nothing.
@@ -28,9 +28,13 @@ def test_a_dropped_database_comes_back_row_by_row(tenant: Tenant, figures: dict[
     tenant.exec("restore", "--at", at).must(0, "restored", "succeeded")
 
     assert before == postgres_samples.fingerprint(tenant.server, tenant.database)
-    memory = tenant.kubectl.container_memory(tenant.pod()["metadata"]["name"], tenant.namespace)
-    figures["memory of an idle runner"] = f"{memory / 2**20:.0f} MiB"
-    assert memory <= _IDLE_BYTES
+    (controller,) = tenant.kubectl.list("pods", "--namespace", CONTROLLER)
+    for what, pod in (("controller", controller), ("runner", tenant.pod())):
+        about = pod["metadata"]
+        usage = tenant.kubectl.usage(about["name"], about["namespace"])
+        megabytes, cpu = usage.memory_bytes / 2**20, usage.cores * 100
+        figures[f"an idle {what}"] = f"{megabytes:.0f} MiB, {cpu:.1f} % of a core"
+    assert usage.memory_bytes <= _IDLE_BYTES
 
 
 def test_a_backup_by_its_name_goes_into_a_database_beside(protected: Tenant) -> None:
