@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import kubernetes, registry
 from tests.servers.fixtures import given
@@ -13,9 +15,8 @@ from tests.servers.kubernetes import KubernetesServer
 from tests.servers.provider import ServerMissing, skip_or_fail
 from tests.servers.registry import Registry
 
-#: Groups of tests, each with an API server of its own: the first beginning of a path below
-#: tests/integration tells the group. Three take about as long as all other tests on the fourth
-#: worker; ``--durations=0`` says how long.
+#: Groups of files, each with an API server of its own: the first beginning of a path below
+#: tests/integration tells the group. Divided by how long they take (``--durations=0``).
 _GROUPS = (
     ("controller/test_children.py", "kubernetes-children"),
     ("controller/test_refusals.py", "kubernetes-children"),
@@ -23,23 +24,46 @@ _GROUPS = (
     ("controller/test_takeover.py", "kubernetes-children"),
     ("controller/test_churn.py", "kubernetes"),
     ("controller/", "kubernetes-controller"),
-    ("", "kubernetes"),
+    ("chart/test_server.py", "kubernetes"),
+    ("jobs/test_deletion.py", "kubernetes"),
+    ("jobs/test_in_cluster.py", "kubernetes"),
+    ("jobs/test_one_acts.py", "kubernetes"),
+    ("jobs/test_prometheus.py", "kubernetes"),
+    ("kube/", "kubernetes"),
+    ("release/test_chart.py", "kubernetes"),
 )
-#: Tests that start a server for themselves, or for their file.
-_STARTING = (
-    "controller/test_churn.py",
-    "controller/test_original_objects.py",
-    "kube/test_crds_apply.py",
-)
+
+
+def _group(path: str) -> str | None:
+    below = path.partition("tests/integration/")[2]
+    return next((name for beginning, name in _GROUPS if below.startswith(beginning)), None)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Let one worker run all tests of a group: each worker would start a server of its own.
+
+    By path: xdist 3.8 passes over its own marks of groups with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid.partition("::")[0]) or nodeid
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist there is none
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run all tests of a group: each worker would start a server of its own."""
+    """Refuse a test that would have a worker start one more server."""
     for item in items:
-        below = item.path.as_posix().partition("tests/integration/")[2]
-        if "kubernetes_server" in getattr(item, "fixturenames", ()) or below in _STARTING:
-            group = next(name for beginning, name in _GROUPS if below.startswith(beginning))
-            item.add_marker(pytest.mark.xdist_group(group))
+        path = item.path.as_posix()
+        if (
+            "kubernetes_server" in getattr(item, "fixturenames", ())
+            and "tests/integration/" in path
+            and _group(path) is None
+        ):
+            raise pytest.UsageError(f"{item.nodeid} needs an API server: add its file to _GROUPS")
 
 
 @pytest.fixture(scope="session")
