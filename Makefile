@@ -103,7 +103,7 @@ chart: $(VENV)/.installed  ## Package the chart as a release has it, into build/
 push-chart: $(VENV)/.installed  ## The same, and push it to oci://REGISTRY/charts
 	@$(BIN)/python -m release.chart $(CHART_OPTIONS) --push '$(NEEDED_REGISTRY)/charts'
 
-release-dry-run: $(VENV)/.installed  ## Rehearse a release: publish into a registry of this machine, install from there; needs Docker
+release-dry-run: $(VENV)/.installed  ## Rehearse a release: publish into a registry of this machine, install from there; needs Docker, or root
 	DB_BACKUP_TEST_REQUIRE_SERVERS=1 $(BIN)/pytest tests/release -s
 
 version:  ## Tell the version of what is checked out, by its tag

@@ -1,8 +1,9 @@
 """A release, rehearsed: what hosted CI publishes, into a registry of this machine, and from there.
 
 `make release-dry-run`; ``IMAGES="controller postgres:17"`` and the other variables of `make images`
-count here, too. Needs Docker and nothing of a cluster: containers of the published images do, with
-the account and the environment of their pods, what a kubelet would have them do.
+count here, too. Needs Docker, or its daemon and root, and nothing of a cluster: containers of the
+published images do, with the account and the environment of their pods, what a kubelet would have
+them do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import http.client
 import json
 import os
 import secrets
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,9 +30,11 @@ from release.images import CONTROLLER, Image, choose
 from release.version import describe
 from tests.integration.controller.world import World, wait_for
 from tests.integration.release.installing import PAGES, ROOT, documented, jobs_are_run
+from tests.servers import engine
+from tests.servers.fixtures import given
 from tests.servers.helm import RELEASE, VARIABLE, Helm
 from tests.servers.kubernetes import KubernetesServer
-from tests.servers.provider import ServerMissing, free_port, skip_or_fail
+from tests.servers.provider import free_port
 from tests.servers.registry import Registry
 
 ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -127,18 +131,21 @@ def containers(
 
 
 @pytest.fixture(scope="module")
-def published(local_registry: Registry, helm: Helm) -> Registry:
+def published(local_registry: Registry, helm: Helm) -> Iterator[Registry]:
     """The registry, after the two targets that hosted CI calls."""
-    try:
-        if not docker.answers():
-            raise ServerMissing("no Docker engine answers")
-    except (docker.NoDocker, ServerMissing) as missing:
-        skip_or_fail(ServerMissing(str(missing)))
-    make("push-images", local_registry)
-    # Helm trusts the registry's certificate by it; a build would take it for its own, too.
-    trust = {"SSL_CERT_FILE": str(local_registry.ca_file), VARIABLE: str(helm.program)}
-    make("push-chart", local_registry, **trust)
-    return local_registry
+    for container_engine in given(engine.running()):
+        for suite in {image.suite for image in IMAGES}:
+            base_image = container_engine.sources(suite).base_image
+        options = [
+            *shlex.split(os.environ.get("BUILD_OPTIONS", "")),
+            *container_engine.build_options,
+        ]
+        build = {"BASE_IMAGE": base_image, "BUILD_OPTIONS": shlex.join(options)}
+        make("push-images", local_registry, **build)
+        # Helm trusts the registry's certificate by it; a build would take it for its own, too.
+        trust = {"SSL_CERT_FILE": str(local_registry.ca_file), VARIABLE: str(helm.program)}
+        make("push-chart", local_registry, **trust)
+        yield local_registry
 
 
 def make(target: str, registry: Registry, **environment: str) -> None:
