@@ -27,6 +27,7 @@ from attrs import Factory, evolve, frozen
 
 from tests.servers import debian
 from tests.servers.cache import cache_dir
+from tests.servers.ending import with_parent
 
 SUPERUSER = "postgres"
 MAJORS = (15, 16, 17, 18)
@@ -323,6 +324,7 @@ def _start(
             stderr=output,
             cwd="/",
             start_new_session=True,
+            preexec_fn=with_parent(),  # noqa: PLW1509 - takes no lock
             **owner,
         )
 

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.servers.cache import cache_dir
+from tests.servers.ending import with_parent
 
 HOW_TO_GET = "make test-servers"
 _START_TIMEOUT_S = 60.0
@@ -152,6 +153,7 @@ def start_process(
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
+            preexec_fn=with_parent(),  # noqa: PLW1509 - takes no lock
         )
     server = ServerProcess(process, log_file)
     server.wait_ready(is_ready, timeout_s)
