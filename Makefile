@@ -64,6 +64,21 @@ cluster-up: $(VENV)/.installed  ## A real node of Kubernetes on this machine, un
 cluster-down: $(VENV)/.installed  ## End it; nothing of it stays
 	@$(BIN)/python -m tests.servers.node down
 
+deploy-local: $(VENV)/.installed  ## Build and install into the current context, if that is a local one (LOCAL_IMAGE=registry/name)
+	@$(BIN)/python -m testenv $@
+
+deploy-testenv: $(VENV)/.installed  ## There a database with test data, MinIO and a DatabaseBackup (TESTENV_HUGEDATA=true: 8 GB)
+	@$(BIN)/python -m testenv $@
+
+force-local-backup: $(VENV)/.installed  ## Back that database up now
+	@$(BIN)/python -m testenv $@
+
+force-local-dbdelete: $(VENV)/.installed  ## Drop it
+	@$(BIN)/python -m testenv $@
+
+force-local-restore: $(VENV)/.installed  ## Bring it back
+	@$(BIN)/python -m testenv $@
+
 check: $(VENV)/.installed  ## Lint, types, layers, links of the documentation
 	$(TOX) -e lint,type,layers,docs
 

@@ -1,0 +1,1 @@
+"""The project in a cluster for trying out: `make deploy-local` and what follows."""
