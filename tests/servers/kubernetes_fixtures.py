@@ -24,6 +24,7 @@ _GROUPS = (
     ("controller/test_takeover.py", "kubernetes-children"),
     ("controller/test_churn.py", "kubernetes"),
     ("controller/", "kubernetes-controller"),
+    ("chart/test_runbooks.py", "kubernetes"),
     ("chart/test_server.py", "kubernetes"),
     ("jobs/test_deletion.py", "kubernetes"),
     ("jobs/test_in_cluster.py", "kubernetes"),
