@@ -38,6 +38,7 @@ from engines.postgres import (
     swap,
     target as targets,
 )
+from engines.postgres.build_order import BuildOrder
 from engines.postgres.connection import (
     Server,
     Session,
@@ -142,9 +143,10 @@ class Restore:
 
     def _load(self, name: str, around: Globals) -> None:
         contents = archive.save_contents(self._source, self._facts, self._tools, self._context)
+        order = BuildOrder(self._context.scratch)
         with _explained():
             listed = archive.listing(self._tools, contents, self._context.cancelled)
-            teller = self._teller(Contents.of(listed))
+            teller = self._teller(Contents.of(order.noting(listed)))
         if not around.public_schema:
             with self._server.session(name) as session, driver_errors("while preparing"):
                 session.execute("DROP SCHEMA IF EXISTS public")
@@ -156,9 +158,9 @@ class Restore:
                 self._context.cancelled,
                 at_once=self._target.parallel,
             )
-            jobs = f"--jobs={self._target.parallel}"
             teller.build()
-            self._from_file(name, contents, teller, "--section=post-data", jobs)
+            for options in order.steps(parallel=self._target.parallel):
+                self._from_file(name, contents, teller, "--section=post-data", *options)
             self._analyze(name, teller)
 
     def _teller(self, contents: Contents) -> RestoreTeller:
