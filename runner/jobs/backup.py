@@ -142,7 +142,9 @@ class _Backup:
         def check(location: Location) -> Listing:
             location.keyring.check()
             location.catalogue.claim(self._cluster_id)
-            return location.catalogue.list(update_index=True)
+            # The look after the commit writes the index, and tells what is missing from it: a job
+            # that fails would take that along.
+            return location.catalogue.list()
 
         answers = self._job.ask("check", self._locations.opened, check)
         ready = []

@@ -114,8 +114,9 @@ def _look(job: JobEnvironment, location: Location, now: datetime) -> _Look:
     except ForeignOwner as error:
         problem = error
     may_write = bool(job.config.cluster_id) and problem is None
-    listing = location.catalogue.list(update_index=may_write)
     memory = read_state(location)
+    # Last: what it finds missing is told once.
+    listing = location.catalogue.list(update_index=may_write)
     state = evolve(
         _state(location.name, listing, memory, now),
         vanished_backups=len(location.catalogue.vanished),
