@@ -25,6 +25,7 @@ _PULLS = frozenset({"ErrImagePull", "ImagePullBackOff"})
 _PULL_FAILED = "ErrImagePull"
 _OUT_OF_MEMORY = "OOMKilled"
 _ENDED = "RunnerEnded"
+_NOT_READY = "PodNotReady"
 
 
 @frozen(kw_only=True)
@@ -147,9 +148,18 @@ def _container_troubles(pod: str, container: Raw) -> Iterator[Trouble]:
         yield _trouble(pod, waiting, or_else=_ENDED)
     elif ended:
         end = _end(pod, ended)
-        # In a loop the time would be another one each time, and nothing else new.
-        since = f", at {ended.get('finishedAt', '')}" if container.get("ready") else ""
-        yield evolve(end, message=end.message + since)
+        if not container.get("ready") and "running" in state:
+            # It may be weeks ago, and something else that keeps it from being ready now.
+            yield Trouble(pod, _NOT_READY, f"it is not ready; before, {_when(end, ended)}")
+        elif "running" in state:
+            yield evolve(end, message=_when(end, ended))
+        else:
+            # In a loop the time would be another one each time, and nothing else new.
+            yield end
+
+
+def _when(end: Trouble, ended: Raw) -> str:
+    return f"{end.message}, at {ended.get('finishedAt', '')}"
 
 
 def _end(pod: str, ended: Raw) -> Trouble:

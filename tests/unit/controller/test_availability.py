@@ -124,7 +124,6 @@ def test_a_container_that_cannot_be_made_says_why() -> None:
     [
         a_container(terminated=killed()),
         a_container(waiting={"reason": "CrashLoopBackOff", "message": "back-off"}, last=killed()),
-        a_container(running={}, last=killed(at="10:04:30")),
     ],
 )
 def test_who_was_killed_for_memory_is_told_alike_through_all_of_the_loop(
@@ -136,6 +135,15 @@ def test_who_was_killed_for_memory_is_told_alike_through_all_of_the_loop(
     assert found is not None
     assert found[0] == "OOMKilled"
     assert "spec.runner.resources.limits.memory" in found[1]
+
+
+def test_an_old_end_is_not_taken_for_what_keeps_it_from_being_ready_now() -> None:
+    found = said(a_pod(a_container(running={}, last=killed())))
+
+    assert found is not None
+    assert found[0] == "PodNotReady"
+    assert "for want of memory" in found[1]
+    assert found[1].endswith("at 2026-11-23T10:04:00Z")
 
 
 def test_another_end_is_told_with_its_exit_code() -> None:
