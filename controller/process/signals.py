@@ -34,15 +34,16 @@ def signals_to(act: Callable[[int], None], *numbers: signal.Signals) -> Iterator
     thread = threading.Thread(target=_pass_on, args=(incoming, taken, act), name="signals")
     # What never leaves the block, such as sys.exit amid it, is not held up by it.
     thread.daemon = True
-    before = {number: signal.signal(number, _wake_only) for number in numbers}
+    # In this order, and back in the other one: no signal is taken that nobody is woken by.
     wakeup_before = signal.set_wakeup_fd(outgoing.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, _wake_only) for number in numbers}
     thread.start()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(wakeup_before)
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup_before)
         outgoing.close()
         thread.join()
         incoming.close()
