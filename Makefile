@@ -108,9 +108,9 @@ lock: $(VENV)/.installed  ## Resolve requirements/*.txt anew
 		--extra controller --extra kubeconfig --extra runner setup.cfg -o requirements/base.txt
 	for extra in controller runner; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 		--generate-hashes --upgrade --extra $$extra -c requirements/base.txt setup.cfg \
-		-o requirements/$$extra.txt; done
+		-o requirements/$$extra.txt || exit 1; done
 	for set in build test check docs; do $(BIN)/uv pip compile -q --universal --python-version 3.11 \
-		--generate-hashes --upgrade requirements/$$set.in -o requirements/$$set.txt; done
+		--generate-hashes --upgrade requirements/$$set.in -o requirements/$$set.txt || exit 1; done
 
 chart: $(VENV)/.installed  ## Package the chart as a release has it, into build/charts (REGISTRY=, VERSION=)
 	@$(BIN)/python -m release.chart $(CHART_OPTIONS)

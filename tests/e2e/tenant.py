@@ -172,9 +172,11 @@ class Tenant:
                 lambda: self.wire.bytes_to_client > seen + 200_000,
                 say=lambda: "nothing was dumped",
             )
-            yield client
-            if client.poll() is None:
-                client.kill()
+            try:
+                yield client
+            finally:
+                if client.poll() is None:
+                    client.kill()
 
     def drop_database(self) -> None:
         with self.server.connect() as connection:

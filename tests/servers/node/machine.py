@@ -211,7 +211,9 @@ class Machine:
         subprocess.run(
             ["ip", "link", "delete", addresses.HOST_DEVICE], capture_output=True, check=False
         )
-        for line in self._settings_file.read_text().splitlines():
+        # There is none where the start broke off before it.
+        known = self._settings_file.read_text() if self._settings_file.exists() else ""
+        for line in known.splitlines():
             name, _, value = line.partition(" ")
             _kernel(name).write_text(value)
         cgroups.remove(_PODS_CGROUP)
