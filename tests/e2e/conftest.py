@@ -21,7 +21,7 @@ from tests.servers.fixtures import given
 from tests.servers.helm import CHART, RELEASE, Helm
 from tests.servers.minio import MinioServer
 from tests.servers.node import addresses
-from tests.servers.node.machine import Machine, NotUp, of_this_machine
+from tests.servers.node.machine import Machine, of_this_machine
 from tests.servers.postgres import PostgresServer
 from tests.servers.provider import ServerMissing, skip_or_fail
 from tests.servers.proxy import TcpProxy
@@ -76,10 +76,8 @@ def node() -> Iterator[Machine]:
         machine = of_this_machine()
     except ServerMissing as missing:
         skip_or_fail(missing)
-    if machine.files.folder.exists():
-        raise NotUp("a node is up: make cluster-down")
+    machine.up()
     try:
-        machine.up()
         yield machine
     finally:
         machine.down()

@@ -92,11 +92,6 @@ class Tenant:
     def set_password(self, text: str) -> None:
         self.kubectl.apply(a_secret(self.namespace, "shop-db", password=text))
 
-    def change(self, **spec: Any) -> None:
-        """Change fields of the object; None takes one away."""
-        patch = json.dumps({"spec": spec})
-        self._run("patch", "databasebackup", NAME, "--type=merge", f"--patch={patch}").must(0)
-
     # -- look -----------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:

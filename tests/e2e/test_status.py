@@ -6,6 +6,7 @@ import json
 import urllib.request
 
 from tests.e2e.tenant import NAME, Tenant
+from tests.integration.jobs.commands import eventually
 
 
 def test_kubectl_get_answers_whether_it_is_protected(protected: Tenant) -> None:
@@ -30,10 +31,16 @@ def test_events_tell_what_happened(protected: Tenant) -> None:
     tenant = protected
     tenant.exec("restore", "--at", "now", "--database", f"{tenant.database}_look").must(0)
 
-    told = tenant.kubectl.run("describe", "dbb", NAME, "--namespace", tenant.namespace).must(0).out
+    def described() -> str:
+        return tenant.kubectl.run("describe", "dbb", NAME, "--namespace", tenant.namespace).out
 
-    for reason in ("RunnerCreated", "BackupSucceeded", "RestoreStarted", "RestoreSucceeded"):
-        assert reason in told
+    # They are sent after the fact, by threads of their own.
+    reasons = ("RunnerCreated", "BackupSucceeded", "RestoreStarted", "RestoreSucceeded")
+    eventually(
+        lambda: all(reason in described() for reason in reasons),
+        say=lambda: f"not all of {reasons} in:\n{described()}",
+        timeout_s=15,
+    )
 
 
 def test_the_class_counts_its_objects_and_the_runners_that_reach_it(protected: Tenant) -> None:

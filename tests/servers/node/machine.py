@@ -64,8 +64,10 @@ class Machine:
 
         Raises: NotUp.
         """
-        if self.files.folder.exists():
-            raise NotUp(f"{self.files.folder} exists: end that node first, with make cluster-down")
+        if self.pid is not None:
+            raise NotUp("a node is up on this machine: end it first, with make cluster-down")
+        # What one left that ended by itself, or with the machine.
+        self.down()
         for folder in FIXED_FOLDERS:
             Path(folder).mkdir(parents=True, exist_ok=True)
         self.files.folder.mkdir(parents=True)
@@ -211,11 +213,10 @@ class Machine:
         subprocess.run(
             ["ip", "link", "delete", addresses.HOST_DEVICE], capture_output=True, check=False
         )
-        # There is none where the start broke off before it.
-        known = self._settings_file.read_text() if self._settings_file.exists() else ""
-        for line in known.splitlines():
-            name, _, value = line.partition(" ")
-            _kernel(name).write_text(value)
+        if self._settings_file.exists():
+            for line in self._settings_file.read_text().splitlines():
+                name, _, value = line.partition(" ")
+                _kernel(name).write_text(value)
         cgroups.remove(_PODS_CGROUP)
 
 
