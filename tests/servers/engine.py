@@ -21,6 +21,8 @@ from tests.servers.cache import cache_dir
 from tests.servers.provider import ServerMissing, ServerProcess, child_of, start_process
 
 _START_TIMEOUT_S = 30.0
+#: What stays of layers that no image has: enough for the next build of each image.
+_CACHE = "3GB"
 
 
 @frozen
@@ -106,7 +108,16 @@ def _own() -> Iterator[None]:
         )
         stack.callback(cgroups.remove, "docker")
         stack.callback(_end, process)
+        stack.callback(_forget_the_old)
         yield
+
+
+def _forget_the_old() -> None:
+    """Each commit leaves images of its own: what nobody built for two days goes."""
+    prune = (docker.program(), "image", "prune", "--all", "--force", "--filter=until=48h")
+    subprocess.run(prune, capture_output=True, check=False)
+    prune = (docker.program(), "builder", "prune", "--force", f"--keep-storage={_CACHE}")
+    subprocess.run(prune, capture_output=True, check=False)
 
 
 def _end(process: ServerProcess) -> None:
