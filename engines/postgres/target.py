@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -15,6 +16,8 @@ from engines.postgres.connection import Server, Session, driver_error, driver_er
 from engines.postgres.quoting import identifier, sql
 
 _MAX_NAME_BYTES = 63
+_LOCK_TRIES = 10
+_LOCK_PAUSE_S = 0.2
 
 
 @frozen(kw_only=True)
@@ -40,15 +43,29 @@ def exclusive(server: Server, target: str) -> Iterator[Session]:
     """
     session = maintenance_session(server, target)
     try:
-        with driver_errors("while locking the target's name"):
-            row = session.execute(
-                "SELECT pg_catalog.pg_try_advisory_lock(%s)", (_lock_key(target),)
-            ).fetchone()
-        if row is None or not row[0]:
+        if not _is_locked(session, target):
             raise BusyError(f'another restore into the database "{target}" is running')
         yield session
     finally:
         session.close()
+
+
+def _is_locked(session: Session, target: str) -> bool:
+    """Lock the target's name, unless somebody else has it.
+
+    A server lets go of a session's locks a moment after that was closed: who tries again at
+    once is not told of another restore that is his own.
+    """
+    for number in range(_LOCK_TRIES):
+        if number:
+            time.sleep(_LOCK_PAUSE_S)
+        with driver_errors("while locking the target's name"):
+            row = session.execute(
+                "SELECT pg_catalog.pg_try_advisory_lock(%s)", (_lock_key(target),)
+            ).fetchone()
+        if row is not None and row[0]:
+            return True
+    return False
 
 
 def maintenance_session(server: Server, target: str) -> Session:
