@@ -76,11 +76,16 @@ def _databases(tenant: Tenant) -> list[str]:
         return [name for (name,) in connection.execute("SELECT datname FROM pg_database")]
 
 
+#: Less than an idle runner takes.
+_TOO_LITTLE = {"requests": {"memory": "16Mi"}, "limits": {"memory": "24Mi"}}
+
+
 @pytest.mark.parametrize(
     ("runner", "image", "reason"),
     [
         ({}, "localhost/there-is-none:1", "ErrImagePull"),
         ({"nodeSelector": {"no": "node"}}, "", "Unschedulable"),
+        ({"resources": _TOO_LITTLE}, "", "OOMKilled"),
     ],
 )
 def test_a_pod_that_does_not_come_up_says_why_in_the_status_and_an_event(
