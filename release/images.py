@@ -133,13 +133,21 @@ def arguments(image: Image, *, release: str, sources: Sources) -> dict[str, str]
         "DEBIAN_MIRROR": sources.debian_mirror,
         "PIP_INDEX_URL": sources.pip_index,
         "VERSION": release,
-        "REVISION": version.revision(REPOSITORY),
+        "REVISION": _revision(),
     }
     if image.database_version:
         given["DATABASE_VERSION"] = image.database_version
     if image.is_from_upstream:
         given["APT_REPOSITORY"] = sources.apt_repository
     return given
+
+
+def _revision() -> str:
+    """The commit; empty for an archive of the sources, which has none."""
+    try:
+        return version.revision(REPOSITORY)
+    except version.NoVersion:
+        return ""
 
 
 def _cure(image: Image, sources: Sources) -> str:
