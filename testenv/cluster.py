@@ -25,9 +25,8 @@ _LOCAL_NAMES = (
     "colima",
     "orbstack",
 )
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-#: Their engine's images are the cluster's.
-_ONE_ENGINE = ("docker-desktop", "orbstack")
+#: Of these, the ones that take images: the last two have those of the engine already.
+_GIVEN = ("kind-", "minikube", "docker-desktop", "orbstack")
 
 
 class Refused(Exception):
@@ -57,8 +56,19 @@ class Cluster:
 
     @property
     def is_local(self) -> bool:
-        is_named = self.context.startswith(_LOCAL_NAMES)
-        return is_named or self.is_node or self.host in _LOOPBACK
+        """An address of this machine says nothing: a tunnel to anywhere has one."""
+        return self.context.startswith(_LOCAL_NAMES) or self.is_node
+
+    def check_can_give(self, *, is_registry: bool) -> None:
+        """Whether `give` can work at all, to be known before anything is built.
+
+        Raises: Refused.
+        """
+        if not (is_registry or self.is_node or self.context.startswith(_GIVEN)):
+            raise Refused(
+                f"how images get to the cluster {self.context} is not known here: name a registry"
+                " that it reaches, with LOCAL_IMAGE=localhost:5000/db-backup-controller"
+            )
 
     def give(self, names: Sequence[str], *, is_registry: bool) -> None:
         """Bring images of the container engine to where the cluster finds them.
@@ -67,6 +77,7 @@ class Cluster:
             is_registry: their names are of a registry that the cluster reaches.
         Raises: Refused.
         """
+        self.check_can_give(is_registry=is_registry)
         if is_registry:
             for name in names:
                 docker.push(name)
@@ -77,11 +88,6 @@ class Cluster:
         elif self.context.startswith("minikube"):
             for name in names:
                 run(["minikube", "--profile", self.context, "image", "load", name])
-        elif self.context not in _ONE_ENGINE:
-            raise Refused(
-                f"how images get to the cluster {self.context} is not known here: name a registry"
-                " that it reaches, with LOCAL_IMAGE=localhost:5000/db-backup-controller"
-            )
 
 
 def current() -> Cluster:

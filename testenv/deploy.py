@@ -25,7 +25,10 @@ def controller(cluster: Cluster) -> None:
     Raises: Refused, NotBuilt, NoDocker, NotMade, NoVersion, ServerMissing.
     """
     registry = os.environ.get("LOCAL_IMAGE", "")
-    prefix, release = registry or images.DEFAULT_PREFIX, version.describe(images.REPOSITORY)
+    cluster.check_can_give(is_registry=bool(registry))
+    find_helm()
+    prefix = registry or images.DEFAULT_PREFIX
+    release = version.describe(images.REPOSITORY)
     wanted = images.choose([images.CONTROLLER, *ENGINE_IMAGES.values()])
     with engine.running() as container_engine:
         names = []

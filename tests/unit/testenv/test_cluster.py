@@ -18,7 +18,7 @@ from testenv.cluster import Cluster, Refused, current
         ("minikube", "https://192.0.2.49:8443", True),
         ("docker-desktop", "https://kubernetes.docker.internal:6443", True),
         ("test", "https://10.89.0.2:6443", True),
-        ("anything", "https://[::1]:6443", True),
+        ("anything", "https://127.0.0.1:6443", False),
         ("production", "https://kubernetes.example.com", False),
         ("my-kind-of-cluster", "https://kubernetes.example.com", False),
     ],
@@ -71,3 +71,6 @@ def test_images_go_nowhere_where_nobody_knows_how() -> None:
 
     with pytest.raises(Refused, match=r"LOCAL_IMAGE=localhost:5000/db-backup-controller"):
         cluster.give(["a:1"], is_registry=False)
+    with pytest.raises(Refused, match=r"LOCAL_IMAGE=localhost:5000/db-backup-controller"):
+        cluster.check_can_give(is_registry=False)
+    cluster.check_can_give(is_registry=True)
