@@ -22,8 +22,8 @@ class NoVersion(Exception):
     """What there is gives none; the text has the cure."""
 
 
-def describe(repository: Path) -> str:
-    """The version of what is checked out.
+def describe(repository: Path, commit: str = "HEAD") -> str:
+    """The version of a commit: of what is checked out, if none is named.
 
     Raises:
         NoVersion: no repository, or one whose tags may be missing.
@@ -31,7 +31,9 @@ def describe(repository: Path) -> str:
     if _git(repository, "rev-parse", "--is-shallow-repository") == "true":
         raise NoVersion("a shallow clone, which may lack the tags: git fetch --unshallow --tags")
     # A tag that is no version, of a nightly build say, is none of ours.
-    return release_of(_git(repository, "describe", "--tags", "--always", "--match", "v[0-9]*"))
+    return release_of(
+        _git(repository, "describe", "--tags", "--always", "--match", "v[0-9]*", commit)
+    )
 
 
 def release_of(described: str) -> str:
@@ -61,6 +63,19 @@ def revision(repository: Path) -> str:
         NoVersion: no repository.
     """
     return _git(repository, "rev-parse", "HEAD")
+
+
+def with_changes(repository: Path) -> str:
+    """A commit of what lies there: changed files too, though not those that git does not know.
+
+    Without a name of its own an image of changes would be taken for the one that is there.
+
+    Raises:
+        NoVersion: no repository.
+    """
+    # It is kept nowhere, so nobody's name is asked for.
+    nobody = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+    return _git(repository, *nobody, "stash", "create") or "HEAD"
 
 
 def _git(repository: Path, *arguments: str) -> str:

@@ -28,7 +28,7 @@ def controller(cluster: Cluster) -> None:
     cluster.check_can_give(is_registry=bool(registry))
     find_helm()
     prefix = registry or images.DEFAULT_PREFIX
-    release = version.describe(images.REPOSITORY)
+    release = version.describe(images.REPOSITORY, version.with_changes(images.REPOSITORY))
     wanted = images.choose([images.CONTROLLER, *ENGINE_IMAGES.values()])
     with engine.running() as container_engine:
         names = []

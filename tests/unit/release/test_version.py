@@ -10,7 +10,7 @@ import pytest
 from packaging.version import Version
 
 from controller.api.version import released
-from release.version import VERSION, NoVersion, describe, release_of, revision
+from release.version import VERSION, NoVersion, describe, release_of, revision, with_changes
 
 MADE = {
     "v1.2.3": "1.2.3",
@@ -88,6 +88,20 @@ def test_git_is_asked_for_the_newest_release(git: Git, tmp_path: Path) -> None:
     git("tag", "--annotate", "v1.3.0", "--message=a release")
     assert describe(tmp_path) == "1.3.0"
     assert revision(tmp_path) == git("rev-parse", "HEAD")
+
+
+def test_changes_have_a_version_of_their_own(git: Git, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "--quiet", "--message=second")
+    git("tag", "v1.2.3")
+    assert describe(tmp_path, with_changes(tmp_path)) == "1.2.3"
+
+    (tmp_path / "a").write_text("2")
+
+    assert describe(tmp_path, with_changes(tmp_path)).startswith("1.2.3-g")
+    assert describe(tmp_path) == "1.2.3"
+    assert git("stash", "list") == "", "nothing is put away"
 
 
 def test_a_shallow_clone_has_no_version(git: Git, tmp_path: Path) -> None:
