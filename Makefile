@@ -52,7 +52,7 @@ images: $(VENV)/.installed  ## Build the images with Docker; docs/images.md has 
 	@IMAGE_PREFIX='$(IMAGE_PREFIX)' VERSION='$(VERSION)' $(BIN)/python -m release images
 
 push-images: $(VENV)/.installed  ## The same, and push them into REGISTRY (PLATFORMS=linux/amd64,linux/arm64)
-	@IMAGE_PREFIX='$(NEEDED_REGISTRY)/db-backup-controller' VERSION='$(VERSION)' PLATFORMS='$(PLATFORMS)' \
+	@IMAGE_PREFIX='$(if $(NEEDED_REGISTRY),$(IMAGE_PREFIX))' VERSION='$(VERSION)' PLATFORMS='$(PLATFORMS)' \
 		$(BIN)/python -m release push-images
 
 base-images: $(VENV)/.installed  ## The Debian that images are made of, without a registry of images
