@@ -225,9 +225,10 @@ class RunnerMetrics:
             self._set("suspended", suspended)
 
     def set_timeout(self, timeout: timedelta) -> None:
-        """Show after how long a job is ended."""
+        """Show after how long a job is ended; one that runs keeps the time that it began with."""
         with self._lock:
-            self._set("job_timeout_seconds", timeout.total_seconds())
+            if not any(self._series["job_running"].values()):
+                self._set("job_timeout_seconds", timeout.total_seconds())
 
     def set_stored(self, *, count: int, newest_at: datetime | None) -> None:
         """Show the backups of all locations together, each id once.

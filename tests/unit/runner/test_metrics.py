@@ -245,6 +245,19 @@ def test_what_the_configuration_asks_for_is_shown() -> None:
     assert value(metrics, "expected_verification_interval_seconds") == 7 * 86400
 
 
+def test_a_job_that_runs_keeps_the_timeout_that_it_began_with() -> None:
+    metrics = some_metrics()
+    metrics.set_timeout(timedelta(hours=6))
+    metrics.job_started(JobKind.BACKUP, START)
+
+    metrics.set_timeout(timedelta(hours=12))
+    assert value(metrics, "job_timeout_seconds") == 6 * 3600
+
+    metrics.job_finished(an_outcome())
+    metrics.set_timeout(timedelta(hours=12))
+    assert value(metrics, "job_timeout_seconds") == 12 * 3600
+
+
 def test_an_empty_location_restores_nothing_and_was_never_verified() -> None:
     metrics = some_metrics()
     metrics.set_location(a_state(oldest_restorable_at=START, last_verification_ok=True))
