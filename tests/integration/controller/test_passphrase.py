@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from controller.kube.resource import DATABASE_BACKUP_STORAGE_CLASSES, SECRETS
-from tests.integration.controller.world import Controller, World
+from tests.integration.controller.world import Controller, World, wait_for
 
 
 def run(world: World, key: str, kubeconfig: str) -> subprocess.CompletedProcess[str]:
@@ -42,11 +42,17 @@ def test_it_is_that_of_the_runner_s_configuration(
     )
     world.create_backup()
     world.wait_for_children()
-    (location,) = world.config()["storageSpec.yaml"]["backupLocations"]
+
+    # The object may have been seen before the change of its class.
+    def given() -> str | None:
+        (location,) = world.config()["storageSpec.yaml"]["backupLocations"]
+        return location.get("encryptionPass", {}).get("value")
+
+    passphrase = wait_for(given)
 
     done = run(world, "pass", world.kubeconfig)
 
-    assert done.stdout == location["encryptionPass"]["value"] + "\n"
+    assert done.stdout == passphrase + "\n"
     assert done.returncode == 0
 
 
