@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.controller.world import ACCOUNT, World
-from tests.integration.kube import definitions
+from tests.integration.controller.world import ACCOUNT, World, at_work
 from tests.servers.kubernetes import KubernetesServer, find_kubernetes_program
 
 RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks.md"
@@ -35,18 +34,8 @@ def commands() -> list[str]:
 @pytest.fixture
 def world(kubernetes_server: KubernetesServer, tmp_path: Path) -> Iterator[World]:
     """A controller that acts, and an object."""
-    definitions.install(kubernetes_server)
-    world = World(kubernetes_server, tmp_path)
-    try:
-        world.grant()
-        world.create_secret(key="a-secret-key")
-        world.create_class()
-        world.start().wait_until_leading()
-        world.create_backup()
-        world.wait_for_children()
+    with at_work(kubernetes_server, tmp_path) as (world, _):
         yield world
-    finally:
-        world.close()
 
 
 def test_every_command_that_needs_no_pod_is_taken(world: World, tmp_path: Path) -> None:

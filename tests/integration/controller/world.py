@@ -7,6 +7,7 @@ pod. Tests write a Deployment's status themselves where they need one.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -16,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ from controller.kube.resource import (
     SERVICE_ACCOUNTS,
     Resource,
 )
+from tests.integration.kube import definitions
 from tests.servers.audit import AuditEntry
 from tests.servers.kubernetes import KubernetesServer, find_kubernetes_program
 from tests.servers.provider import ServerMissing, free_port, skip_or_fail
@@ -362,3 +364,21 @@ class World:
             return [before] if len(self.writes()) == before else []
 
         return wait_for(look)[0]
+
+
+@contextlib.contextmanager
+def at_work(server: KubernetesServer, folder: Path) -> Iterator[tuple[World, Controller]]:
+    """A world with a controller that acts, and one object with all children."""
+    definitions.install(server)
+    world = World(server, folder)
+    try:
+        world.grant()
+        world.create_secret(key="a-secret-key")
+        world.create_class()
+        controller = world.start()
+        controller.wait_until_leading()
+        world.create_backup()
+        world.wait_for_children()
+        yield world, controller
+    finally:
+        world.close()

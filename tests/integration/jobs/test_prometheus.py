@@ -10,12 +10,11 @@ import pytest
 import yaml
 
 from tests.integration.chart.grafana import asked
-from tests.integration.controller.world import Controller, World as ControllerWorld
+from tests.integration.controller.world import Controller, at_work
 from tests.integration.jobs.commands import Runner, eventually
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.places import Place
 from tests.integration.jobs.world import DATA, MANIFESTS
-from tests.integration.kube import definitions
 from tests.servers import prometheus
 from tests.servers.helm import CHART
 from tests.servers.kubernetes import KubernetesServer
@@ -27,20 +26,9 @@ SCHEDULE = {"suspend": False, "backupCron": "0 3 1 1 *", "verification": {"every
 @pytest.fixture
 def controller(kubernetes_server: KubernetesServer, tmp_path: Path) -> Iterator[Controller]:
     """One that acts, with an object whose runner is up."""
-    definitions.install(kubernetes_server)
-    world = ControllerWorld(kubernetes_server, tmp_path)
-    try:
-        world.grant()
-        world.create_secret(key="a-secret-key")
-        world.create_class()
-        controller = world.start()
-        controller.wait_until_leading()
-        world.create_backup()
-        world.wait_for_children()
+    with at_work(kubernetes_server, tmp_path) as (world, controller):
         world.set_available()
         yield controller
-    finally:
-        world.close()
 
 
 def _scraping(folder: Path, runner: Runner, controller: Controller | None = None) -> dict[str, Any]:
