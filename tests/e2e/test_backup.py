@@ -49,6 +49,8 @@ def test_a_failure_ends_the_command_with_its_own_code(protected: Tenant) -> None
 
     done.must(75, "failed")
     tenant.wait_for("BackupHealthy=False")
+    assert tenant.status()["lastAttempt"]["succeeded"] is False
+    assert len(tenant.backups()) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -106,3 +106,7 @@ def test_a_pod_that_does_not_come_up_says_why_in_the_status_and_an_event(
         say=lambda: f"there is no such event: {tenant.events_of_the_object()}",
         timeout_s=10,
     )
+    told = [one for one in tenant.events_of_the_object() if one["reason"] == reason]
+    assert {one["type"] for one in told} == {"Warning"}
+    assert all(tenant.pod()["metadata"]["name"] in one["message"] for one in told)
+    assert tenant.condition("Ready")["status"] == "False"

@@ -26,6 +26,9 @@ def test_scripts_can_wait_for_it(protected: Tenant) -> None:
     protected.wait_for("BackupHealthy")
     protected.wait_for("LocationsHealthy")
 
+    told = {one["type"]: one["status"] for one in protected.status()["conditions"]}
+    assert told["Ready"] == told["BackupHealthy"] == told["LocationsHealthy"] == "True"
+
 
 def test_events_tell_what_happened(protected: Tenant) -> None:
     tenant = protected
@@ -41,6 +44,8 @@ def test_events_tell_what_happened(protected: Tenant) -> None:
         say=lambda: f"not all of {reasons} in:\n{described()}",
         timeout_s=15,
     )
+    events = tenant.events_of_the_object()
+    assert {one["type"] for one in events if one["reason"] in reasons} == {"Normal"}
 
 
 def test_the_class_counts_its_objects_and_the_runners_that_reach_it(protected: Tenant) -> None:

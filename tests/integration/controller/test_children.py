@@ -99,9 +99,10 @@ def test_a_rollout_that_somebody_paused_goes_on(world: World, controller: Contro
 
     world.kubectl("rollout", "pause", f"deployment/{name}")
 
-    wait_for(
-        lambda: len(world.writes()) > before and "paused" not in world.child(DEPLOYMENTS)["spec"]
-    )
+    wait_for(lambda: len(world.writes()) > before)
+    wait_for(lambda: "paused" not in world.child(DEPLOYMENTS)["spec"])
+    world.set_available()
+    assert world.wait_for_condition("Ready", "True", "RunnerAvailable")["observedGeneration"] == 1
 
 
 def test_kubectl_waits_for_both_conditions(world: World, controller: Controller) -> None:
@@ -359,9 +360,8 @@ def test_the_go_originals_finalizer_does_not_hold_an_object(
         DATABASE_BACKUPS, "shop", lambda raw: raw["metadata"].update(finalizers=finalizers)
     )
 
-    wait_for(
-        lambda: (
-            world.get(DATABASE_BACKUPS, "shop")["metadata"].get("finalizers")
-            == ["example.com/theirs"]
-        )
-    )
+    def finalizers_now() -> list[str]:
+        return world.get(DATABASE_BACKUPS, "shop")["metadata"].get("finalizers", [])
+
+    wait_for(lambda: finalizers_now() != finalizers)
+    assert finalizers_now() == ["example.com/theirs"]

@@ -74,6 +74,10 @@ def wait_until_gone(world: World) -> None:
     wait_for(lambda: world.get(DATABASE_BACKUPS, "shop") is None)
 
 
+def uids(world: World) -> set[str]:
+    return {child["metadata"]["uid"] for child in world.wait_for_children().values()}
+
+
 def is_deleting(world: World) -> bool:
     found = world.get(DATABASE_BACKUPS, "shop")
     return found is not None and "deletionTimestamp" in found["metadata"]
@@ -168,15 +172,16 @@ class TestWaiting:
         self, world: World, controller: Controller
     ) -> None:
         world.create_backup(deletionPolicy="Delete")
-        world.wait_for_children()
+        before = uids(world)
         world.delete(DATABASE_BACKUP_STORAGE_CLASSES, world.class_name)
         world.wait_for_condition("Ready", "False", "DependencyMissing")
 
         world.delete(DATABASE_BACKUPS, "shop")
 
         wait_for(lambda: mark(world))
+        world.wait_until_quiet()
         # What there is stays as it is, for the runner has all that it needs.
-        world.wait_for_children()
+        assert uids(world) == before
         report(world, "True", "Deleted", "s3: deleted 3 backups")
         wait_until_gone(world)
         world.create_class()
@@ -299,6 +304,7 @@ class TestLettingGo:
 def test_an_api_server_that_dies_meanwhile_costs_nothing_but_time(deleting: World) -> None:
     deleting.server.suspend()
     deleting.server.restart(is_killed=True)
+    assert is_deleting(deleting), "nothing of it is lost with the server"
 
     report(deleting, "True", "Deleted", "s3: deleted 3 backups")
 
