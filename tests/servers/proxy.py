@@ -52,6 +52,8 @@ class TcpProxy:
         # Guards the open connections.
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        # Of these, the ones of which one direction has ended.
+        self._half: set[tuple[socket.socket, socket.socket]] = set()
         self._unanswered: tuple[socket.socket, socket.socket] | None = None
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server((listen_host, 0))
@@ -79,6 +81,7 @@ class TcpProxy:
         with self._lock:
             pairs = list(self._pairs)
             self._pairs.clear()
+            self._half.clear()
         for pair in pairs:
             for one in pair:
                 _reset(one)
@@ -86,12 +89,13 @@ class TcpProxy:
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name)
+        self._threads = [one for one in self._threads if one.is_alive()]
         self._threads.append(thread)
         thread.start()
 
     def _accept(self) -> None:
         while not self._stop.is_set():
-            if not select.select([self._listener], [], [], _TICK_S)[0]:
+            if not _readable(self._listener):
                 continue
             client, _ = self._listener.accept()
             self.accepted_count += 1
@@ -122,13 +126,14 @@ class TcpProxy:
         forwarded_bytes = 0
         with contextlib.suppress(OSError, ValueError):  # cut from outside
             while not self._stop.is_set():
-                if self.is_hanging or not select.select([source], [], [], _TICK_S)[0]:
+                if self.is_hanging or not _readable(source):
                     self._stop.wait(_TICK_S if self.is_hanging else 0)
                     continue
                 data = source.recv(_CHUNK_BYTES)
                 if not data:
                     with contextlib.suppress(OSError):
                         sink.shutdown(socket.SHUT_WR)
+                    self._half_ended(pair)
                     return
                 if is_answer and self._unanswered == pair:
                     self._drop(pair)
@@ -150,11 +155,31 @@ class TcpProxy:
             return
         self._drop(pair)
 
+    def _half_ended(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        """The second direction to end closes both: who is done must leave no descriptor behind."""
+        with self._lock:
+            if pair not in self._half:
+                self._half.add(pair)
+                return
+            self._half.discard(pair)
+            self._pairs.discard(pair)
+        for one in pair:
+            one.close()
+
     def _drop(self, pair: tuple[socket.socket, socket.socket]) -> None:
         with self._lock:
             self._pairs.discard(pair)
+            self._half.discard(pair)
         for one in pair:
             _reset(one)
+
+
+def _readable(connection: socket.socket) -> bool:
+    """Whether there is something to read within a tick."""
+    # Not select(): it takes no descriptor from 1024 on.
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(_TICK_S * 1000))
 
 
 def _reset(connection: socket.socket) -> None:
