@@ -22,14 +22,7 @@ def main(arguments: list[str]) -> int:
 def _build_images(*, is_pushed: bool) -> int:
     """One that fails keeps none of the others from being built."""
     given = os.environ
-    defaults = images.Sources()
-    sources = images.Sources(
-        base_image=given.get("BASE_IMAGE") or defaults.base_image,
-        debian_mirror=given.get("DEBIAN_MIRROR", ""),
-        apt_repository=given.get("APT_REPOSITORY") or defaults.apt_repository,
-        pip_index=given.get("PIP_INDEX_URL", ""),
-        ca_file=given.get("SSL_CERT_FILE", ""),
-    )
+    sources = images.Sources.from_environment(given)
     options = shlex.split(given.get("BUILD_OPTIONS", ""))
     platforms = given.get("PLATFORMS", "") if is_pushed else ""
     try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from attrs import frozen
 
@@ -22,6 +23,14 @@ NEWEST_SUITE = "trixie"
 CONTROLLER = "controller"
 #: Names that no registry serves.
 DEFAULT_PREFIX = "localhost/db-backup-controller"
+#: Field of Sources -> the variable of `make images` that says it.
+VARIABLES = {
+    "base_image": "BASE_IMAGE",
+    "debian_mirror": "DEBIAN_MIRROR",
+    "apt_repository": "APT_REPOSITORY",
+    "pip_index": "PIP_INDEX_URL",
+    "ca_file": "SSL_CERT_FILE",
+}
 
 
 class NotBuilt(Exception):
@@ -70,6 +79,12 @@ class Sources:
     apt_repository: str = "https://apt.postgresql.org/pub/repos/apt"
     pip_index: str = ""
     ca_file: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """What the variables say; one that is empty is as good as none."""
+        given = {field: environment.get(name) for field, name in VARIABLES.items()}
+        return cls(**{field: text for field, text in given.items() if text})
 
 
 def images() -> tuple[Image, ...]:

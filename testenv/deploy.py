@@ -87,8 +87,10 @@ def _give_servers(cluster: Cluster) -> None:
         raise Refused("no minio program found: make test-servers")
     print(f"building {_SERVERS_IMAGE} ...", flush=True)
     with engine.running() as container_engine:
-        base_image = container_engine.sources(images.NEWEST_SUITE).base_image
+        sources = container_engine.sources(images.NEWEST_SUITE)
+        base_image = sources.base_image.format(suite=images.NEWEST_SUITE)
         options = ["--tag", _SERVERS_IMAGE, *container_engine.build_options]
-        options += ["--build-arg", f"BASE_IMAGE={base_image.format(suite=images.NEWEST_SUITE)}"]
+        options += ["--build-arg", f"BASE_IMAGE={base_image}"]
+        options += ["--build-arg", f"DEBIAN_MIRROR={sources.debian_mirror}"]
         docker.build(Path(__file__).parent / "Dockerfile", minio.parent, options)
         cluster.give([_SERVERS_IMAGE], is_registry=False)

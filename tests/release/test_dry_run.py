@@ -134,8 +134,7 @@ def containers(
 def published(local_registry: Registry, helm: Helm) -> Iterator[Registry]:
     """The registry, after the two targets that hosted CI calls."""
     for container_engine in given(engine.running()):
-        for suite in {image.suite for image in IMAGES}:
-            base_image = container_engine.sources(suite).base_image
+        base_image = container_engine.sources(*{image.suite for image in IMAGES}).base_image
         options = [
             *shlex.split(os.environ.get("BUILD_OPTIONS", "")),
             *container_engine.build_options,

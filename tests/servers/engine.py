@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from release import base, docker
 from release.images import Sources
@@ -44,24 +44,22 @@ class Engine:
         command = [docker.program(), "pull", "--quiet", name]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def sources(self, suite: str) -> Sources:
+    def sources(self, *suites: str) -> Sources:
         """Where builds get things from: a registry's base, if it can be had, else one made here.
 
         Args:
-            suite: the release of Debian that is made where it is missing.
+            suites: the releases of Debian that are built on. They have one base: where that of
+                one is missing, all are made here that are not there yet.
         Raises: NotMade.
         """
-        base_image = os.environ.get("BASE_IMAGE") or Sources().base_image
-        name = base_image.format(suite=suite)
-        if not self.has_image(name) and not self.pull(name):
-            base_image = base.NAME
-            if not self.has_image(base_image.format(suite=suite)):
-                base.make(suite, apt.mirror_of_this_machine() or "")
-        return Sources(
-            base_image=base_image,
-            pip_index=os.environ.get("PIP_INDEX_URL", ""),
-            ca_file=os.environ.get("SSL_CERT_FILE", ""),
-        )
+        sources = Sources.from_environment(os.environ)
+        names = [sources.base_image.format(suite=suite) for suite in suites]
+        if all(self.has_image(name) or self.pull(name) for name in names):
+            return sources
+        for suite in suites:
+            if not self.has_image(base.NAME.format(suite=suite)):
+                base.make(suite, sources.debian_mirror or apt.mirror_of_this_machine() or "")
+        return evolve(sources, base_image=base.NAME)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 
 from controller.api.secrets import Secret
 from engines import registry
 from engines.interface import InitOptions
 from release import images
-from release.images import REPOSITORY, Image, NotBuilt
+from release.images import REPOSITORY, Image, NotBuilt, Sources
 from tests.builders import a_postgres
 
 ENGINE_IMAGES = [image for image in images.images() if image.database_version]
@@ -52,6 +53,20 @@ def test_a_dockerfile_takes_what_a_build_tells_it(image: Image) -> None:
     taken = set(re.findall(r"^ARG (\w+)", text, re.MULTILINE))
 
     assert set(images.arguments(image, release="1.2.3", sources=images.Sources())) <= taken
+
+
+def test_every_source_of_a_build_is_what_its_documented_variable_says() -> None:
+    page = (REPOSITORY / "docs" / "images.md").read_text()
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE))
+    said = {variable: f"what {variable} says" for variable in images.VARIABLES.values()}
+
+    sources = Sources.from_environment(said)
+
+    assert set(said) <= documented
+    assert set(images.VARIABLES) == {field.name for field in attrs.fields(Sources)}
+    for field, variable in images.VARIABLES.items():
+        assert getattr(sources, field) == said[variable]
+    assert Sources.from_environment(dict.fromkeys(said, "")) == Sources()
 
 
 def test_an_unknown_image_is_named_with_those_that_there_are() -> None:
