@@ -6,11 +6,13 @@ One's own has a network of no containers: what is built uses that of the machine
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from attrs import evolve, frozen
 
@@ -74,16 +76,34 @@ def running() -> Iterator[Engine]:
         return
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         raise ServerMissing("no container engine answers, and one's own needs root and dockerd")
-    with _own():
+    folder = cache_dir() / "docker"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder / "lock"), _own(folder):
         yield Engine(build_options=("--network=host",))
 
 
 @contextlib.contextmanager
-def _own() -> Iterator[None]:
-    """A daemon with a view of its own of processes and mounts, ended by one process id."""
-    # Kept from run to run: what was built once is not built again.
-    folder = cache_dir() / "docker"
-    folder.mkdir(parents=True, exist_ok=True)
+def _alone(file: Path) -> Iterator[None]:
+    """Wait for another run of this machine: one daemon alone may use the folder.
+
+    The kernel lets go of the lock when its process ends, however that comes about.
+    """
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another run, which builds images in {file.parent} ...", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _own(folder: Path) -> Iterator[None]:
+    """A daemon with a view of its own of processes and mounts, ended by one process id.
+
+    Args:
+        folder: kept from run to run: what was built once is not built again.
+    """
     socket = folder / "docker.sock"
     socket.unlink(missing_ok=True)
     daemon = [
