@@ -76,7 +76,7 @@ def _in_the_runner(*command: str) -> None:
     )
 
 
-_VERBS: dict[str, Callable[[], str]] = {
+VERBS: dict[str, Callable[[], str]] = {
     "deploy-local": deploy_local,
     "deploy-testenv": deploy_testenv,
     "force-local-backup": force_local_backup,
@@ -86,11 +86,11 @@ _VERBS: dict[str, Callable[[], str]] = {
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in _VERBS:
-        print(f"usage: python -m testenv {'|'.join(_VERBS)}", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] not in VERBS:
+        print(f"usage: python -m testenv {'|'.join(VERBS)}", file=sys.stderr)
         return 2
     try:
-        after = _VERBS[arguments[0]]()
+        after = VERBS[arguments[0]]()
     except ServerMissing as missing:
         print(f"{missing}; to get it: {HOW_TO_GET}", file=sys.stderr)
         return 1

@@ -12,7 +12,8 @@ from tests.servers.helm import CHART, RELEASE, find_helm
 from tests.servers.provider import find_program
 
 NAMESPACE = "testenv"
-_TESTENV_CHART = CHART.parent / "testenv"
+NAMESPACE = "testenv"
+TESTENV_CHART = CHART.parent / "testenv"
 #: Database of the test environment -> the runner's image that it needs.
 ENGINE_IMAGES = {"postgres": "postgres:17"}
 _HUGE_ROWS = 10_000_000
@@ -72,7 +73,7 @@ def test_environment(cluster: Cluster, *, database: str, is_huge: bool) -> None:
         *("upgrade", "--install", "--create-namespace", "--namespace", NAMESPACE, "--wait"),
         *("--timeout", "30m" if is_huge else "5m"),
         *(part for option in options for part in ("--set", option)),
-        *(NAMESPACE, str(_TESTENV_CHART)),
+        *(NAMESPACE, str(TESTENV_CHART)),
     )
 
 

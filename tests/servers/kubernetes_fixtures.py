@@ -26,6 +26,7 @@ _GROUPS = (
     ("controller/", "kubernetes-controller"),
     ("chart/test_runbooks.py", "kubernetes"),
     ("chart/test_server.py", "kubernetes"),
+    ("chart/test_testenv.py", "kubernetes"),
     ("jobs/test_deletion.py", "kubernetes"),
     ("jobs/test_in_cluster.py", "kubernetes"),
     ("jobs/test_one_acts.py", "kubernetes"),

@@ -26,17 +26,6 @@ MONITORS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 
 
 @pytest.fixture
-def restricted(kubernetes_server: KubernetesServer) -> str:
-    """A namespace that takes no pod but one of the restricted standard."""
-    name = kubernetes_server.new_namespace()
-    kubectl(
-        kubernetes_server,
-        *["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"],
-    )
-    return name
-
-
-@pytest.fixture
 def monitoring(kubernetes_server: KubernetesServer) -> Iterator[None]:
     """The kinds of the Prometheus operator are served; of any content."""
     names = [f"{kind.lower()}s" for kind in MONITORS]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from testenv.__main__ import VERBS, main
 from testenv.cluster import Cluster, Refused, current
 
 
@@ -57,6 +58,21 @@ def test_another_cluster_is_used_only_when_that_is_said(
     monkeypatch.setenv("ANY_CONTEXT", "yes")
 
     assert current().context == "production"
+
+
+@pytest.mark.parametrize("target", VERBS)
+def test_each_target_refuses_another_cluster_before_it_does_anything(
+    kubectl: Path, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    asked = kubectl.with_name("asked")
+    config = _config("production", "https://kubernetes.example.com")
+    _answer(kubectl, f'echo "$@" >> {asked}\n{config}')
+
+    assert main([target]) == 1
+
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("say ANY_CONTEXT=yes")) == ("", 1)
+    assert asked.read_text() == "config view --minify --output=json\n"
 
 
 def test_without_a_context_it_says_how_to_get_a_cluster(kubectl: Path) -> None:

@@ -1,0 +1,82 @@
+"""The chart of the test environment; what it does on a node: tests/e2e/test_targets.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from testenv.deploy import NAMESPACE, TESTENV_CHART
+from tests.integration.chart.test_rendering import only
+from tests.integration.chart.test_server import a_pod
+from tests.integration.kube import definitions
+from tests.integration.kube.kubectl import kubectl
+from tests.servers.helm import Helm
+from tests.servers.kubernetes import KubernetesServer
+
+
+def rendered(helm: Helm, namespace: str, *options: str) -> str:
+    done = helm.run(
+        *("template", NAMESPACE, TESTENV_CHART, "--namespace", namespace),
+        f"--set=controllerNamespace={namespace}",
+        *options,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_lint_has_nothing_to_say(helm: Helm) -> None:
+    done = helm.run("lint", "--strict", "--quiet", TESTENV_CHART)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_manifest_is_taken_strictly(
+    kubernetes_server: KubernetesServer, helm: Helm, namespace: str, tmp_path: Path
+) -> None:
+    definitions.install(kubernetes_server)
+    text = rendered(helm, namespace)
+    file = tmp_path / "rendered.yaml"
+    file.write_text(text)
+
+    told = kubectl(
+        kubernetes_server,
+        *["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", str(file)],
+        *["--namespace", namespace],
+    )
+
+    kinds = [one["kind"] for one in yaml.safe_load_all(text) if one]
+    assert len(told.splitlines()) == len(kinds)
+    assert {"DatabaseBackup", "DatabaseBackupStorageClass", "Deployment"} <= set(kinds)
+
+
+@pytest.mark.parametrize("name", ["postgres", "minio"])
+def test_its_pods_are_admitted_where_only_restricted_ones_are(
+    kubernetes_server: KubernetesServer, helm: Helm, restricted: str, name: str
+) -> None:
+    manifests = [one for one in yaml.safe_load_all(rendered(helm, restricted)) if one]
+    account = {"metadata": {"name": "default", "namespace": restricted}}
+    path = f"/api/v1/namespaces/{restricted}"
+    kubernetes_server.create(f"{path}/serviceaccounts", account)
+
+    answer = kubernetes_server.request(
+        "POST",
+        f"{path}/pods?dryRun=All&fieldValidation=Strict",
+        a_pod(only(manifests, "Deployment", name)),
+    )
+
+    assert answer.status == 201, answer.body
+
+
+def test_ten_million_rows_are_a_number_to_the_database(helm: Helm) -> None:
+    text = rendered(helm, "testenv", "--set", "rows=10000000")
+
+    assert "generate_series(1, 10000000)" in text
+
+
+def test_a_database_that_is_not_there_yet_is_refused(helm: Helm) -> None:
+    done = helm.run("template", NAMESPACE, TESTENV_CHART, "--set", "database=oracle")
+
+    assert done.returncode == 1
+    assert 'database: "oracle" is not there yet' in done.stderr
