@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.integration.chart.grafana import asked
+from tests.integration.chart import scraped
 from tests.integration.controller.world import Controller, at_work
 from tests.integration.jobs.commands import Runner, eventually
 from tests.integration.jobs.conftest import MakeWorld
 from tests.integration.jobs.places import Place
 from tests.integration.jobs.world import DATA, MANIFESTS
 from tests.servers import prometheus
-from tests.servers.helm import CHART
 from tests.servers.kubernetes import KubernetesServer
 from tests.servers.prometheus import PrometheusServer
 
@@ -31,42 +29,17 @@ def controller(kubernetes_server: KubernetesServer, tmp_path: Path) -> Iterator[
         yield controller
 
 
-def _scraping(folder: Path, runner: Runner, controller: Controller | None = None) -> dict[str, Any]:
-    """A configuration of Prometheus, with the chart's alerts."""
-    rules = folder / "rules.yaml"
-    alerts = yaml.safe_load((CHART / "alerts.yaml").read_text())
-    rules.write_text(yaml.safe_dump({"groups": [{"name": "chart", "rules": alerts}]}))
+def _scraped(runner: Runner, controller: Controller | None = None) -> list[dict[str, Any]]:
     ports = {"runner": runner.port, "controller": controller.port if controller else None}
-    return {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(rules)],
-        "scrape_configs": [
-            {
-                "job_name": name,
-                "honor_labels": True,
-                "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
-            }
-            for name, port in ports.items()
-            if port
-        ],
-    }
-
-
-def _missing(server: PrometheusServer) -> list[str]:
-    """What the queries of the dashboards lack: data, or a label that their legends name."""
-    words = []
-    for one in asked():
-        is_overview = one.dashboard == "db-backup-overview"
-        chosen = {"namespace": ".*"} if is_overview else {"namespace": "db", "name": "shop"}
-        found = server.query(one.promql(**chosen))
-        if not found:
-            words.append(f"{one.name}: no data: {one.expr}")
-        words += [
-            f"{one.name}: {sample} lacks a label of its legend"
-            for sample in found
-            if not one.legend_labels() <= set(sample["metric"])
-        ]
-    return words
+    return [
+        {
+            "job_name": name,
+            "honor_labels": True,
+            "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
+        }
+        for name, port in ports.items()
+        if port
+    ]
 
 
 def test_every_query_of_the_dashboards_has_data_and_every_alert_can_be_evaluated(
@@ -78,21 +51,9 @@ def test_every_query_of_the_dashboards_has_data_and_every_alert_can_be_evaluated
         world.back_up()
         world.cli("verify").must(0)
         world.cli("restore", "--at", "now", "--database", f"{world.database}_copy").must(0)
-        configuration = _scraping(tmp_path, runner, controller)
+        configuration = scraped.configuration(tmp_path, _scraped(runner, controller))
         with prometheus.running(prometheus_program, configuration) as server:
-            eventually(lambda: not _missing(server), say=lambda: "\n".join(_missing(server)))
-            (group,) = server.get("rules")["groups"]
-
-    unwell = {rule["name"]: rule["lastError"] for rule in group["rules"] if rule["health"] != "ok"}
-    assert unwell == {}
-    # Objects of the API server, those of other tests too, have no runner that is scraped.
-    told = {
-        rule["name"]
-        for rule in group["rules"]
-        for alert in rule["alerts"]
-        if alert["labels"].get("namespace") == "db"
-    }
-    assert told == set()
+            scraped.wait_until_all_is_well(server, namespace="db", name="shop")
 
 
 def _flip(place: Place, backup_id: str) -> None:
@@ -115,7 +76,8 @@ def test_who_damages_or_deletes_backups_in_a_bucket_raises_an_alert(
     world.configure(**SCHEDULE)
     with world.runner() as runner:
         kept, deleted = world.back_up(), world.back_up()
-        with prometheus.running(prometheus_program, _scraping(tmp_path, runner)) as server:
+        configuration = scraped.configuration(tmp_path, _scraped(runner))
+        with prometheus.running(prometheus_program, configuration) as server:
             eventually(
                 lambda: server.query("db_backup_controller_location_vanished_backups_total"),
                 say=lambda: str(server.get("targets")),
