@@ -115,11 +115,11 @@ def _look(job: JobEnvironment, location: Location, now: datetime) -> _Look:
         problem = error
     may_write = bool(job.config.cluster_id) and problem is None
     memory = read_state(location)
-    # Last: what it finds missing is told once.
+    # Last: what it finds missing is counted once, by who may write that it is.
     listing = location.catalogue.list(update_index=may_write)
     state = evolve(
         _state(location.name, listing, memory, now),
-        vanished_backups=len(location.catalogue.vanished),
+        vanished_backups=len(location.catalogue.vanished) if may_write else 0,
     )
     if problem is not None:
         state = evolve(state, healthy=False, reason=problem.reason, message=str(problem))

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _SWEEP_MARGIN = timedelta(hours=24)
 #: More than two clocks of machines that keep the time, and less than any useful rule.
 _CLOCK_TOLERANCE = timedelta(hours=1)
+#: Of those that somebody else deleted, as many as fit a line.
+_NAMED = 5
 
 
 def candidates(listing: Listing) -> Iterable[Candidate]:
@@ -121,12 +123,19 @@ def _decide(job: JobEnvironment, location: Location) -> Decision:
     Anybody who can write the bucket can write the index, and a wrong time in
     it would make the newest backup look like the oldest.
     """
-    may_write = not job.request.dry_run
+    # No look follows at one location alone: what is gone there stays for the next one to count.
+    may_write = not job.request.dry_run and not job.request.location
     listing = location.catalogue.list(update_index=may_write)
     decision = _judge(job, listing)
     if decision.drop:
         listing = location.catalogue.list(use_index=False, update_index=may_write)
         decision = _judge(job, listing)
+    if vanished := sorted(location.catalogue.vanished):
+        named = ", ".join(vanished[:_NAMED]) + (" ..." if len(vanished) > _NAMED else "")
+        job.events.warning(
+            f"location {location.name}: {len(vanished)} of its backups are gone, and no retention"
+            f" dropped them: {named}"
+        )
     for unreadable in listing.unreadable:
         job.events.warning(
             f"location {location.name}: backup {unreadable.id} is not readable and stays: "

@@ -87,9 +87,9 @@ class Catalogue:
     def vanished(self) -> AbstractSet[BackupId]:
         """Backups that the index had, that are gone, and that no prune removed.
 
-        A lifecycle rule of the bucket does that, or a person. Only listings that write the index
-        miss them, so each is told once. Where the index is lost, or far too large for the few that
-        are left, nothing is missed: that shows in their count.
+        A lifecycle rule of the bucket does that, or a person. Each is missed until a listing
+        writes the index: whoever counts them does that. Where the index is lost, or far too large
+        for the few that are left, nothing is missed: that shows in their count.
         """
         return self._vanished
 
@@ -111,8 +111,7 @@ class Catalogue:
         }
         missing = [info for backup_id, info in present.items() if backup_id not in entries]
         stale = len(entries) != len(known)
-        if update_index:
-            self._miss(known.keys() - present.keys() - self._removed)
+        self._miss(known.keys() - present.keys() - self._removed, is_last=update_index)
         unreadable: list[Unreadable] = []
         # In batches, so that a look that is cut off spares the next one what it read.
         for start in range(0, len(missing), _BATCH):
@@ -271,13 +270,14 @@ class Catalogue:
     def write_small(self, key: str, data: bytes) -> None:
         self._storage.put(key, data)
 
-    def _miss(self, gone: AbstractSet[BackupId]) -> None:
+    def _miss(self, gone: AbstractSet[BackupId], *, is_last: bool) -> None:
+        """Remember what is gone; who is the last to miss it logs it."""
         if not gone:
             return
         # Listed anew: somebody may have committed one, and indexed it, since the first listing.
         missed = gone - self._committed().keys()
         self._vanished |= missed
-        for backup_id in sorted(missed):
+        for backup_id in sorted(missed if is_last else ()):
             log.warning("backup vanished: nobody pruned it", extra=kv(backup_id=backup_id))
 
     def _committed(self) -> dict[BackupId, ObjectInfo]:

@@ -54,6 +54,30 @@ def test_of_all_that_is_gone_only_what_nobody_pruned_has_vanished(world: Surroun
     assert _look(world) == {"one": 0, "two": 0}
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_prune_of_one_location_tells_it_and_leaves_it_to_the_next_look_to_count(
+    world: Surroundings, *, dry_run: bool
+) -> None:
+    world.storage("two").delete([OWNER.manifest(an_id(number)) for number in (1, 4)])
+
+    for name in ("one", "two"):
+        run_prune(world.job(JobRequest(kind=JobKind.PRUNE, location=name, dry_run=dry_run)))
+
+    (warning,) = world.told("warning")
+    assert "location two: 2 of its backups are gone" in warning["message"]
+    assert f"{an_id(1)}, {an_id(4)}" in warning["message"]
+    assert _look(world) == {"one": 0, "two": 2}
+    assert _look(world) == {"one": 0, "two": 0}
+
+
+def test_of_what_another_cluster_writes_nothing_is_counted(world: Surroundings) -> None:
+    """It would be at each look, since only who writes the index ends that."""
+    world.storage("two").delete([OWNER.manifest(an_id(1))])
+    world.catalogue("two").adopt("another")
+
+    assert _look(world) == {"one": 0, "two": 0}
+
+
 def test_a_prune_that_is_cut_off_looks_like_no_vanished_backup(world: Surroundings) -> None:
     job = world.job(JobRequest(kind=JobKind.PRUNE))
     tell = job.events.progress
