@@ -28,10 +28,11 @@ from tests.servers.provider import ServerMissing, skip_or_fail
 from tests.servers.proxy import TcpProxy
 
 MAJOR = 17
-_ENGINE_IMAGE = f"postgres:{MAJOR}"
+ENGINE_IMAGE = f"postgres:{MAJOR}"
 # Images that were never built here, on a machine that does something else, too.
 _TIMEOUT_S = 1200
 _FIGURES: dict[str, str] = {}
+Uninstall = Callable[[], None]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -110,7 +111,7 @@ def _load_images(
     node: Machine, container_engine: engine.Engine, release_name: str
 ) -> dict[str, str]:
     """Build the images and give them to the node. Returns key -> name."""
-    wanted = images.choose([images.CONTROLLER, _ENGINE_IMAGE])
+    wanted = images.choose([images.CONTROLLER, ENGINE_IMAGE])
     sources = container_engine.sources(images.NEWEST_SUITE)
     built = {
         image.key: images.build(
@@ -150,6 +151,21 @@ def installed(release: Release, install: Callable[..., None], figures: dict[str,
     install("--wait")
     figures["from helm install to a controller that is ready"] = _seconds(began)
     return release.kubectl
+
+
+@pytest.fixture
+def uninstall(release: Release, helm: Helm, install: Callable[..., None]) -> Iterator[Uninstall]:
+    """`helm uninstall`; whatever a test installs instead, the release is there again after it."""
+
+    def run() -> None:
+        done = helm.run(
+            *("uninstall", RELEASE, "--namespace", CONTROLLER, "--wait", "--ignore-not-found"),
+            kubeconfig=release.node.kubeconfig,
+        )
+        assert done.returncode == 0, done.stderr
+
+    yield run
+    install("--wait")
 
 
 @pytest.fixture(scope="session")

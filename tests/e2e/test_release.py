@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 
 import pytest
+from attrs import evolve
 
-from tests.e2e.conftest import Release
+from release import images
+from tests.e2e.conftest import ENGINE_IMAGE, Release, Uninstall
 from tests.e2e.tenant import CONTROLLER, NAME, Tenant
 from tests.integration.jobs.commands import eventually
-from tests.servers.helm import RELEASE, Helm
+from tests.integration.release.installing import PAGES, documented, publish
+from tests.servers import engine, registry as registries
+from tests.servers.fixtures import given
+from tests.servers.helm import VARIABLE, Helm
+from tests.servers.node import addresses
+from tests.servers.node.machine import Machine
+from tests.servers.proxy import TcpProxy
+from tests.servers.registry import Registry
 
 
 @pytest.mark.short
@@ -55,15 +65,11 @@ def test_an_upgrade_interrupts_no_backup(
 
 
 def test_an_uninstalled_release_leaves_objects_runners_and_backups(
-    protected: Tenant, install: Callable[..., None], release: Release, helm: Helm
+    protected: Tenant, install: Callable[..., None], uninstall: Uninstall
 ) -> None:
     tenant = protected
     pod = tenant.pod()["metadata"]["uid"]
-    removed = helm.run(
-        *("uninstall", RELEASE, "--namespace", CONTROLLER, "--wait"),
-        kubeconfig=release.node.kubeconfig,
-    )
-    assert removed.returncode == 0, removed.stderr
+    uninstall()
 
     assert tenant.kubectl.get("databasebackup", NAME, namespace=tenant.namespace)
     tenant.exec("backup-now").must(0)
@@ -73,6 +79,49 @@ def test_an_uninstalled_release_leaves_objects_runners_and_backups(
     tenant.wait_for("Ready")
     assert tenant.pod()["metadata"]["uid"] == pod
     assert len(tenant.backups()) == 2
+
+
+@pytest.fixture
+def published(node: Machine, release: Release, helm: Helm) -> Iterator[Registry]:
+    """A registry that the node reaches, with what hosted CI publishes of this commit."""
+    for registry in given(registries.running(addresses.HOST)):
+        for container_engine in given(engine.running()):
+            publish(
+                "push-images",
+                registry,
+                release.name,
+                BASE_IMAGE=container_engine.sources(images.NEWEST_SUITE).base_image,
+                BUILD_OPTIONS=shlex.join(container_engine.build_options),
+                IMAGES=f"{images.CONTROLLER} {ENGINE_IMAGE}",
+            )
+        port = int(registry.address.rpartition(":")[2])
+        with TcpProxy(port, listen_host=addresses.HOST) as proxy:
+            reached = evolve(registry, address=proxy.endpoint)
+            node.files.trust(reached.address, registry.ca_file)
+            trust = {"SSL_CERT_FILE": str(registry.ca_file), VARIABLE: str(helm.program)}
+            publish("push-chart", reached, release.name, **trust)
+            yield reached
+
+
+def test_the_command_of_the_readme_installs_a_controller_and_runners_from_a_registry(
+    tenant: Tenant, uninstall: Uninstall, published: Registry, release: Release, helm: Helm
+) -> None:
+    uninstall()
+    _, *arguments = documented(PAGES[0], published, release.name)
+
+    done = helm.run(*arguments, kubeconfig=release.node.kubeconfig, ca_file=published.ca_file)
+
+    assert done.returncode == 0, done.stderr
+    rollout = ("rollout", "status", f"deploy/{CONTROLLER}", "--timeout=60s")
+    tenant.kubectl.run("--namespace", CONTROLLER, *rollout).must(0)
+    (controller,) = tenant.kubectl.list("pods", "--namespace", CONTROLLER)
+    (container,) = controller["spec"]["containers"]
+    image = f"{published.address}/db-backup-controller"
+    assert container["image"] == f"{image}:{release.name}"
+    tenant.create()
+    tenant.wait_for("Ready")
+    (container,) = tenant.pod()["spec"]["containers"]
+    assert container["image"] == f"{image}-{ENGINE_IMAGE}-{release.name}"
 
 
 def test_an_object_that_was_deleted_finds_its_backups_when_it_comes_again(

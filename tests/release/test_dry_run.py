@@ -29,7 +29,7 @@ from release import docker
 from release.images import CONTROLLER, Image, choose
 from release.version import describe
 from tests.integration.controller.world import World, wait_for
-from tests.integration.release.installing import PAGES, ROOT, documented, jobs_are_run
+from tests.integration.release.installing import PAGES, ROOT, documented, jobs_are_run, publish
 from tests.servers import engine
 from tests.servers.fixtures import given
 from tests.servers.helm import RELEASE, VARIABLE, Helm
@@ -140,22 +140,11 @@ def published(local_registry: Registry, helm: Helm) -> Iterator[Registry]:
             *container_engine.build_options,
         ]
         build = {"BASE_IMAGE": base_image, "BUILD_OPTIONS": shlex.join(options)}
-        make("push-images", local_registry, **build)
+        publish("push-images", local_registry, version(), **build)
         # Helm trusts the registry's certificate by it; a build would take it for its own, too.
         trust = {"SSL_CERT_FILE": str(local_registry.ca_file), VARIABLE: str(helm.program)}
-        make("push-chart", local_registry, **trust)
+        publish("push-chart", local_registry, version(), **trust)
         yield local_registry
-
-
-def make(target: str, registry: Registry, **environment: str) -> None:
-    words = [
-        "make",
-        "--no-print-directory",
-        target,
-        f"REGISTRY={registry.address}",
-        f"VERSION={version()}",
-    ]
-    subprocess.run(words, cwd=ROOT, env=os.environ | environment, check=True)
 
 
 def labels_of(registry: Registry, repository: str, tag: str) -> dict[str, str]:

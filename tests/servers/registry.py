@@ -81,12 +81,17 @@ class Registry:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Registry]:
-    """Start an empty registry that everybody may push to; raises ServerMissing."""
+def running(*hosts: str) -> Iterator[Registry]:
+    """Start an empty registry that everybody may push to; raises ServerMissing.
+
+    Args:
+        hosts: of proxies before it, which its certificate is for, too.
+    """
     program = find_registry()
     with tempfile.TemporaryDirectory(prefix="registry-") as name:
         folder, port, authority = Path(name), free_port(), Authority("registry")
-        authority.issue_server().write(folder, certificate="server.crt", key="server.key")
+        issued = authority.issue_server("localhost", "127.0.0.1", *hosts)
+        issued.write(folder, certificate="server.crt", key="server.key")
         (folder / "ca.crt").write_text(authority.certificate_pem)
         (folder / "config.yaml").write_text(_CONFIG.format(folder=folder, port=port))
         process = start_process(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +27,13 @@ def documented(page: Path, registry: Registry, version: str) -> list[str]:
     (found,) = _COMMAND.findall(page.read_text())
     here = found.replace("registry.example.com", registry.address).replace("1.2.3", version)
     return shlex.split(here.replace("\\\n", ""))
+
+
+def publish(target: str, registry: Registry, version: str, **environment: str) -> None:
+    """Run one of the two targets that hosted CI calls: `push-images` or `push-chart`."""
+    words = ["make", "--no-print-directory", target]
+    words += [f"REGISTRY={registry.address}", f"VERSION={version}"]
+    subprocess.run(words, cwd=ROOT, env=os.environ | environment, check=True)
 
 
 @contextlib.contextmanager

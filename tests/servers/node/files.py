@@ -43,6 +43,26 @@ class Files:
     def logs(self) -> Path:
         return self.folder / "logs"
 
+    @property
+    def registries(self) -> Path:
+        """A folder for each registry, which containerd looks at before it pulls."""
+        return self.folder / "registries"
+
+    def trust(self, registry: str, ca_file: Path) -> None:
+        """Let containerd pull from a registry whose certificate an authority of its own signed.
+
+        Args:
+            registry: host:port.
+        """
+        folder = self.registries / registry
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_text(ca_file.read_text())
+        (folder / "hosts.toml").write_text(
+            f'[host."https://{registry}"]\n'
+            '  capabilities = ["pull", "resolve"]\n'
+            f'  ca = "{folder / "ca.crt"}"\n'
+        )
+
     def pki(self, name: str) -> Path:
         return self.folder / "pki" / name
 
@@ -119,6 +139,8 @@ state = "{state}/state"
   sandbox_image = "{addresses.PAUSE_IMAGE}"
   # Where there is no CAP_SYS_RESOURCE no process may be made less likely to be killed.
   restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{self.registries}"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{self.folder / "network"}"
