@@ -69,7 +69,12 @@ class Tenant:
         }
 
     def create(self, **spec: Any) -> None:
-        """The namespace, where pods have to be of the strictest kind, and what is in it."""
+        """The namespace and what is in it."""
+        self.prepare()
+        self.kubectl.apply(self.manifest(**spec))
+
+    def prepare(self) -> None:
+        """The namespace, where pods have to be of the strictest kind, and the Secret in it."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.kubectl.apply(
             {
@@ -79,7 +84,6 @@ class Tenant:
             }
         )
         self.set_password(self.server.password)
-        self.kubectl.apply(self.manifest(**spec))
 
     def remove(self) -> None:
         """Without waiting for its end, which takes some seconds."""
