@@ -29,15 +29,21 @@ def test_a_command_shows_how_far_it_is_and_ends_with_the_result(protected: Tenan
 
     with tenant.backup_under_way() as client:
         assert client.stdout is not None
-        first = client.stdout.readline()
+        said: list[str] = []
+        # Twice of one stage, and so some time after the other, while the dump goes on.
+        while sum(line.startswith("dump: ") for line in said) < 2:
+            said.append(client.stdout.readline())
+            assert said[-1], f"the command ended: {said}"
+        assert client.poll() is None
         tenant.wire.bytes_per_s = None
         rest = client.stdout.read()
         client.wait(90)
 
-    assert first
+    earlier, later = [line for line in said if line.startswith("dump: ")]
+    assert earlier != later
     assert client.returncode == 0, rest
-    for words in (" started", "dump: ", "upload: ", "succeeded"):
-        assert words in first + rest
+    for words in (" started", "upload: ", "succeeded"):
+        assert words in "".join(said) + rest
     assert len(tenant.backups()) == 2
 
 
