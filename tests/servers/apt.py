@@ -59,6 +59,23 @@ def download_with_dependencies(
     return sorted((work / "cache/archives").glob("*.deb"))
 
 
+def download_together(
+    needed: Sequence[str], alone: Sequence[str], work: Path, *, suite: str
+) -> list[Path]:
+    """Download packages with all that they depend on, and others without.
+
+    Args:
+        work: an empty folder.
+    Raises: Impossible
+    """
+    _update(work, suite, ())
+    archives = work / "cache/archives"
+    _apt(work, "install", "--download-only", "--no-install-recommends", *needed)
+    if alone:
+        _apt(work, "download", *alone, folder=archives)
+    return sorted(archives.glob("*.deb"))
+
+
 def extract(package: Path, root: Path) -> None:
     """Raises: Impossible"""
     run(["dpkg-deb", "--extract", package, root])

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.servers import apt, debian, postgres, prometheus
+from tests.servers import apt, debian, mysql_packages, postgres, prometheus
 from tests.servers.cache import cache_dir
 from tests.servers.node import programs as node_programs
 from tests.servers.provider import ServerMissing, cache_bin_dir
@@ -55,6 +55,7 @@ def main() -> int:
         install_debian_packages(),
         install_node_packages(),
         unpack_postgres(),
+        unpack_mysql_family(),
         unpack_prometheus(),
     ]
     return 0 if all(done) else 1
@@ -245,6 +246,25 @@ def unpack_postgres() -> bool:
         )
         return False
     return True
+
+
+def unpack_mysql_family() -> bool:
+    """MariaDB and MySQL, server and clients; no root is needed."""
+    ok = True
+    for packages in mysql_packages.KNOWN:
+        if found := mysql_packages.bin_folder(cache_dir(), packages):
+            print(f"{packages.name}: is there ({found})")
+            continue
+        print(f"{packages.name}: unpacking Debian's of {packages.suite}", flush=True)
+        try:
+            mysql_packages.unpack(cache_dir(), packages)
+        except apt.Impossible as reason:
+            print(
+                f"{packages.name}: {reason}; else install it with its client tools, or name their"
+                f" folder in {packages.family.upper()}_BIN_DIRS"
+            )
+            ok = False
+    return ok
 
 
 def unpack_prometheus() -> bool:
