@@ -20,7 +20,7 @@ from controller.api.wire import wire_name
 if TYPE_CHECKING:
     from controller.api import secrets, v1
 
-ENGINE_BLOCKS = ("cockroach", "mysql", "postgres")
+ENGINE_BLOCKS = ("cockroach", "mariadb", "mysql", "postgres")
 _GRID = ("storage_endpoint", "storage_bucket")
 _KEYS = ("storage_access_key_id", "storage_secret_access_key")
 #: Which fields of a location belong to which storageType; the others are common.
@@ -261,32 +261,45 @@ def enough_locations_for_success(spec: v1.StorageClassSpec) -> Iterator[Problem]
 
 _HALF_A_CERTIFICATE = Problem("sslKey", "goes together with sslCert: give both or neither")
 _CERTIFICATES = ("ssl_root_cert", "ssl_cert", "ssl_key")
+_MYSQL_CERTIFICATES = ("ssl_ca", "ssl_cert", "ssl_key")
 
 
-def _unused(name: str) -> Problem:
-    return Problem(wire_name(name), "has no effect with sslMode disable: remove it")
+def _unused(name: str, mode: str) -> Problem:
+    return Problem(wire_name(name), f"has no effect with sslMode {mode}: remove it")
+
+
+def _used_cel(names: tuple[str, ...], mode: str) -> list[Cel]:
+    return [
+        Cel(
+            f"!has(self.{wire_name(name)}) || !has(self.sslMode) || self.sslMode != '{mode}'",
+            _unused(name, mode),
+        )
+        for name in names
+    ]
 
 
 @rule(Cel("has(self.sslCert) == has(self.sslKey)", _HALF_A_CERTIFICATE))
-def certificate_has_its_key(spec: v1.PostgresSpec) -> Iterator[Problem]:
+def certificate_has_its_key(
+    spec: v1.PostgresSpec | v1.MysqlSpec | v1.MariadbSpec,
+) -> Iterator[Problem]:
     if (spec.ssl_cert is None) != (spec.ssl_key is None):
         yield _HALF_A_CERTIFICATE
 
 
-@rule(
-    *[
-        Cel(
-            f"!has(self.{wire_name(name)}) || !has(self.sslMode) || self.sslMode != 'disable'",
-            _unused(name),
-        )
-        for name in _CERTIFICATES
-    ]
-)
+@rule(*_used_cel(_CERTIFICATES, "disable"))
 def certificates_are_used(spec: v1.PostgresSpec) -> Iterator[Problem]:
     if spec.ssl_mode.value == "disable":
         for name in _CERTIFICATES:
             if getattr(spec, name) is not None:
-                yield _unused(name)
+                yield _unused(name, "disable")
+
+
+@rule(*_used_cel(_MYSQL_CERTIFICATES, "disabled"))
+def mysql_certificates_are_used(spec: v1.MysqlSpec | v1.MariadbSpec) -> Iterator[Problem]:
+    if spec.ssl_mode.value == "disabled":
+        for name in _MYSQL_CERTIFICATES:
+            if getattr(spec, name) is not None:
+                yield _unused(name, "disabled")
 
 
 # -- Retention ---------------------------------------------------------------

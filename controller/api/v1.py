@@ -55,6 +55,7 @@ __all__ = [
     "DatabaseBackupStorageClass",
     "DeletionPolicy",
     "HoldTime",
+    "MariadbSpec",
     "MysqlSpec",
     "ObjectMeta",
     "PodOptions",
@@ -66,6 +67,7 @@ __all__ = [
     "StorageClassSpec",
     "StorageClassStatus",
     "StorageType",
+    "TlsMode",
     "Verification",
 ]
 
@@ -75,6 +77,7 @@ _YEAR = timedelta(days=366)
 #: alone takes some seconds to begin where the CPU is short.
 SHORTEST_STALL = timedelta(seconds=15)
 _PORT = Between(1, 65535)
+_SCHEMA = Matches(r"[^\x00-\x1f\x7f]{1,64}", "1 to 64 characters without control characters")
 _MAX_RULES = 32
 
 
@@ -91,6 +94,16 @@ class SslMode(enum.Enum):
     REQUIRE = "require"
     VERIFY_CA = "verify-ca"
     VERIFY_FULL = "verify-full"
+
+
+class TlsMode(enum.Enum):
+    """MySQL's ssl-mode. MariaDB's clients have no such option; it means the same there."""
+
+    DISABLED = "disabled"
+    PREFERRED = "preferred"
+    REQUIRED = "required"
+    VERIFY_CA = "verify-ca"
+    VERIFY_IDENTITY = "verify-identity"
 
 
 class DeletionPolicy(enum.Enum):
@@ -126,22 +139,65 @@ class CockroachSpec:
 
 
 @frozen(kw_only=True)
-class MysqlSpec:
-    """A MySQL database. There is no such engine yet: objects keep the fields, and wait.
+class MysqlSpec(rules.Checked):
+    """A MySQL database and how to log in.
 
     Args:
         database: what to back up, one database.
-        host: name or address.
+        host: name, address, or the path of a Unix socket.
         port: TCP port.
-        user: user of the database; a secret value, too.
-        password: password of the user.
+        user: user of the database, a secret value, too; the rights that it needs are in
+            docs/mysql.md.
+        password: password of the user; leave it out if the server asks for none.
+        ssl_mode: whether TLS is used. Only verify-ca and verify-identity prove who
+            the server is; without `sslCA` by what the runner's image trusts.
+        ssl_ca: PEM of the authority that signed the server's certificate.
+        ssl_cert: PEM of the client's certificate; goes together with `sslKey`.
+        ssl_key: PEM of its key.
     """
 
-    database: str = field(validator=TEXT)
+    RULES = (rules.certificate_has_its_key, rules.mysql_certificates_are_used)
+
+    database: str = field(validator=_SCHEMA)
     host: str = field(validator=TEXT)
     port: int = field(default=3306, validator=_PORT)
     user: SecretValue
     password: SecretValue | None = None
+    ssl_mode: TlsMode = TlsMode.PREFERRED
+    ssl_ca: SecretValue | None = None
+    ssl_cert: SecretValue | None = None
+    ssl_key: SecretValue | None = None
+
+
+@frozen(kw_only=True)
+class MariadbSpec(rules.Checked):
+    """A MariaDB database and how to log in.
+
+    Args:
+        database: what to back up, one database.
+        host: name, address, or the path of a Unix socket.
+        port: TCP port.
+        user: user of the database, a secret value, too; the rights that it needs are in
+            docs/mariadb.md.
+        password: password of the user; leave it out if the server asks for none.
+        ssl_mode: whether TLS is used. Only verify-ca and verify-identity prove who
+            the server is; without `sslCA` by what the runner's image trusts.
+        ssl_ca: PEM of the authority that signed the server's certificate.
+        ssl_cert: PEM of the client's certificate; goes together with `sslKey`.
+        ssl_key: PEM of its key.
+    """
+
+    RULES = (rules.certificate_has_its_key, rules.mysql_certificates_are_used)
+
+    database: str = field(validator=_SCHEMA)
+    host: str = field(validator=TEXT)
+    port: int = field(default=3306, validator=_PORT)
+    user: SecretValue
+    password: SecretValue | None = None
+    ssl_mode: TlsMode = TlsMode.PREFERRED
+    ssl_ca: SecretValue | None = None
+    ssl_cert: SecretValue | None = None
+    ssl_key: SecretValue | None = None
 
 
 @frozen(kw_only=True)
@@ -317,6 +373,7 @@ class DatabaseBackupSpec(rules.Checked):
         ),
     )
     cockroach: CockroachSpec | None = None
+    mariadb: MariadbSpec | None = None
     mysql: MysqlSpec | None = None
     postgres: PostgresSpec | None = None
     backup_cron: str = field(

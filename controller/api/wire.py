@@ -20,6 +20,7 @@ _IRREGULAR = {
     "cert_ca": "certCA",
     "cert_ca_from_cluster": "certCAFromCluster",
     "password": "pass",
+    "ssl_ca": "sslCA",
     "storage_access_key_id": "storageAccessKeyID",
     "storage_use_ssl": "storageUseSSL",
 }

@@ -256,6 +256,36 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
         "mysql.user",
         OBJECT,
     ),
+    *(
+        (
+            {
+                "databaseType": family,
+                "postgres": None,
+                family: {"database": "a", "host": "b", "user": REF, **fields},
+            },
+            f"{family}.{name}",
+            message,
+        )
+        for family in ("mysql", "mariadb")
+        for fields, name, message in (
+            ({"sslKey": REF}, "sslKey", "goes together with sslCert: give both or neither"),
+            (
+                {"sslMode": "disabled", "sslCA": REF},
+                "sslCA",
+                "has no effect with sslMode disabled: remove it",
+            ),
+            (
+                {"sslMode": "REQUIRED"},
+                "sslMode",
+                "must be one of disabled, preferred, required, verify-ca, verify-identity",
+            ),
+            (
+                {"database": "a" * 65},
+                "database",
+                "must be 1 to 64 characters without control characters",
+            ),
+        )
+    ),
     (
         {
             "databaseType": "cockroach",

@@ -30,6 +30,7 @@ TABLES: Mapping[tuple[str, int], type] = {
     ("volumes", 0): pods.Volume,
     ("spec.cockroach", 0): v1.CockroachSpec,
     ("spec.mysql", 0): v1.MysqlSpec,
+    ("spec.mariadb", 0): v1.MariadbSpec,
     ("metadata", 0): v1.ObjectMeta,
     ("class spec", 0): v1.StorageClassSpec,
     ("class spec.runner", 0): v1.RunnerDefaults,
@@ -155,6 +156,7 @@ def test_every_choice_of_an_enumeration_is_named() -> None:
         v1.StorageType: tables("backupLocations[]")[0]["storageType"]["type"],
         v1.CredentialScope: tables("class spec")[0]["credentialScope"]["type"],
         v1.SslMode: tables("spec.postgres")[0]["sslMode"]["type"],
+        v1.TlsMode: tables("spec.mysql")[0]["sslMode"]["type"],
         conditions.ConditionStatus: tables("conditions")[0]["status"]["type"],
     }
 

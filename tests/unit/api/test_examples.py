@@ -90,7 +90,11 @@ def test_every_field_of_a_postgres_backup_has_an_example() -> None:
     # The interval and the labels exclude others; the Go original's manifest has them.
     elsewhere = {"backupInterval", "retentionConfig", "useSingleBackupTarget"}
     assert elsewhere <= set(spec_of("go-original.yaml", v1.DatabaseBackup))
-    assert set(spec) == wire_names(v1.DatabaseBackupSpec) - elsewhere - {"cockroach", "mysql"}
+    assert set(spec) == wire_names(v1.DatabaseBackupSpec) - elsewhere - {
+        "cockroach",
+        "mariadb",
+        "mysql",
+    }
     assert set(spec["postgres"]) == wire_names(v1.PostgresSpec)
     assert set(spec["retention"]) == wire_names(v1.Retention)
     assert set(spec["compression"]) == wire_names(v1.Compression)

@@ -105,6 +105,7 @@ def test_a_default_in_the_schema_is_the_codec_s() -> None:
     kinds = {
         "databasebackups.spec": v1.DatabaseBackupSpec,
         "databasebackups.spec.cockroach": v1.CockroachSpec,
+        "databasebackups.spec.mariadb": v1.MariadbSpec,
         "databasebackups.spec.mysql": v1.MysqlSpec,
         "databasebackups.spec.postgres": v1.PostgresSpec,
         "databasebackups.spec.retention": v1.Retention,
@@ -226,6 +227,8 @@ class TestRules:
     def test_all_of_a_type_are_in_its_schema(self) -> None:
         kinds = {
             "databasebackups.spec": v1.DatabaseBackupSpec,
+            "databasebackups.spec.mariadb": v1.MariadbSpec,
+            "databasebackups.spec.mysql": v1.MysqlSpec,
             "databasebackups.spec.postgres": v1.PostgresSpec,
             "databasebackups.spec.retention": v1.Retention,
             "databasebackupstorageclasses.spec": v1.StorageClassSpec,
