@@ -28,8 +28,8 @@ from controller.api.errors import (
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import PostgresSpec
 from engines import process
+from engines.connecting import Connecting
 from engines.postgres import session_settings
-from engines.postgres.connecting import Connecting
 from engines.postgres.quoting import conninfo_value, identifier, sql
 
 if TYPE_CHECKING:

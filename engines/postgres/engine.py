@@ -11,6 +11,7 @@ from attrs import evolve
 
 from controller.api.errors import InvalidSpec, PreflightFailed, Problem, TargetExists
 from controller.api.v1 import PostgresSpec
+from engines import unpacking
 from engines.interface import (
     BackupFacts,
     InitOptions,
@@ -139,7 +140,7 @@ class PostgresEngine:
         self, source: StreamSource, facts: BackupFacts, dest: Path, context: JobContext, /
     ) -> Sequence[Path]:
         archive.check_streams(source, facts)
-        return archive.unpack(source, facts, dest, context)
+        return unpacking.unpack(source, facts, dest, context)
 
     def by_hand(self, facts: BackupFacts, /) -> Sequence[str]:
         return archive.by_hand(facts)

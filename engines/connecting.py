@@ -21,7 +21,7 @@ class Connecting(threading.Thread, Generic[_T]):
     """
 
     def __init__(self, connect: Callable[[], _T]) -> None:
-        super().__init__(name="postgres-connect", daemon=True)
+        super().__init__(name="database-connect", daemon=True)
         self._connect = connect
         self._lock = threading.Lock()
         self._session: _T | None = None
