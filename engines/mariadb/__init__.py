@@ -1,0 +1,1 @@
+"""MariaDB: see engines.mysql_family."""

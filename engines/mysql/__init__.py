@@ -1,0 +1,1 @@
+"""MySQL: see engines.mysql_family."""

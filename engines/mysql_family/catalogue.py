@@ -1,0 +1,222 @@
+"""What there is on a server and in a schema, by information_schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from attrs import field, frozen
+
+from controller.api.errors import BackupError, ObjectNotFound
+from engines.mysql_family import versions
+from engines.mysql_family.connection import Session, code_of
+from engines.mysql_family.versions import Series
+
+_WHAT = "while reading the catalogue"
+#: Engines whose rows a snapshot shows, or that have none.
+_IN_THE_SNAPSHOT = {"InnoDB", "ROCKSDB", "TokuDB", "ndbcluster", "BLACKHOLE"}
+_UNKNOWN_VARIABLE = 1193
+
+
+@frozen(kw_only=True)
+class Identity:
+    """Which server this is.
+
+    Args:
+        lineage: names the history that its backups belong to.
+        lower_case: lower_case_table_names. log_bin: whether it writes a binary log.
+        trusts_creators: log_bin_trust_function_creators.
+    """
+
+    version: str
+    lineage: str
+    lower_case: int
+    log_bin: bool
+    trusts_creators: bool
+    series: Series = field(init=False)
+
+    @series.default
+    def _series(self) -> Series:
+        return versions.series_of(self.version)
+
+
+@frozen(kw_only=True)
+class Table:
+    """A table, MariaDB's sequences too.
+
+    Args:
+        kind: "BASE TABLE", "VIEW", "SEQUENCE", "SYSTEM VERSIONED". is_broken: a view
+            that refers to what is not there.
+    """
+
+    name: str
+    kind: str
+    engine: str
+    is_broken: bool = False
+
+    @property
+    def is_view(self) -> bool:
+        return self.kind.endswith("VIEW")
+
+    @property
+    def is_in_the_snapshot(self) -> bool:
+        return self.kind == "SEQUENCE" or self.engine in _IN_THE_SNAPSHOT
+
+
+def identity(session: Session) -> Identity:
+    version = str(session.one("SELECT VERSION()", what=_WHAT))
+    rows = session.rows(
+        "SELECT @@lower_case_table_names, @@log_bin, @@log_bin_trust_function_creators,"
+        " @@server_id",
+        what=_WHAT,
+    )
+    lower_case, log_bin, trusts, server_id = rows[0]
+    unique = _variable(session, "server_uuid") or _variable(session, "server_uid")
+    return Identity(
+        version=version,
+        lineage=unique or f"{session.one('SELECT @@hostname', what=_WHAT)}/{server_id}",
+        lower_case=int(lower_case),
+        log_bin=bool(log_bin),
+        trusts_creators=bool(trusts),
+    )
+
+
+def _variable(session: Session, name: str) -> str | None:
+    try:
+        return str(session.one(f"SELECT @@GLOBAL.{name}", what=_WHAT))
+    except BackupError as error:
+        if code_of(error) != _UNKNOWN_VARIABLE:
+            raise
+        return None
+
+
+def clock(session: Session) -> datetime:
+    """The server's clock; sessions of ours are in UTC."""
+    now = session.one("SELECT SYSDATE(6)", what="while reading the clock")
+    assert isinstance(now, datetime)  # noqa: S101 - the driver's conversion
+    return now.replace(tzinfo=UTC)
+
+
+def position(session: Session, *, is_mariadb: bool) -> dict[str, str]:
+    """The binary log's position now: ``file``, ``position``, ``gtid``. Empty: there is no log."""
+    statement = "SHOW MASTER STATUS" if is_mariadb else "SHOW BINARY LOG STATUS"
+    try:
+        rows = session.rows(statement, what="while reading the binary log's position")
+    except BackupError as error:
+        if is_mariadb or code_of(error) != 1064:
+            raise
+        rows = session.rows("SHOW MASTER STATUS", what="while reading the binary log's position")
+    if not rows:
+        return {}
+    found = {"file": str(rows[0][0]), "position": str(rows[0][1])}
+    gtid = (
+        _variable(session, "gtid_binlog_pos") if is_mariadb else _variable(session, "gtid_executed")
+    )
+    return found | ({"gtid": gtid.replace("\n", "")} if gtid else {})
+
+
+def schema_exists(session: Session, schema: str) -> bool:
+    return bool(schemas(session, schema))
+
+
+def schemas(session: Session, pattern: str, *, is_prefix: bool = False) -> list[str]:
+    """Names of schemas: that one, or those that begin with it."""
+    rows = session.rows("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA", what=_WHAT)
+    names = [str(name) for (name,) in rows]
+    return [n for n in names if (n.startswith(pattern) if is_prefix else n == pattern)]
+
+
+def charset(session: Session, schema: str) -> tuple[str, str]:
+    """Default character set and collation of a schema.
+
+    Raises: ObjectNotFound.
+    """
+    rows = session.rows(
+        "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"
+        " FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s",
+        (schema,),
+        what=_WHAT,
+    )
+    for name, character_set, collation in rows:
+        if name == schema:
+            return str(character_set), str(collation)
+    raise ObjectNotFound(f'the database "{schema}" does not exist')
+
+
+def tables(session: Session, schema: str) -> list[Table]:
+    """Every table, sequence and view, by name."""
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, ''), TABLE_COMMENT"
+        " FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE <> 'TEMPORARY'",
+        (schema,),
+        what=_WHAT,
+    )
+    return sorted(
+        (
+            Table(
+                name=name,
+                kind=kind,
+                engine=engine,
+                is_broken=kind.endswith("VIEW") and comment.upper() != "VIEW",
+            )
+            for of, name, kind, engine, comment in rows
+            if of == schema
+        ),
+        key=lambda table: table.name,
+    )
+
+
+#: Kind -> table of information_schema, its column with the schema, what is counted, in which rows.
+_COUNTED: dict[str, tuple[str, str, str, str]] = {
+    "indexes": ("STATISTICS", "TABLE_SCHEMA", "DISTINCT TABLE_NAME, INDEX_NAME", ""),
+    "foreign keys": ("REFERENTIAL_CONSTRAINTS", "CONSTRAINT_SCHEMA", "*", ""),
+    "checks": ("CHECK_CONSTRAINTS", "CONSTRAINT_SCHEMA", "*", ""),
+    "partitions": ("PARTITIONS", "TABLE_SCHEMA", "*", "PARTITION_NAME IS NOT NULL"),
+    "triggers": ("TRIGGERS", "TRIGGER_SCHEMA", "*", ""),
+    "routines": ("ROUTINES", "ROUTINE_SCHEMA", "*", ""),
+}
+
+
+def counts(session: Session, schema: str, found: Sequence[Table] | None = None) -> dict[str, int]:
+    """How many of each kind there are, to compare a copy with.
+
+    Events are not among them: one that has had its time is gone when it is made again. Views
+    that are broken are not: nothing makes them again.
+    """
+    found = tables(session, schema) if found is None else found
+    counted = {
+        "tables": sum(not table.is_view and table.kind != "SEQUENCE" for table in found),
+        "sequences": sum(table.kind == "SEQUENCE" for table in found),
+        "views": sum(table.is_view and not table.is_broken for table in found),
+        "columns": _columns(session, schema, found),
+    }
+    for kind, (source, column, what, only) in _COUNTED.items():
+        where = f"{column} = %s AND {only}" if only else f"{column} = %s"
+        query = f"SELECT {column}, COUNT({what}) FROM information_schema.{source} WHERE {where}"  # noqa: S608
+        rows = session.rows(f"{query} GROUP BY {column}", (schema,), what=_WHAT)
+        counted[kind] = next((int(number) for of, number in rows if of == schema), 0)
+    return counted
+
+
+def _columns(session: Session, schema: str, found: Sequence[Table]) -> int:
+    """Of tables alone: what a broken view shows is the server's guess."""
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COUNT(*) FROM information_schema.COLUMNS"
+        " WHERE TABLE_SCHEMA = %s GROUP BY TABLE_SCHEMA, TABLE_NAME",
+        (schema,),
+        what=_WHAT,
+    )
+    of_tables = {table.name for table in found if not table.is_view}
+    return sum(int(number) for of, name, number in rows if of == schema and name in of_tables)
+
+
+def foreign_references(session: Session, schema: str) -> list[tuple[str, str, str]]:
+    """Tables of other schemas whose foreign keys point into this one: schema, table, key."""
+    rows = session.rows(
+        "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UNIQUE_CONSTRAINT_SCHEMA"
+        " FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE UNIQUE_CONSTRAINT_SCHEMA = %s"
+        " AND CONSTRAINT_SCHEMA <> %s",
+        (schema, schema),
+        what=_WHAT,
+    )
+    return [(of, table, key) for of, table, key, into in rows if into == schema]

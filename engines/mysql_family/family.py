@@ -1,0 +1,51 @@
+"""What is different between MySQL and MariaDB, as values."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from controller.api.v1 import MariadbSpec, MysqlSpec
+
+Spec = MysqlSpec | MariadbSpec
+
+
+@frozen(kw_only=True)
+class Family:
+    """One of the two.
+
+    Args:
+        name: of the engine, its section and its image.
+        title: for people.
+        spec: type of its section.
+        dump, client: names of the tools.
+        variable: environment variable with folders of client tools.
+        package: Debian's name of the client's package.
+        supported: series with an image, the newest last.
+        past_end_of_life: backups are taken, upstream mends nothing any more.
+        definer_rights: any of these lets a session create what others define.
+        creator_rights: any of these lets it create functions and triggers in spite of the
+            binary log.
+        position_rights: any of these lets it read the binary log's position.
+    """
+
+    name: str
+    title: str
+    is_mariadb: bool
+    spec: type[Spec]
+    dump: str
+    client: str
+    variable: str
+    package: str
+    supported: tuple[str, ...]
+    past_end_of_life: tuple[str, ...]
+    definer_rights: tuple[str, ...]
+    creator_rights: tuple[str, ...]
+    position_rights: tuple[str, ...]
+
+    @property
+    def newest(self) -> str:
+        return self.supported[-1]
+
+    @property
+    def section(self) -> str:
+        return f"spec.{self.name}"

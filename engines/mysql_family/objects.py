@@ -1,0 +1,246 @@
+"""What a schema has besides tables: views, routines, triggers and events, as definitions.
+
+They are read and made by sessions of ours, not by the client tools. So each
+that may not be read is an error by its name; none is run in the schema that a
+restore fills (an event would act there); and a swap, which the server has for
+tables alone, can make them anew in another schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from attrs import evolve, field, frozen
+
+from controller.api.errors import AccessDenied, BackupError
+from engines.mysql_family import views
+from engines.mysql_family.catalogue import Table
+from engines.mysql_family.connection import Session, use
+from engines.mysql_family.quoting import account, identifier, literal
+
+_WHAT = "while reading definitions"
+_IDENTIFIER = r"`(?:[^`]|``)*`"
+_ACCOUNT = rf"{_IDENTIFIER}(?:@{_IDENTIFIER})?"
+_DEFINER = re.compile(
+    rf"(?P<head>CREATE (?:OR REPLACE )?(?:ALGORITHM=\w+ )?)(?:DEFINER={_ACCOUNT} )"
+)
+#: The server writes an event's head in one form; in what stands before, texts are quoted.
+_EVENT_STATE = re.compile(
+    rf"(?P<head>CREATE (?:DEFINER={_ACCOUNT} )?EVENT {_IDENTIFIER} ON SCHEDULE "
+    r"(?:'(?:[^'\\]|''|\\.)*'|[^'])*?ON COMPLETION (?:NOT )?PRESERVE )"
+    r"(?P<state>ENABLE|DISABLE(?: ON (?:SLAVE|REPLICA))?)\b",
+    re.DOTALL,
+)
+#: In the order in which they are made: a view's functions have to be there, a body's need not.
+KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
+
+
+@frozen(kw_only=True)
+class Context:
+    """The settings that a definition was made under and is run under ever since.
+
+    Args:
+        sql_mode: as the server lists it. connection_collation: of its literals.
+        schema_collation: of its variables and parameters. time_zone: of an event's times.
+    """
+
+    sql_mode: str = ""
+    connection_collation: str = ""
+    schema_collation: str = ""
+    time_zone: str = ""
+
+    def statements(self) -> list[str]:
+        """What a session has to set before it makes the object."""
+        found = [f"SET SESSION sql_mode = {literal(self.sql_mode)}"]
+        if self.connection_collation:
+            found.append(f"SET SESSION collation_connection = {literal(self.connection_collation)}")
+        if self.time_zone:
+            found.append(f"SET SESSION time_zone = {literal(self.time_zone)}")
+        return found
+
+
+@frozen(kw_only=True)
+class Definition:
+    """One object.
+
+    Args:
+        kind: one of KINDS. statement: that makes it, in the default schema.
+        table: of a trigger. definer: ``app@%``; empty: it has none.
+        is_broken: the source has it, and could not make it again.
+    """
+
+    kind: str
+    name: str
+    statement: str
+    context: Context
+    definer: str = ""
+    table: str = ""
+    is_broken: bool = field(default=False)
+
+    def drop(self) -> str:
+        return f"DROP {self.kind} IF EXISTS {identifier(self.name)}"
+
+    def without_definer(self) -> Definition:
+        """The same as an object of whoever makes it."""
+        plain = _DEFINER.sub(lambda found: found["head"], self.statement, count=1)
+        return evolve(self, statement=plain, definer="")
+
+    def on_table(self, table: str) -> Definition:
+        """The same trigger on another table."""
+        old = f" ON {identifier(self.table)} FOR EACH ROW "
+        new = f" ON {identifier(table)} FOR EACH ROW "
+        return evolve(self, table=table, statement=self.statement.replace(old, new, 1))
+
+    def disabled(self) -> Definition:
+        """The same event, asleep.
+
+        Raises: BackupError: it is not written as any server writes one.
+        """
+        asleep, number = _EVENT_STATE.subn(
+            lambda found: found["head"] + "DISABLE", self.statement, count=1
+        )
+        if not number:
+            raise BackupError(f"the event {identifier(self.name)} has no state: {self.statement}")
+        return evolve(self, statement=asleep)
+
+
+def read(session: Session, schema: str, tables: Sequence[Table]) -> list[Definition]:
+    """Every definition of a schema, in an order in which they can be made.
+
+    Raises: AccessDenied: one may not be read.
+    """
+    use(session, schema)
+    found = [*_routines(session, schema), *_views(session, schema, tables)]
+    return [*found, *_triggers(session, schema), *_events(session, schema)]
+
+
+def _routines(session: Session, schema: str) -> Iterator[Definition]:
+    rows = session.rows(
+        "SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, DEFINER"
+        " FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s",
+        (schema,),
+        what=_WHAT,
+    )
+    known = [(kind, name, definer) for of, kind, name, definer in rows if of == schema]
+    for kind, name, definer in sorted(known, key=lambda row: (KINDS.index(row[0]), row[1])):
+        row = session.rows(f"SHOW CREATE {kind} {identifier(name)}", what=_WHAT)[0]
+        _name, sql_mode, statement, _client, connection, of_schema = row[:6]
+        if statement is None:
+            raise AccessDenied(
+                f"the definition of the {kind.lower()} {identifier(name)} may not be read"
+            )
+        yield Definition(
+            kind=kind,
+            name=name,
+            definer=definer,
+            statement=statement,
+            context=Context(
+                sql_mode=sql_mode, connection_collation=connection, schema_collation=of_schema
+            ),
+        )
+
+
+def _views(session: Session, schema: str, tables: Sequence[Table]) -> Iterator[Definition]:
+    broken = {table.name: table.is_broken for table in tables if table.is_view}
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, DEFINER, VIEW_DEFINITION"
+        " FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s",
+        (schema,),
+        what=_WHAT,
+    )
+    known = {name: (definer, text or "") for of, name, definer, text in rows if of == schema}
+    for name in views.in_order({name: text for name, (_, text) in known.items()}, schema):
+        row = session.rows(f"SHOW CREATE VIEW {identifier(name)}", what=_WHAT)[0]
+        _name, statement, _client, connection = row[:4]
+        yield Definition(
+            kind="VIEW",
+            name=name,
+            definer=known[name][0],
+            # It names its own schema before functions; in another schema it means that one's.
+            statement=views.without_schema(statement, schema),
+            context=Context(connection_collation=connection),
+            is_broken=broken.get(name, False),
+        )
+
+
+def _triggers(session: Session, schema: str) -> Iterator[Definition]:
+    """Their text is what somebody typed, maybe with the schema's name: the head is made anew."""
+    rows = session.rows(
+        "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING,"
+        " EVENT_MANIPULATION, ACTION_STATEMENT, DEFINER, SQL_MODE, COLLATION_CONNECTION,"
+        " DATABASE_COLLATION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s"
+        " ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER",
+        (schema,),
+        what=_WHAT,
+    )
+    for of, name, table, timing, event, body, definer, mode, connection, of_schema in rows:
+        if of != schema:
+            continue
+        yield Definition(
+            kind="TRIGGER",
+            name=name,
+            table=table,
+            definer=definer,
+            statement=(
+                f"CREATE DEFINER={account(definer)} TRIGGER {identifier(name)} {timing} {event}"
+                f" ON {identifier(table)} FOR EACH ROW {body}"
+            ),
+            context=Context(
+                sql_mode=mode, connection_collation=connection, schema_collation=of_schema
+            ),
+        )
+
+
+def _events(session: Session, schema: str) -> Iterator[Definition]:
+    rows = session.rows(
+        "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER FROM information_schema.EVENTS"
+        " WHERE EVENT_SCHEMA = %s ORDER BY EVENT_NAME",
+        (schema,),
+        what=_WHAT,
+    )
+    for of, name, definer in rows:
+        if of != schema:
+            continue
+        row = session.rows(f"SHOW CREATE EVENT {identifier(name)}", what=_WHAT)[0]
+        _name, sql_mode, time_zone, statement, _client, connection, of_schema = row[:7]
+        yield Definition(
+            kind="EVENT",
+            name=name,
+            definer=definer,
+            statement=statement,
+            context=Context(
+                sql_mode=sql_mode,
+                connection_collation=connection,
+                schema_collation=of_schema,
+                time_zone=time_zone,
+            ),
+        )
+
+
+def by_kind(definitions: Iterable[Definition]) -> Mapping[str, list[Definition]]:
+    found: dict[str, list[Definition]] = {kind: [] for kind in KINDS}
+    for one in definitions:
+        found[one.kind].append(one)
+    return found
+
+
+def statements(
+    definitions: Iterable[Definition],
+    *,
+    schema_collation: str,
+    change: Callable[[Definition], Definition] = lambda one: one,
+) -> Iterator[tuple[Definition, list[str]]]:
+    """What makes each, for a session in a schema of that collation.
+
+    A routine's variables have the collation that its schema had when it was
+    made: where that is another one, the schema has it for that moment.
+    """
+    for one in definitions:
+        changed = change(one)
+        before, after = [], []
+        wanted = one.context.schema_collation
+        if wanted and wanted != schema_collation and one.kind != "VIEW":
+            before = [f"ALTER DATABASE COLLATE {wanted}"]
+            after = [f"ALTER DATABASE COLLATE {schema_collation}"]
+        yield changed, [*before, *one.context.statements(), changed.statement, *after]

@@ -1,0 +1,263 @@
+"""What would make a backup or a restore fail, or a backup come out short, found beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from controller.api.errors import PreflightFailed, Problem
+from engines.interface import BackupFacts, Target
+from engines.mysql_family import catalogue, grants, tools, versions
+from engines.mysql_family.catalogue import Identity, Table
+from engines.mysql_family.connection import Session
+from engines.mysql_family.family import Family
+from engines.mysql_family.grants import Rights
+from engines.mysql_family.quoting import account, identifier, qualified, schema_pattern
+from engines.mysql_family.target import TargetState, beside_pattern, kept_pattern
+
+_SHOWN = 5
+_TO_DUMP = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+#: What makes tables, their rows and all other objects, and moves them.
+_TO_RESTORE = (
+    "SELECT", "INSERT", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "CREATE VIEW",
+    "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "TRIGGER", "EVENT",
+)  # fmt: skip
+
+
+def backup(
+    session: Session, family: Family, environ: Mapping[str, str], database: str
+) -> list[Problem]:
+    identity = catalogue.identity(session)
+    found = _server(family, identity, environ)
+    rights = grants.read(session)
+    missing = [right for right in _TO_DUMP if not rights.on_schema(right, database)]
+    if missing:
+        found.append(
+            Problem(
+                "privileges",
+                f"{account(rights.account)} does not see all that is in {identifier(database)}, "
+                f"and what it does not see would be missing from a backup without a word: "
+                f"GRANT {', '.join(missing)} ON {schema_pattern(database)}.* "
+                f"TO {account(rights.account)};",
+            )
+        )
+    found += _routines(family, identity, rights, database)
+    return found + _outside_the_snapshot(catalogue.tables(session, database), database)
+
+
+def _server(family: Family, identity: Identity, environ: Mapping[str, str]) -> list[Problem]:
+    if versions.is_mariadb(identity.version) != family.is_mariadb:
+        other = "mysql" if family.is_mariadb else "mariadb"
+        return [
+            Problem(
+                "server",
+                f"this is no {family.title} but version {identity.version}: its dumps need tools "
+                f"of their own; use databaseType {other}, with a section {other}",
+            )
+        ]
+    try:
+        tools.choose(family, environ, identity.series)
+    except PreflightFailed as failed:
+        return list(failed.problems)
+    return []
+
+
+def _routines(family: Family, identity: Identity, rights: Rights, database: str) -> list[Problem]:
+    who = account(rights.account)
+    if rights.on_server("SELECT"):
+        return []
+    if not family.is_mariadb:
+        if rights.on_server("SHOW_ROUTINE"):
+            return []
+        cure = f"GRANT SHOW_ROUTINE ON *.* TO {who};"
+    else:
+        if rights.on_table("SELECT", "mysql", "proc"):
+            return []
+        cure = f"GRANT SELECT ON mysql.proc TO {who};"
+        if identity.series >= (11, 3):
+            if rights.on_schema("SHOW CREATE ROUTINE", database):
+                return []
+            cure = f"GRANT SHOW CREATE ROUTINE ON {schema_pattern(database)}.* TO {who};"
+    return [
+        Problem(
+            "privileges",
+            f"{who} does not see others' procedures and functions, which would be missing from a "
+            f"backup without a word: {cure}",
+        )
+    ]
+
+
+def _outside_the_snapshot(tables: Sequence[Table], database: str) -> list[Problem]:
+    outside = [table for table in tables if not table.is_view and not table.is_in_the_snapshot]
+    if not outside:
+        return []
+    named = ", ".join(
+        f"{identifier(table.name)} ({table.engine})" for table in outside[:_SHOWN]
+    ) + _more(outside)
+    return [
+        Problem(
+            "tables",
+            f"no snapshot shows the rows of {named}: a backup would be of several instants. "
+            f"ALTER TABLE {qualified(database, outside[0].name)} ENGINE = InnoDB;",
+        )
+    ]
+
+
+def restore(
+    session: Session,
+    family: Family,
+    environ: Mapping[str, str],
+    *,
+    facts: BackupFacts,
+    target: Target,
+    state: TargetState,
+) -> list[Problem]:
+    """Problems of a restore, except that the target holds data."""
+    identity = catalogue.identity(session)
+    found = _server(family, identity, environ)
+    if found and found[0].path == "server":
+        return found
+    rights = grants.read(session)
+    found += _skew(family, facts, identity)
+    found += _names(facts, identity)
+    found += _may_make(rights, target, state)
+    found += _creators(family, facts, identity, rights)
+    if target.owners:
+        found += _definers(session, family, facts, rights)
+    if state.exists and not state.empty:
+        found += _hindrances(session, target.database)
+    return found
+
+
+def _skew(family: Family, facts: BackupFacts, identity: Identity) -> list[Problem]:
+    try:
+        source = versions.series_of(facts.server_version)
+    except ValueError:
+        return [Problem("backup", f"server version {facts.server_version!r} is not known")]
+    if source > identity.series:
+        shown = versions.shown(source)
+        return [
+            Problem(
+                "server",
+                f"the backup is of {family.title} {shown}, the target is "
+                f"{versions.shown(identity.series)}: what a newer one wrote an older one may not "
+                f"understand; restore into {shown} or newer, with the runner image for "
+                f"{family.name} {shown}",
+            )
+        ]
+    return []
+
+
+def _names(facts: BackupFacts, identity: Identity) -> list[Problem]:
+    source = facts.needs.get("lower_case_table_names", "")
+    if not source or (source == "0") == (identity.lower_case == 0):
+        return []
+    return [
+        Problem(
+            "server",
+            f"lower_case_table_names is {identity.lower_case} here and was {source} there: names "
+            "that differ by case would meet, or views would not find their tables; restore into "
+            "a server with the same setting",
+        )
+    ]
+
+
+def _may_make(rights: Rights, target: Target, state: TargetState) -> list[Problem]:
+    """The right to fill the schema beside, the target, and the one that is kept."""
+    who = account(rights.account)
+    places = [
+        (beside_pattern(target.database), "dbb_restore_x"),
+        (schema_pattern(target.database), target.database),
+    ]
+    if state.exists and not state.empty:
+        places.append((kept_pattern(target.database), f"{target.database}_before_x"))
+    found = []
+    for pattern, example in places:
+        missing = [right for right in _TO_RESTORE if not rights.on_schema(right, example)]
+        if missing:
+            what = "ALL" if len(missing) > 3 else ", ".join(missing)
+            found.append(
+                Problem(
+                    "privileges",
+                    f"{who} may not make what a restore needs: GRANT {what} ON {pattern}.* "
+                    f"TO {who};",
+                )
+            )
+    return found
+
+
+def _creators(
+    family: Family, facts: BackupFacts, identity: Identity, rights: Rights
+) -> list[Problem]:
+    makes = facts.counts.get("triggers", 0) + facts.counts.get("routines", 0)
+    if (
+        not makes
+        or not identity.log_bin
+        or identity.trusts_creators
+        or rights.any_on_server(family.creator_rights)
+    ):
+        return []
+    return [
+        Problem(
+            "server",
+            "it writes a binary log and lets nobody but administrators make functions and "
+            "triggers: SET GLOBAL log_bin_trust_function_creators = 1; or "
+            f"GRANT {family.creator_rights[-1]} ON *.* TO {account(rights.account)};",
+        )
+    ]
+
+
+def _definers(
+    session: Session, family: Family, facts: BackupFacts, rights: Rights
+) -> list[Problem]:
+    definers = sorted(
+        key.removeprefix("definer:") for key in facts.needs if key.startswith("definer:")
+    )
+    others = [definer for definer in definers if definer != rights.account]
+    if not others:
+        return []
+    who = account(rights.account)
+    named = ", ".join(account(one) for one in others[:_SHOWN]) + _more(others)
+    if not rights.any_on_server(family.definer_rights):
+        cure = family.definer_rights[1]
+        return [
+            Problem(
+                "privileges",
+                f"views, routines, triggers or events belong to {named}, and {who} may not make "
+                f"what belongs to others: GRANT {cure} ON *.* TO {who}; or restore with "
+                "--no-owner, which makes all of it ours",
+            )
+        ]
+    if not rights.on_table("SELECT", "mysql", "user"):
+        return []  # who is there is not ours to see; the server will say it
+    rows = session.rows(
+        "SELECT CONCAT(User, '@', Host) FROM mysql.user", what="while looking for definers"
+    )
+    there = {name for (name,) in rows}
+    missing = [one for one in others if one not in there and f"{one}@" not in there]
+    if not missing:
+        return []
+    return [
+        Problem(
+            "definers",
+            f"there is no account {', '.join(account(one) for one in missing[:_SHOWN])}"
+            f"{_more(missing)} here, which views, routines, triggers or events belong to: "
+            f"CREATE USER {account(missing[0])} ACCOUNT LOCK; or restore with --no-owner",
+        )
+    ]
+
+
+def _hindrances(session: Session, database: str) -> list[Problem]:
+    """What would go on pointing at the replaced tables."""
+    return [
+        Problem(
+            "target",
+            f"the foreign key {identifier(key)} of {qualified(schema, table)} points into "
+            f"{identifier(database)} and would follow its old tables: ALTER TABLE "
+            f"{qualified(schema, table)} DROP FOREIGN KEY {identifier(key)};",
+        )
+        for schema, table, key in catalogue.foreign_references(session, database)
+    ]
+
+
+def _more(things: Sequence[object]) -> str:
+    return f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""

@@ -1,0 +1,194 @@
+"""A restore: into a schema beside the target, whose tables take their place last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.api.errors import BackupError, IntegrityError
+from engines import process
+from engines.interface import (
+    BackupFacts,
+    JobContext,
+    Progress,
+    Restored,
+    StreamSource,
+    Target,
+)
+from engines.mysql_family import archive, catalogue, swap, target as targets
+from engines.mysql_family.connection import Server, Session, explained, use
+from engines.mysql_family.dump import DUMP
+from engines.mysql_family.objects import Definition
+from engines.mysql_family.quoting import identifier
+from engines.mysql_family.swap import Content, Swap
+from engines.mysql_family.target import TargetState
+from engines.mysql_family.tools import Tools
+
+
+class Restore:
+    """One run of restore_backup, after the preflight and with the target's lock held."""
+
+    def __init__(
+        self,
+        *,
+        server: Server,
+        tools: Tools,
+        session: Session,
+        source: StreamSource,
+        facts: BackupFacts,
+        context: JobContext,
+        target: Target,
+        state: TargetState,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        self._server = server
+        self._tools = tools
+        self._session = session
+        self._source = source
+        self._facts = facts
+        self._context = context
+        self._target = target
+        self._state = state
+        self._warnings = list(warnings)
+
+    def run(self) -> Restored:
+        found = archive.read_objects(self._source)
+        if not self._target.owners:
+            found = [one.without_definer() for one in found]
+        name = targets.beside(self._target.database, self._server.label)
+        try:
+            targets.create(
+                self._session,
+                name,
+                self._facts.needs.get("character set", "utf8mb4"),
+                self._facts.needs["collation"],
+            )
+            self._load(name)
+            made = self._make(name, found)
+            counts = self._compare(name)
+            kept = self._swap(name, made)
+        except BaseException as error:
+            self._drop(name, error)
+            raise
+        self._drop(name, None)
+        return Restored(
+            database=self._target.database,
+            kept_as=kept,
+            counts=counts,
+            warnings=tuple(self._warnings),
+        )
+
+    def _load(self, name: str) -> None:
+        total, done = self._source.size(DUMP), 0
+
+        def moved(size: int) -> None:
+            nonlocal done
+            done += size
+            self._context.report(Progress(stage="data", done=done, total=total))
+
+        reader = archive.Checked(self._source.open(DUMP), self._server.family)
+        try:
+            process.feed_from(self._command(name), reader, self._context.cancelled, moved)
+        except process.ProcessFailed as failed:
+            raise explained(failed, "while loading the dump") from failed
+        finally:
+            reader.close()
+
+    def _command(self, name: str) -> process.Command:
+        family = self._server.family
+        options: list[tuple[str, str | None]] = [
+            # What a dump says to the client, and not to the server, is not obeyed.
+            ("binary-mode", None),
+            ("skip-reconnect", None),
+            ("local-infile", "0"),
+        ]
+        if family.is_mariadb:
+            options.append(("loose-sandbox", None))
+        else:
+            options += [("loose-skip-commands", None), ("loose-skip-system-command", None)]
+        path = self._server.option_file(family.client, options)
+        return process.Command(
+            argv=[self._tools.client, f"--defaults-file={path}", "--batch", "--", name],
+            environment=self._server.child_environment(),
+            secrets=self._server.secrets(),
+        )
+
+    def _make(self, name: str, found: Sequence[Definition]) -> list[Definition]:
+        """Make everything once where nobody sees it; returns what could be made.
+
+        What the source could not have made any more is told, and left out.
+        """
+        use(self._session, name)
+        collation = self._facts.needs["collation"]
+        made = []
+        for number, one in enumerate(found, 1):
+            process.raise_if(self._context.cancelled)
+            try:
+                swap.make(
+                    self._session, [one.disabled() if one.kind == "EVENT" else one], collation
+                )
+            except BackupError as error:
+                if not one.is_broken:
+                    raise
+                self._warnings.append(
+                    f"the view {identifier(one.name)} was broken when it was backed up, and is "
+                    f"not made ({error}): {one.statement}"
+                )
+                continue
+            made.append(one)
+            self._context.report(
+                Progress(
+                    stage="objects", done=number, total=len(found), unit="objects", detail=one.name
+                )
+            )
+        return made
+
+    def _compare(self, name: str) -> dict[str, int]:
+        found = catalogue.counts(self._session, name)
+        wrong = "; ".join(
+            f"{kind}: {found[kind]} instead of {number}"
+            for kind, number in self._facts.counts.items()
+            if kind in found and found[kind] != number
+        )
+        if wrong:
+            raise IntegrityError(f"the restored database is not what was backed up: {wrong}")
+        return found
+
+    def _swap(self, name: str, made: Sequence[Definition]) -> str | None:
+        """Not cancelled any more: it takes well under a second, and is taken back as a whole."""
+        process.raise_if(self._context.cancelled)
+        database = self._target.database
+        character_set, collation = catalogue.charset(self._session, name)
+        use(self._session, name)
+        for one in made:
+            if one.kind == "TRIGGER":
+                self._session.run(one.drop())
+        new = Content(
+            schema=name,
+            character_set=character_set,
+            collation=collation,
+            tables=catalogue.tables(self._session, name),
+            definitions=made,
+        )
+        old = Content.of(self._session, database) if self._state.exists else None
+        kept = None
+        if self._state.exists and not self._state.empty:
+            kept = swap.kept_name(self._session, database)
+        self._warnings += Swap(
+            self._session,
+            beside=name,
+            database=database,
+            new=new,
+            old=old,
+            label=self._server.label,
+        ).run(kept)
+        return kept
+
+    def _drop(self, name: str, error: BaseException | None) -> None:
+        try:
+            targets.drop_surely(self._server, self._session, name)
+        except BackupError as further:
+            said = f"left behind: DROP DATABASE {identifier(name)}; ({further})"
+            if error is not None:
+                error.add_note(said)
+            else:
+                self._warnings.append(said)

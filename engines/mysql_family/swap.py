@@ -1,0 +1,284 @@
+"""Puts restored tables in the place of the target's, and everything else around them.
+
+The server renames any number of tables in one atomic statement, across
+schemas, but none that has a trigger; a schema it renames not at all. So, in
+this order: triggers of the old tables are dropped; old tables leave and new
+ones come in one statement, those with triggers under a name of ours; they get
+their triggers, and then their name. For that moment they do not exist, which a
+client notices; rows that pass a trigger by would be noticed by nobody.
+Routines, views and events follow. What is replaced keeps all of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from attrs import frozen
+
+from controller.api.errors import BackupError, DatabaseUnavailable
+from engines.mysql_family import catalogue, journal, objects, target as targets
+from engines.mysql_family.catalogue import Table
+from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
+from engines.mysql_family.journal import CODE, TABLES, Journal
+from engines.mysql_family.objects import Definition
+from engines.mysql_family.quoting import identifier, qualified
+
+#: How long a statement waits for transactions on a table, behind which all others queue up.
+_LOCK_WAIT_S = 5
+#: How long it is tried for in all.
+_PATIENCE_S = 30.0
+_PAUSE_S = 0.5
+_CODE_KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "EVENT")
+
+
+@frozen(kw_only=True)
+class Content:
+    """A schema with all that is in it."""
+
+    schema: str
+    character_set: str
+    collation: str
+    tables: Sequence[Table]
+    definitions: Sequence[Definition]
+
+    @classmethod
+    def of(cls, session: Session, schema: str) -> Content:
+        character_set, collation = catalogue.charset(session, schema)
+        tables = catalogue.tables(session, schema)
+        return cls(
+            schema=schema,
+            character_set=character_set,
+            collation=collation,
+            tables=tables,
+            definitions=objects.read(session, schema, tables),
+        )
+
+    @property
+    def table_names(self) -> list[str]:
+        return [table.name for table in self.tables if not table.is_view]
+
+    def of_kind(self, *kinds: str) -> list[Definition]:
+        return [one for one in self.definitions if one.kind in kinds]
+
+
+class Swap:
+    """One run, with the target's lock held by `session`.
+
+    Args:
+        beside: schema with the restored tables, without triggers.
+        new: what the target will have; its tables are in `beside`.
+        old: what the target has; None: it does not exist.
+        label: for the names that tables have for a moment.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        beside: str,
+        database: str,
+        new: Content,
+        old: Content | None,
+        label: str,
+    ) -> None:
+        self._session = session
+        self._beside = beside
+        self._database = database
+        self._new = new
+        self._old = old
+        self._label = label
+        self._journal = Journal(session, beside, database)
+
+    def run(self, kept: str | None) -> list[str]:
+        """Swap, or take back all of it.
+
+        Args:
+            kept: name for what is replaced; None: there is nothing.
+        Returns: warnings, about what is replaced alone.
+        """
+        self._journal.begin()
+        try:
+            self._schemas(kept)
+            self._tables(kept)
+            self._code()
+        except BaseException as error:
+            self._take_back(error, kept)
+            raise
+        self._journal.end()
+        return self._furnish(kept) if kept and self._old else []
+
+    def _schemas(self, kept: str | None) -> None:
+        new, old = self._new, self._old
+        if kept and old:
+            targets.create(self._session, kept, old.character_set, old.collation)
+        if old is None:
+            targets.create(self._session, self._database, new.character_set, new.collation)
+        elif old.collation != new.collation:
+            self._journal.note(TABLES, [_collate(self._database, old)])
+            self._session.run(_collate(self._database, new))
+        use(self._session, self._database)
+        self._session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
+
+    def _tables(self, kept: str | None) -> None:
+        triggers = self._new.of_kind("TRIGGER")
+        aside = self._names_aside({one.table for one in triggers})
+        leaving = [
+            (self._at_home(name), qualified(kept, name))
+            for name in (self._old.table_names if self._old else [])
+            if kept
+        ]
+        coming = [
+            (qualified(self._beside, name), self._at_home(aside.get(name, name)))
+            for name in self._new.table_names
+        ]
+        self._clear_names()
+        self._move([*leaving, *coming])
+        for one in triggers:
+            # Dropped with its table's leaving; a name is one schema's.
+            self._journal.note(TABLES, [one.drop()])
+        self._make([one.on_table(aside[one.table]) for one in triggers], self._new.collation)
+        named = [(self._at_home(short), self._at_home(name)) for name, short in aside.items()]
+        if named:
+            self._journal.note(TABLES, [_rename((new, old) for old, new in named)])
+            self._session.run(_rename(named), what="while giving tables their names")
+
+    def _names_aside(self, with_triggers: Iterable[str]) -> Mapping[str, str]:
+        return {
+            name: f"dbb_{self._label}_{number}" for number, name in enumerate(sorted(with_triggers))
+        }
+
+    def _at_home(self, name: str) -> str:
+        return qualified(self._database, name)
+
+    def _clear_names(self) -> None:
+        """Views whose name a table takes: the two share one room."""
+        if self._old is None:
+            return
+        taken = set(self._new.table_names)
+        for view in self._old.of_kind("VIEW"):
+            if view.name in taken:
+                self._note_code([view])
+                self._session.run(view.drop())
+
+    def _move(self, moves: Sequence[tuple[str, str]]) -> None:
+        """Move all tables at once, again while transactions hold one of them."""
+        if not moves:
+            return
+        triggers = self._old.of_kind("TRIGGER") if self._old else []
+        deadline = time.monotonic() + _PATIENCE_S
+        self._journal.note(TABLES, [_rename((new, old) for old, new in reversed(moves))])
+        self._note_code(triggers)
+        while True:
+            for one in triggers:
+                self._session.run(one.drop(), what="while dropping triggers")
+            try:
+                self._session.run(_rename(moves), what="while moving tables")
+            except BackupError as error:
+                if code_of(error) != LOCK_WAIT:
+                    raise
+                # Not while others write: their rows would pass the triggers by.
+                self._make(triggers, self._old.collation if self._old else "")
+                if time.monotonic() > deadline:
+                    raise DatabaseUnavailable(
+                        f"transactions hold tables of {identifier(self._database)} for longer than "
+                        f"{_PATIENCE_S:.0f} s{self._holders()}: end them, with KILL and their "
+                        "number, and restore again"
+                    ) from error
+                time.sleep(_PAUSE_S)
+            else:
+                return
+
+    def _holders(self) -> str:
+        """Sessions in the target, as far as we may see them."""
+        try:
+            rows = self._session.rows(
+                "SELECT ID, USER FROM information_schema.PROCESSLIST WHERE DB = %s AND ID <> %s",
+                (self._database, self._session.number),
+            )
+        except BackupError:
+            return ""
+        named = ", ".join(f"{number} ({user})" for number, user in rows[:10])
+        return f" (sessions there: {named})" if named else ""
+
+    def _code(self) -> None:
+        """Routines, views and events of the target become those of the backup."""
+        old = self._old.of_kind(*_CODE_KINDS) if self._old else []
+        new = self._new.of_kind(*_CODE_KINDS)
+        before = {(one.kind, one.name) for one in old}
+        self._journal.note(CODE, [one.drop() for one in new if (one.kind, one.name) not in before])
+        self._note_code(old)
+        # Events first: none may act on what is half there.
+        for one in sorted(old, key=lambda one: one.kind != "EVENT"):
+            self._session.run(one.drop(), what="while dropping what is replaced")
+        self._make([one for one in new if not one.is_broken], self._new.collation)
+
+    def _note_code(self, definitions: Sequence[Definition]) -> None:
+        collation = self._old.collation if self._old else ""
+        for one, made in objects.statements(definitions, schema_collation=collation):
+            if not one.is_broken:
+                self._journal.note(CODE, [one.drop(), *made])
+
+    def _make(self, definitions: Sequence[Definition], collation: str) -> None:
+        make(self._session, definitions, collation)
+
+    def _take_back(self, error: BaseException, kept: str | None) -> None:
+        """What the journal has; then the schemas that were made for it, if they are empty."""
+        try:
+            for failed in journal.undo(self._session, self._beside):
+                error.add_note(f"not taken back: {failed}")
+            made = [kept] if kept else []
+            if self._old is None:
+                made.append(self._database)
+            for schema in made:
+                if catalogue.schema_exists(self._session, schema) and targets.is_empty(
+                    self._session, schema
+                ):
+                    targets.drop(self._session, schema)
+        except BackupError as further:
+            error.add_note(
+                f"the next restore of this database takes back what this one began ({further})"
+            )
+
+    def _furnish(self, kept: str) -> list[str]:
+        """Give what was replaced its triggers, routines, views and events, the last asleep."""
+        assert self._old is not None  # noqa: S101 - else there is nothing to keep
+        use(self._session, kept)
+        warnings = []
+        asleep = 0
+        for one in self._old.definitions:
+            try:
+                changed = one.disabled() if one.kind == "EVENT" else one
+                asleep += changed is not one
+                make(self._session, [changed], self._old.collation)
+            except BackupError as error:
+                warnings.append(
+                    f'the {one.kind.lower()} {identifier(one.name)} is not in "{kept}": {error}'
+                )
+        if asleep:
+            warnings.append(f'events in "{kept}" are disabled')
+        return warnings
+
+
+def make(session: Session, definitions: Sequence[Definition], collation: str) -> None:
+    """Make objects in the session's schema, each under the settings that it was made under."""
+    for one, statements in objects.statements(definitions, schema_collation=collation):
+        session.run(*statements, what=f"while making the {one.kind.lower()} {identifier(one.name)}")
+    session.run("SET SESSION sql_mode = '', time_zone = '+00:00'", "SET NAMES utf8mb4")
+
+
+def kept_name(session: Session, database: str) -> str:
+    now: datetime = catalogue.clock(session)
+    return targets.kept_name(database, now)
+
+
+def _collate(schema: str, content: Content) -> str:
+    return (
+        f"ALTER DATABASE {identifier(schema)} CHARACTER SET {identifier(content.character_set)}"
+        f" COLLATE {identifier(content.collation)}"
+    )
+
+
+def _rename(moves: Iterable[tuple[str, str]]) -> str:
+    return "RENAME TABLE " + ", ".join(f"{old} TO {new}" for old, new in moves)

@@ -1,0 +1,30 @@
+"""Versions as the servers and their tools write them."""
+
+from __future__ import annotations
+
+import re
+
+#: Version of the stream layout that these engines write (BackupFacts.engine_version).
+LAYOUT = "1"
+
+#: What stays compatible within: 10.11 and 11.8 of MariaDB, 8.4 and 9.7 of MySQL.
+Series = tuple[int, int]
+
+
+def series_of(text: str) -> Series:
+    """The series in "10.11.18-MariaDB-log", "9.7.4" or "8.4".
+
+    Raises: ValueError.
+    """
+    match = re.match(r"\s*(\d{1,3})\.(\d{1,3})(?!\d)", text)
+    if match is None:
+        raise ValueError(f"not a version of MySQL or MariaDB: {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def shown(series: Series) -> str:
+    return f"{series[0]}.{series[1]}"
+
+
+def is_mariadb(server_version: str) -> bool:
+    return "mariadb" in server_version.lower()
