@@ -42,9 +42,23 @@ def _postgres() -> Engine:
     return PostgresEngine()
 
 
+def _mysql() -> Engine:
+    from engines.mysql.engine import MysqlEngine  # noqa: PLC0415
+
+    return MysqlEngine()
+
+
+def _mariadb() -> Engine:
+    from engines.mariadb.engine import MariadbEngine  # noqa: PLC0415
+
+    return MariadbEngine()
+
+
 def all_engines() -> Registry:
     """The engines of this build. Add one: a line here, the rest is in its folder."""
     registry = Registry()
+    registry.register("mariadb", _mariadb)
+    registry.register("mysql", _mysql)
     registry.register("postgres", _postgres)
     return registry
 

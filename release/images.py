@@ -28,6 +28,8 @@ VARIABLES = {
     "base_image": "BASE_IMAGE",
     "debian_mirror": "DEBIAN_MIRROR",
     "apt_repository": "APT_REPOSITORY",
+    "mariadb_apt_repository": "MARIADB_APT_REPOSITORY",
+    "mysql_apt_repository": "MYSQL_APT_REPOSITORY",
     "pip_index": "PIP_INDEX_URL",
     "ca_file": "SSL_CERT_FILE",
 }
@@ -70,13 +72,15 @@ class Sources:
 
     Args:
         base_image: with `{suite}` for the release of Debian.
-        apt_repository: of PostgreSQL's own project.
+        apt_repository: of PostgreSQL's own project; of the others' the next two.
         ca_file: certificates to trust while building.
     """
 
     base_image: str = "debian:{suite}-slim"
     debian_mirror: str = ""
     apt_repository: str = "https://apt.postgresql.org/pub/repos/apt"
+    mariadb_apt_repository: str = "https://dlm.mariadb.com/repo/mariadb-server"
+    mysql_apt_repository: str = "https://repo.mysql.com/apt/debian"
     pip_index: str = ""
     ca_file: str = ""
 
@@ -153,8 +157,14 @@ def arguments(image: Image, *, release: str, sources: Sources) -> dict[str, str]
     if image.database_version:
         given["DATABASE_VERSION"] = image.database_version
     if image.is_from_upstream:
-        given["APT_REPOSITORY"] = sources.apt_repository
+        given["APT_REPOSITORY"] = getattr(sources, _repository_field(image))
     return given
+
+
+def _repository_field(image: Image) -> str:
+    """Of Sources: where the tools of this image's database come from."""
+    engine = image.key.partition(":")[0]
+    return "apt_repository" if engine == "postgres" else f"{engine}_apt_repository"
 
 
 def _revision() -> str:
@@ -168,9 +178,10 @@ def _revision() -> str:
 def _cure(image: Image, sources: Sources) -> str:
     """What a person can change who sees this fail."""
     if image.is_from_upstream:
+        field = _repository_field(image)
         return (
-            f"Its client tools come from {sources.apt_repository}, which has to be reached from"
-            " here; APT_REPOSITORY names a mirror of it."
+            f"Its client tools come from {getattr(sources, field)}, which has to be reached from"
+            f" here; {VARIABLES[field]} names a mirror of it."
         )
     return (
         f"It is made from {sources.base_image.format(suite=image.suite)}; BASE_IMAGE names another"

@@ -26,6 +26,16 @@ def a_location(**fields: Any) -> v1.BackupLocation:
     return v1.BackupLocation(**fields)
 
 
+def a_section(engine: str) -> Any:
+    """The smallest section of an engine, by its name."""
+    user = SecretValue(value=Secret("backup"))
+    return {
+        "mariadb": lambda: v1.MariadbSpec(database="shop", host="shop-db", user=user),
+        "mysql": lambda: v1.MysqlSpec(database="shop", host="shop-db", user=user),
+        "postgres": a_postgres,
+    }[engine]()
+
+
 def a_postgres(**fields: Any) -> v1.PostgresSpec:
     return v1.PostgresSpec(**{"database": "shop", "host": "shop-db", "user": "backup"} | fields)
 

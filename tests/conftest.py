@@ -5,6 +5,7 @@ from tests import profiles
 pytest_plugins = [
     "tests.servers.fixtures",
     "tests.servers.kubernetes_fixtures",
+    "tests.servers.mysql_fixtures",
     "tests.servers.postgres_fixtures",
     "tests.servers.prometheus_fixtures",
 ]

@@ -20,7 +20,9 @@ from controller.api.secrets import Secret, SecretValue
 from engines import registry
 from engines.interface import Engine, InitOptions, Purpose, Target
 from tests.fakes.streams import MemorySink, MemorySource
-from tests.servers import postgres
+from tests.servers import mysql, mysql_engine, mysql_samples, postgres
+from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_fixtures import fixture_of
 from tests.servers.postgres import PostgresServer
 from tests.servers.postgres_engine import a_context, an_engine
 from tests.servers.postgres_samples import fill, fingerprint
@@ -69,8 +71,29 @@ def _postgres(request: pytest.FixtureRequest, version: int) -> Bench:
     )
 
 
+def _mysql_family(family: str) -> Callable[[pytest.FixtureRequest, str], Bench]:
+    def make(request: pytest.FixtureRequest, series: str) -> Bench:
+        server: MysqlServer = request.getfixturevalue(fixture_of(family, series))
+        database = request.getfixturevalue("a_schema")(server)
+        mysql_samples.fill(server, database)
+        return Bench(
+            engine=mysql_engine.an_engine(server, database),
+            database=database,
+            fresh_name=f"{database}_fresh",
+            fingerprint=lambda name: mysql_samples.fingerprint(server, name),
+            lose=lambda name: server.run(f"DROP DATABASE `{name}`"),
+            exists=lambda name: (name,) in server.run("SHOW DATABASES"),
+        )
+
+    return make
+
+
 #: How to make a bench, and the versions of the server that the engine is run on.
-BENCHES = {"postgres": (_postgres, postgres.MAJORS)}
+BENCHES = {
+    "mariadb": (_mysql_family("mariadb"), mysql.SERIES["mariadb"]),
+    "mysql": (_mysql_family("mysql"), mysql.SERIES["mysql"]),
+    "postgres": (_postgres, postgres.MAJORS),
+}
 
 
 @pytest.fixture(

@@ -121,8 +121,8 @@ def test_what_the_schema_cannot_see_is_told_by_its_field(
 
 
 def test_an_engine_that_is_not_built_is_told(world: World, controller: Controller) -> None:
-    mysql = {"database": "shop", "host": "db", "user": {"value": "u"}}
-    world.create_backup(databaseType="mysql", mysql=mysql, postgres=None)
+    cockroach = {"database": "shop", "host": "db"}
+    world.create_backup(databaseType="cockroach", cockroach=cockroach, postgres=None)
 
     told = world.wait_for_condition("Ready", "False", "UnknownEngine")
 

@@ -11,7 +11,7 @@ from engines import registry
 from engines.interface import InitOptions
 from release import images
 from release.images import REPOSITORY, Image, NotBuilt, Sources
-from tests.builders import a_postgres
+from tests.builders import a_section
 
 ENGINE_IMAGES = [image for image in images.images() if image.database_version]
 
@@ -24,7 +24,7 @@ def test_an_image_has_the_name_that_the_controller_asks_for(image: Image) -> Non
         InitOptions(
             namespace="db",
             name="shop",
-            spec=a_postgres(),
+            spec=a_section(name),
             resolve=lambda value: value.value or Secret(""),
             environ={},
             version=version,
@@ -70,7 +70,9 @@ def test_every_source_of_a_build_is_what_its_documented_variable_says() -> None:
 
 
 def test_an_unknown_image_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(NotBuilt, match=r"no image postgres:9; there are: controller, postgres:15"):
+    with pytest.raises(
+        NotBuilt, match=r"no image postgres:9; there are: controller, mariadb:10.11"
+    ):
         images.choose(["controller", "postgres:9"])
 
 

@@ -218,10 +218,9 @@ def test_a_job_has_its_grace_before_the_pod_is_killed() -> None:
 
 
 def test_an_engine_that_there_is_not_ends_it() -> None:
-    raw = a_raw_backup(databaseType="mysql", postgres=None)
-    raw["spec"]["mysql"] = {"database": "a", "host": "b", "user": {"value": "c"}}
+    raw = a_raw_backup(databaseType="oracle", postgres=None)
 
-    with pytest.raises(UnknownEngine, match="mysql"):
+    with pytest.raises(UnknownEngine, match="oracle"):
         build(raw, A_CLASS)
 
 
