@@ -80,8 +80,8 @@ def _routines(family: Family, identity: Identity, rights: Rights, database: str)
     return [
         Problem(
             "privileges",
-            f"{who} does not see others' procedures and functions, which would be missing from a "
-            f"backup without a word: {cure}",
+            f"{who} does not see others' procedures and functions, which would be lost "
+            f"without a word: {cure}",
         )
     ]
 
@@ -124,6 +124,7 @@ def restore(
     if target.owners:
         found += _definers(session, family, facts, rights)
     if state.exists and not state.empty:
+        found += _routines(family, identity, rights, target.database)
         found += _hindrances(session, target.database)
     return found
 

@@ -17,13 +17,13 @@ from datetime import datetime
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, DatabaseUnavailable
+from controller.api.errors import AccessDenied, BackupError, DatabaseUnavailable
 from engines.mysql_family import catalogue, journal, objects, target as targets
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
 from engines.mysql_family.journal import CODE, TABLES, Journal
 from engines.mysql_family.objects import Definition
-from engines.mysql_family.quoting import identifier, qualified
+from engines.mysql_family.quoting import account, identifier, qualified
 
 #: How long a statement waits for transactions on a table, behind which all others queue up.
 _LOCK_WAIT_S = 5
@@ -264,7 +264,14 @@ class Swap:
 def make(session: Session, definitions: Sequence[Definition], collation: str) -> None:
     """Make objects in the session's schema, each under the settings that it was made under."""
     for one, statements in objects.statements(definitions, schema_collation=collation):
-        session.run(*statements, what=f"while making the {one.kind.lower()} {identifier(one.name)}")
+        what = f"while making the {one.kind.lower()} {identifier(one.name)}"
+        try:
+            session.run(*statements, what=what)
+        except AccessDenied as denied:
+            raise AccessDenied(
+                f"{denied}; it belongs to {account(one.definer)}: give the right, or restore with "
+                "--no-owner, which makes all of it ours"
+            ) from denied.__cause__
     session.run("SET SESSION sql_mode = '', time_zone = '+00:00'", "SET NAMES utf8mb4")
 
 

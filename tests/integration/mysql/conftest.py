@@ -1,0 +1,97 @@
+"""What these tests share: a small schema, a backup of it, and accounts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from engines.interface import BackupFacts, Engine, Restored, Target
+from tests.fakes.streams import MemorySink, MemorySource
+from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_engine import an_engine
+from tests.servers.postgres_engine import a_context
+
+
+@frozen(kw_only=True)
+class Backup:
+    """A backup in memory and the engine that made it."""
+
+    server: MysqlServer
+    database: str
+    engine: Engine
+    facts: BackupFacts
+    sink: MemorySink
+
+    def source(self, **errors: Exception) -> MemorySource:
+        return MemorySource(self.sink.streams, errors)
+
+    def restore(self, tmp_path: Path, **target: object) -> Restored:
+        return self.engine.restore_backup(
+            self.source(),
+            self.facts,
+            a_context(tmp_path),
+            target=Target(**{"database": self.database, **target}),
+        )
+
+
+def fill_small(server: MysqlServer, database: str, rows: int = 2000) -> None:
+    """Two tables with a foreign key, one of each other object."""
+    values = ", ".join(
+        f"({number}, REPEAT(SHA2({number}, 256), 5))" for number in range(1, rows + 1)
+    )
+    server.run(
+        "CREATE TABLE a (id INT PRIMARY KEY, t TEXT)",
+        f"INSERT INTO a VALUES {values}",
+        "CREATE TABLE b (id INT AUTO_INCREMENT PRIMARY KEY, a_id INT,"
+        " CONSTRAINT of_a FOREIGN KEY (a_id) REFERENCES a (id))",
+        "INSERT INTO b (a_id) VALUES (1), (2)",
+        "CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, said TEXT)",
+        "CREATE FUNCTION unit() RETURNS INT DETERMINISTIC RETURN 1",
+        "CREATE VIEW shown AS SELECT id, unit() AS unit FROM a",
+        "CREATE TRIGGER logged AFTER INSERT ON b FOR EACH ROW"
+        " INSERT INTO log (said) VALUES (CONCAT('b ', NEW.id))",
+        "CREATE EVENT tidy ON SCHEDULE EVERY 1 DAY ENABLE DO DELETE FROM log",
+        database=database,
+    )
+
+
+def a_backup(server: MysqlServer, database: str, tmp_path: Path, **overrides: object) -> Backup:
+    engine = an_engine(server, database, **overrides)
+    sink = MemorySink()
+    facts = engine.create_backup(sink, a_context(tmp_path))
+    return Backup(server=server, database=database, engine=engine, facts=facts, sink=sink)
+
+
+def schemas(server: MysqlServer, prefix: str) -> list[str]:
+    return sorted(name for (name,) in server.run("SHOW DATABASES") if name.startswith(prefix))
+
+
+def left_behind(server: MysqlServer) -> list[str]:
+    return schemas(server, "dbb_restore_")
+
+
+@pytest.fixture
+def backup(mysql_server: MysqlServer, a_schema: Callable[..., str], tmp_path: Path) -> Backup:
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    return a_backup(mysql_server, database, tmp_path)
+
+
+@pytest.fixture
+def an_account(mysql_server: MysqlServer) -> Iterator[Callable[..., str]]:
+    """Makes accounts with the password "pw"; they go with the test."""
+    made: list[str] = []
+
+    def make(how: str = "BY 'pw'", *, more: str = "") -> str:
+        name = f"u_{secrets.token_hex(4)}"
+        mysql_server.run(f"CREATE USER {name}@'%' IDENTIFIED {how} {more}")
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        mysql_server.run(f"DROP USER {name}@'%'")
