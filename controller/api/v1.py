@@ -56,6 +56,7 @@ __all__ = [
     "DeletionPolicy",
     "HoldTime",
     "MariadbSpec",
+    "MariadbTlsMode",
     "MysqlSpec",
     "ObjectMeta",
     "PodOptions",
@@ -97,12 +98,21 @@ class SslMode(enum.Enum):
 
 
 class TlsMode(enum.Enum):
-    """MySQL's ssl-mode. MariaDB's clients have no such option; it means the same there."""
+    """MySQL's ssl-mode."""
 
     DISABLED = "disabled"
     PREFERRED = "preferred"
     REQUIRED = "required"
     VERIFY_CA = "verify-ca"
+    VERIFY_IDENTITY = "verify-identity"
+
+
+class MariadbTlsMode(enum.Enum):
+    """MySQL's ssl-mode, without what MariaDB's clients cannot do: check the authority alone."""
+
+    DISABLED = "disabled"
+    PREFERRED = "preferred"
+    REQUIRED = "required"
     VERIFY_IDENTITY = "verify-identity"
 
 
@@ -180,8 +190,8 @@ class MariadbSpec(rules.Checked):
         user: user of the database, a secret value, too; the rights that it needs are in
             docs/mariadb.md.
         password: password of the user; leave it out if the server asks for none.
-        ssl_mode: whether TLS is used. Only verify-ca and verify-identity prove who
-            the server is; without `sslCA` by what the runner's image trusts.
+        ssl_mode: whether TLS is used. Only verify-identity proves who the server is;
+            without `sslCA` by what the runner's image trusts.
         ssl_ca: PEM of the authority that signed the server's certificate.
         ssl_cert: PEM of the client's certificate; goes together with `sslKey`.
         ssl_key: PEM of its key.
@@ -194,7 +204,7 @@ class MariadbSpec(rules.Checked):
     port: int = field(default=3306, validator=_PORT)
     user: SecretValue
     password: SecretValue | None = None
-    ssl_mode: TlsMode = TlsMode.PREFERRED
+    ssl_mode: MariadbTlsMode = MariadbTlsMode.PREFERRED
     ssl_ca: SecretValue | None = None
     ssl_cert: SecretValue | None = None
     ssl_key: SecretValue | None = None

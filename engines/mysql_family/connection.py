@@ -26,6 +26,7 @@ from controller.api.errors import (
     RetriableError,
 )
 from controller.api.secrets import Secret, SecretValue
+from controller.api.v1 import TlsMode
 from engines import process
 from engines.connecting import Connecting
 from engines.mysql_family import credentials
@@ -244,7 +245,7 @@ class Server:
         if code in (1045, 1698):
             return AccessDenied(
                 f"{self._where()} refused the login; look at {section}.user and {section}.pass, "
-                f"and whether the account may come from this host: {said}"
+                f"and whether the account may come from this host{_unless_tls(login)}: {said}"
             )
         if code == 3159 or "insecure transport" in said:
             return AccessDenied(
@@ -260,12 +261,17 @@ class Server:
         return DatabaseUnavailable(f"{self._where()} does not answer as it should: {said}")
 
 
+def _unless_tls(login: Login) -> str:
+    """MariaDB says the same to who comes without TLS where it is required."""
+    return ", with sslMode disabled" if login.mode is TlsMode.DISABLED else ""
+
+
 def _connect(login: Login, schema: str | None, timeout_s: float) -> Any:
     import pymysql  # noqa: PLC0415
 
     spec = login.spec
     # By TCP encrypted if the server can; a socket needs no TLS unless somebody asks for it.
-    plain = not login.is_tls_enforced and (login.is_socket or spec.ssl_mode.value == "disabled")
+    plain = not login.is_tls_enforced and (login.is_socket or login.mode is TlsMode.DISABLED)
     connection = pymysql.connect(
         host=None if login.is_socket else spec.host,
         port=spec.port,

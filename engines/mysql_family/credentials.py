@@ -72,7 +72,11 @@ class Login:
 
     @property
     def is_tls_enforced(self) -> bool:
-        return self.spec.ssl_mode in _ENFORCING or self.certificates.certificate is not None
+        return self.mode in _ENFORCING or self.certificates.certificate is not None
+
+    @property
+    def mode(self) -> TlsMode:
+        return TlsMode(self.spec.ssl_mode.value)
 
     def tls_context(self) -> ssl.SSLContext:
         """For sessions of our own, when TLS is enforced."""
@@ -80,8 +84,8 @@ class Login:
         context = ssl.create_default_context(cafile=str(authority) if authority else None)
         # What MySQL makes for itself has no extension that says that it is an authority.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        context.check_hostname = self.spec.ssl_mode is TlsMode.VERIFY_IDENTITY
-        if self.spec.ssl_mode not in _VERIFYING:
+        context.check_hostname = self.mode is TlsMode.VERIFY_IDENTITY
+        if self.mode not in _VERIFYING:
             context.verify_mode = ssl.CERT_NONE
         if self.certificates.certificate is not None:
             context.load_cert_chain(self.certificates.certificate, self.certificates.key)
@@ -104,7 +108,7 @@ class Login:
         return lines + (self._mariadb_tls() if self.is_mariadb else self._mysql_tls())
 
     def _mysql_tls(self) -> list[tuple[str, str | None]]:
-        mode = self.spec.ssl_mode
+        mode = self.mode
         if mode is TlsMode.PREFERRED and self.is_tls_enforced:
             mode = TlsMode.REQUIRED
         return [("ssl-mode", mode.name), *self._certificates()]
@@ -112,15 +116,14 @@ class Login:
     def _mariadb_tls(self) -> list[tuple[str, str | None]]:
         """Before 11.4 nothing is verified unless told; since then everything, unless told not to.
 
-        There is no checking the authority without the name, so verify-ca is done by our own
-        session, on the same address a moment earlier, and by `ssl-ca`, against which these
-        clients hold the chain in any case.
+        Who does not verify is not insisted on TLS for, whatever `ssl` says: `required` is what our
+        own session has asked of the server a moment earlier.
         """
-        if self.spec.ssl_mode is TlsMode.DISABLED:
+        if self.mode is TlsMode.DISABLED:
             return [("skip-ssl", None)]
-        if self.spec.ssl_mode is TlsMode.PREFERRED and not self.is_tls_enforced:
+        if self.mode is TlsMode.PREFERRED and not self.is_tls_enforced:
             return [("skip-ssl-verify-server-cert", None)]
-        checks = "" if self.spec.ssl_mode is TlsMode.VERIFY_IDENTITY else "skip-"
+        checks = "" if self.mode is TlsMode.VERIFY_IDENTITY else "skip-"
         return [("ssl", None), (f"{checks}ssl-verify-server-cert", None), *self._certificates()]
 
     def _certificates(self) -> list[tuple[str, str | None]]:
@@ -128,7 +131,7 @@ class Login:
         lines: list[tuple[str, str | None]] = []
         if found.authority is not None:
             lines.append(("ssl-ca", str(found.authority)))
-        elif self.spec.ssl_mode in _VERIFYING:
+        elif self.mode in _VERIFYING:
             lines += _system_authorities()
         if found.certificate is not None:
             lines += [("ssl-cert", str(found.certificate)), ("ssl-key", str(found.key))]

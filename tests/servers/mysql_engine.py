@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from controller.api.secrets import Secret, SecretValue
-from controller.api.v1 import MariadbSpec, MysqlSpec, TlsMode
+from controller.api.v1 import MariadbSpec, MariadbTlsMode, MysqlSpec, TlsMode
 from engines import registry
 from engines.interface import Engine, InitOptions
 from tests.servers.mysql import MysqlServer
@@ -30,9 +30,11 @@ def an_engine(
         "port": server.port,
         "user": server.user,
         "password": server.password,
-        "ssl_mode": TlsMode.DISABLED,
+        "ssl_mode": "disabled",
         **overrides,
     }
+    modes = {"mariadb": MariadbTlsMode, "mysql": TlsMode}
+    fields["ssl_mode"] = modes[server.family](fields["ssl_mode"])
     for name in ("user", "password", "ssl_ca", "ssl_cert", "ssl_key"):
         if isinstance(fields.get(name), str):
             fields[name] = SecretValue(value=Secret(fields[name]))

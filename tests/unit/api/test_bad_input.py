@@ -277,7 +277,9 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
             (
                 {"sslMode": "REQUIRED"},
                 "sslMode",
-                "must be one of disabled, preferred, required, verify-ca, verify-identity",
+                "must be one of disabled, preferred, required, "
+                + ("verify-ca, " if family == "mysql" else "")
+                + "verify-identity",
             ),
             (
                 {"database": "a" * 65},

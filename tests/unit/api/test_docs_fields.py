@@ -157,6 +157,7 @@ def test_every_choice_of_an_enumeration_is_named() -> None:
         v1.CredentialScope: tables("class spec")[0]["credentialScope"]["type"],
         v1.SslMode: tables("spec.postgres")[0]["sslMode"]["type"],
         v1.TlsMode: tables("spec.mysql")[0]["sslMode"]["type"],
+        v1.MariadbTlsMode: tables("spec.mariadb")[0]["sslMode"]["type"],
         conditions.ConditionStatus: tables("conditions")[0]["status"]["type"],
     }
 
