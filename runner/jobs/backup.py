@@ -34,7 +34,7 @@ from runner.pipeline.fanout import Destination, Lane, describe
 from runner.repository.catalogue import Listing
 from runner.repository.layout import BackupId, new_backup_id, object_name
 from runner.repository.manifest import (
-    FORMAT_VERSION,
+    STREAMS_VERSION,
     Manifest,
     ManifestObject,
     ManifestStream,
@@ -222,7 +222,7 @@ class _Backup:
         metadata = self._job.config.backup.metadata
         return partial(
             Manifest,
-            format_version=FORMAT_VERSION,
+            format_version=STREAMS_VERSION,
             id=self._id,
             owner=Owner(namespace=metadata.namespace, name=metadata.name),
             cluster_id=self._cluster_id,

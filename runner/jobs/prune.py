@@ -31,7 +31,13 @@ _NAMED = 5
 def candidates(listing: Listing) -> Iterable[Candidate]:
     """What retention looks at: readable committed backups. Others are never dropped."""
     for backup in listing.backups:
-        yield Candidate(id=backup.id, started_at=backup.started_at, labels=backup.labels)
+        yield Candidate(
+            id=backup.id,
+            started_at=backup.started_at,
+            labels=backup.labels,
+            chain=backup.layer.chain if backup.layer else "",
+            layer=backup.layer.number if backup.layer else 0,
+        )
 
 
 def prune_location(job: JobEnvironment, location: Location, cluster_id: str) -> Decision:

@@ -114,7 +114,10 @@ def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -
 
 
 def newest_at_or_before(at: datetime | None, backups: Sequence[Summary], now: datetime) -> Summary:
-    """The newest backup whose coverage starts at or before `at`; never a later one.
+    """The backup that comes closest to `at`, and no state that is later.
+
+    Of a dump that is its instant, of a layer of a chain every time within its coverage. Of those
+    that come equally close it is the one that reads the fewest layers.
 
     Raises: UsageError for a time in the future; NotRestorable.
     """
@@ -135,14 +138,18 @@ def newest_at_or_before(at: datetime | None, backups: Sequence[Summary], now: da
         raise UsageError(refusal)
     if not ordered:
         raise NotRestorable("there is no backup here yet")
-    found = [backup for backup in ordered if backup.coverage_start <= at]
+    found = [(reach, backup) for backup in ordered if (reach := backup.reach(at)) is not None]
     if not found:
         oldest = ordered[0]
         raise NotRestorable(
             f"no backup is as old as {time_text(at)}: the oldest is {oldest.id}, of "
             f"{time_text(oldest.coverage_start)}. Restore that one with --name {oldest.id}"
         )
-    return found[-1]
+    return max(found, key=lambda one: (one[0], -_layers_below(one[1]), one[1].id))[1]
+
+
+def _layers_below(backup: Summary) -> int:
+    return backup.layer.number if backup.layer else 0
 
 
 def _by_name(text: str, backups: dict[BackupId, Summary]) -> Summary:

@@ -15,11 +15,24 @@ from attrs import frozen
 
 from controller.api.errors import FormatError
 from runner.repository.layout import BackupId, parse_backup_id
-from runner.repository.manifest import MAX_BACKUP_BYTES, YEARS, EncryptionKind, Manifest
+from runner.repository.manifest import MAX_BACKUP_BYTES, YEARS, EncryptionKind, Layer, Manifest
 from runner.retention.policy import BirthLabel
 from runner.storage.base import ObjectInfo
 
 _VERSION = 1
+
+
+@frozen(kw_only=True)
+class LayerSummary:
+    """A backup's place in a chain; see `manifest.Layer`."""
+
+    chain: BackupId
+    number: int
+    home: str
+
+    @classmethod
+    def of(cls, layer: Layer) -> LayerSummary:
+        return cls(chain=layer.chain, number=layer.number, home=layer.home)
 
 
 @frozen(kw_only=True)
@@ -39,6 +52,7 @@ class Summary:
     stored_bytes: int
     encryption: EncryptionKind
     labels: tuple[BirthLabel, ...] | None
+    layer: LayerSummary | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Summary:
@@ -57,7 +71,19 @@ class Summary:
             stored_bytes=manifest.stored_bytes,
             encryption=manifest.encryption.kind,
             labels=manifest.labels,
+            layer=LayerSummary.of(manifest.layer) if manifest.layer else None,
         )
+
+    def reach(self, at: datetime) -> datetime | None:
+        """The latest state not after `at` that this backup can be restored to; None if it has none.
+
+        One that covers a span reaches every instant of it but its start, which is the end of the
+        layer before.
+        """
+        is_span = self.coverage_start < self.coverage_end
+        if at < self.coverage_start or (is_span and at == self.coverage_start):
+            return None
+        return min(at, self.coverage_end)
 
 
 @frozen(kw_only=True)
@@ -115,7 +141,9 @@ class Index:
 
 def _to_json(entry: IndexEntry) -> dict[str, Any]:
     summary = entry.summary
-    return {
+    layer = summary.layer
+    placed = {} if layer is None else {"layer": [layer.chain, layer.number, layer.home]}
+    return placed | {
         "etag": entry.etag,
         "size": entry.size_bytes,
         "startedAt": summary.started_at,
@@ -157,7 +185,15 @@ def _from_json(backup_id: BackupId, row: Any) -> IndexEntry:
                 BirthLabel(_text(fmt), _text(name), timedelta(seconds=hold))
                 for fmt, name, hold in row["labels"]
             ),
+            layer=_layer(row["layer"]) if "layer" in row else None,
         ),
+    )
+
+
+def _layer(row: Any) -> LayerSummary:
+    chain, number, home = row
+    return LayerSummary(
+        chain=parse_backup_id(_text(chain)), number=_number(number), home=_text(home)
     )
 
 

@@ -21,9 +21,12 @@ from runner.records import from_json, to_json
 from runner.repository.layout import BackupId, is_object_name, parse_backup_id
 from runner.retention.policy import BirthLabel
 
-#: What we write. A reader takes every version up to its own, and of a newer one
+#: The newest that we write. A reader takes every version up to its own, and of a newer one
 #: says so: it never prunes or rewrites what it does not understand.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+#: Of a backup that is made of streams, and of one that is a layer of a chain.
+STREAMS_VERSION = 1
+LAYER_VERSION = 2
 #: Far above any real one (a backup of 5 TB has 80 objects, 16 KiB); parsed, it takes ten times
 #: as much, which a runner must have to spare.
 MAX_MANIFEST_BYTES = 1024**2
@@ -31,6 +34,8 @@ MAX_MANIFEST_BYTES = 1024**2
 MAX_BACKUP_BYTES = 2**50
 #: Every time zone can write a time of these years.
 YEARS = range(1970, 9999)
+#: `compression` of a layer: the database's own.
+ENGINE_COMPRESSION = "engine"
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -39,6 +44,8 @@ class EncryptionKind(enum.Enum):
 
     NONE = "none"
     AGE = "age"
+    #: By the database itself, with a passphrase that is derived from the location's.
+    ENGINE = "engine"
 
 
 class WrapKind(enum.Enum):
@@ -95,8 +102,33 @@ class Encryption:
 
 
 @frozen(kw_only=True)
+class Layer:
+    """One layer of a chain that the database stored by itself: a full backup, or what changed.
+
+    Args:
+        chain: id of the full backup that it begins with. All layers lie in that one's data folder.
+        number: 0 of the full one.
+        home: name of the location that the database writes to; the others hold copies.
+        plain_bytes: as the database counts its data.
+        stored_bytes, objects: what the layer added to the folder.
+    """
+
+    chain: BackupId
+    number: int
+    home: str
+    plain_bytes: int
+    stored_bytes: int
+    objects: int
+
+
+@frozen(kw_only=True)
 class Manifest:
-    """What one location knows of one backup."""
+    """What one location knows of one backup.
+
+    Args:
+        streams: none of a layer.
+        compression: "zstd" of streams, "engine" of a layer.
+    """
 
     format_version: int
     id: BackupId
@@ -111,13 +143,18 @@ class Manifest:
     encryption: Encryption
     compression: str
     labels: tuple[BirthLabel, ...] | None = None
+    layer: Layer | None = None
 
     @property
     def plain_bytes(self) -> int:
+        if self.layer:
+            return self.layer.plain_bytes
         return sum(stream.plain_bytes for stream in self.streams)
 
     @property
     def stored_bytes(self) -> int:
+        if self.layer:
+            return self.layer.stored_bytes
         return sum(stream.stored_bytes for stream in self.streams)
 
     def check(self) -> None:
@@ -132,13 +169,11 @@ class Manifest:
         times = (self.started_at, self.finished_at, coverage.start, coverage.end)
         if any(time.year not in YEARS for time in times) or coverage.end < coverage.start:
             raise FormatError(f"backup {self.id}: its times cannot be")
-        if (self.encryption.kind is EncryptionKind.AGE) != (self.encryption.wrap is not None):
-            raise FormatError(f"backup {self.id}: its encryption contradicts itself")
-        key_sha256 = self.encryption.key_sha256
-        if key_sha256 and not _SHA256.match(key_sha256):
-            raise FormatError(f"backup {self.id}: the hash of its key file is none")
-        if self.compression != "zstd":
+        self._check_encryption()
+        if self.compression != (ENGINE_COMPRESSION if self.layer else "zstd"):
             raise FormatError(f"backup {self.id}: unknown compression {self.compression[:40]!r}")
+        if self.layer is not None:
+            self._check_layer(self.layer)
         names = [stream.name for stream in self.streams]
         if len(set(names)) != len(names):
             raise FormatError(f"backup {self.id}: a stream is named twice")
@@ -147,6 +182,25 @@ class Manifest:
         for stream in self.streams:
             self._check_stream(stream)
         if max(self.plain_bytes, self.stored_bytes) > MAX_BACKUP_BYTES:
+            raise FormatError(f"backup {self.id}: its sizes cannot be")
+
+    def _check_encryption(self) -> None:
+        kind, key_sha256 = self.encryption.kind, self.encryption.key_sha256
+        foreign = EncryptionKind.AGE if self.layer else EncryptionKind.ENGINE
+        if kind is foreign or (kind is EncryptionKind.AGE) != (self.encryption.wrap is not None):
+            raise FormatError(f"backup {self.id}: its encryption contradicts itself")
+        if key_sha256 and not _SHA256.match(key_sha256):
+            raise FormatError(f"backup {self.id}: the hash of its key file is none")
+
+    def _check_layer(self, layer: Layer) -> None:
+        parse_backup_id(layer.chain)
+        if self.format_version < LAYER_VERSION:
+            raise FormatError(f"backup {self.id}: version {self.format_version} knows no layers")
+        if self.streams:
+            raise FormatError(f"backup {self.id}: a layer of a chain has no streams")
+        if layer.number < 0 or (layer.number == 0) != (layer.chain == self.id):
+            raise FormatError(f"backup {self.id}: its place in the chain {layer.chain} cannot be")
+        if min(layer.plain_bytes, layer.stored_bytes, layer.objects) < 0:
             raise FormatError(f"backup {self.id}: its sizes cannot be")
 
     def _check_stream(self, stream: ManifestStream) -> None:

@@ -85,6 +85,8 @@ class Candidate:
     id: str
     started_at: datetime = field(validator=_aware)
     labels: tuple[BirthLabel, ...] | None = None
+    chain: str = ""
+    layer: int = 0
 
 
 @frozen(kw_only=True)
@@ -112,7 +114,7 @@ class Verdict:
 
 @frozen(kw_only=True)
 class Decision:
-    """Every candidate once, newest first."""
+    """Every candidate once, newest first; those to drop so that none goes before what needs it."""
 
     keep: tuple[Verdict, ...]
     drop: tuple[Verdict, ...]
@@ -132,7 +134,8 @@ def decide(candidates: Iterable[Candidate], policy: Policy, now: datetime) -> De
     """Sort backups into those that stay and those that go.
 
     A backup that starts in the future (a clock was wrong) stays and is not
-    counted: it can neither expire nor push another one out.
+    counted: it can neither expire nor push another one out. A chain stays as a
+    whole while any of its layers does.
 
     Raises: ValueError: two candidates share an id, or `now` has no offset.
     """
@@ -152,7 +155,18 @@ def decide(candidates: Iterable[Candidate], policy: Policy, now: datetime) -> De
         _judge_by_rules(past, policy.rules, policy.zone, now, reasons)
     else:
         _judge_by_labels(past, policy.rules, policy.zone, now, reasons)
+    _keep_whole_chains(ordered, reasons)
     return reasons.decision(ordered)
+
+
+def _keep_whole_chains(newest_first: Sequence[Candidate], reasons: _Reasons) -> None:
+    """A layer needs those below it; those above go with them, not before: a chain is one folder."""
+    wanted = {
+        one.chain: one.id for one in reversed(newest_first) if one.chain and reasons.is_for(one)
+    }
+    for one in newest_first:
+        if one.chain in wanted and not reasons.is_for(one):
+            reasons.stay(one, f"of the same chain as {wanted[one.chain]}")
 
 
 def labels_at_birth(
@@ -196,11 +210,17 @@ class _Reasons:
     def go(self, one: Candidate, reason: str) -> None:
         self._against[one.id].append(reason)
 
+    def is_for(self, one: Candidate) -> bool:
+        return bool(self._for[one.id])
+
     def decision(self, ordered: Sequence[Candidate]) -> Decision:
-        ids = [one.id for one in ordered]
+        keep = [one.id for one in ordered if self.is_for(one)]
+        drop = [one for one in ordered if not self.is_for(one)]
+        # By number, not by time: a clock that was set back must not part a chain.
+        drop.sort(key=lambda one: one.layer, reverse=True)
         return Decision(
-            keep=tuple(Verdict(i, tuple(self._for[i])) for i in ids if self._for[i]),
-            drop=tuple(Verdict(i, tuple(self._against[i])) for i in ids if not self._for[i]),
+            keep=tuple(Verdict(i, tuple(self._for[i])) for i in keep),
+            drop=tuple(Verdict(one.id, tuple(self._against[one.id])) for one in drop),
         )
 
 

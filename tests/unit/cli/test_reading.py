@@ -113,7 +113,7 @@ def test_an_unknown_location_is_refused_with_the_known_ones(
 def test_an_unreadable_backup_is_warned_about(
     world: Surroundings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world.storage("one").put(OWNER.manifest(an_id(9)), b'{"formatVersion": 2}')
+    world.storage("one").put(OWNER.manifest(an_id(9)), b'{"formatVersion": 3}')
 
     assert _run("list") == 0
     captured = capsys.readouterr()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from attrs import evolve
@@ -16,7 +17,7 @@ from runner.jobs.restore import choose, newest_at_or_before
 from runner.outcome import JobKind
 from runner.repository.index import Summary
 from tests.unit.jobs.environment import Surroundings
-from tests.unit.repository.samples import START, a_manifest, an_id, facts_of
+from tests.unit.repository.samples import START, a_layer, a_manifest, an_id, facts_of
 
 NOW = START + timedelta(days=30)
 _minutes = st.integers(0, 40_000)
@@ -58,6 +59,58 @@ def test_the_very_instant_of_a_backup_finds_it(backups: Sequence[Summary]) -> No
     found = newest_at_or_before(wanted.coverage_start, backups, NOW)
 
     assert found.coverage_start == wanted.coverage_start
+
+
+_chains = st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=4)
+
+
+def _layered(lengths: Sequence[tuple[int, bool]]) -> list[Summary]:
+    """Chains one after the other, with history or without, a minute a layer and ten between."""
+    found: list[Summary] = []
+    first = 0
+    for length, has_history in lengths:
+        for number in range(length):
+            summary = Summary.of(a_layer(first, number))
+            if not has_history:
+                summary = evolve(summary, coverage_start=summary.coverage_end)
+            found.append(summary)
+        first += length + 10
+    return found
+
+
+@given(_chains, st.integers(-60, 60 * 80), st.randoms())
+def test_of_chains_it_is_what_comes_closest_and_never_a_later_state(
+    lengths: Sequence[tuple[int, bool]], second: int, order: Random
+) -> None:
+    """Against a model that looks at every second of every span."""
+    at = START + timedelta(seconds=second)
+    backups = _layered(lengths)
+    states = {
+        moment: one
+        for one in backups
+        for moment in (
+            [one.coverage_end]
+            if one.coverage_start == one.coverage_end
+            else [one.coverage_start + timedelta(seconds=n) for n in range(1, 61)]
+        )
+    }
+    possible = [moment for moment in states if moment <= at]
+    order.shuffle(backups)
+
+    if not possible:
+        with pytest.raises(NotRestorable):
+            newest_at_or_before(at, backups, NOW)
+        return
+    found = newest_at_or_before(at, backups, NOW)
+    assert found == states[max(possible)]
+    assert found.reach(at) == max(possible)
+
+
+def test_of_two_that_come_equally_close_it_is_the_one_with_fewer_layers() -> None:
+    layer, full = Summary.of(a_layer(0, 3)), Summary.of(a_layer(3, 0))
+
+    assert newest_at_or_before(layer.coverage_end, [full, layer], NOW) == full
+    assert newest_at_or_before(layer.coverage_end, [layer, full], NOW) == full
 
 
 def test_neither_the_start_of_the_job_nor_the_id_decides() -> None:
@@ -165,7 +218,7 @@ def test_no_location_at_all_is_no_answer_that_there_is_no_backup(world: Surround
 
 def test_an_unreadable_backup_is_named_and_passed_over(world: Surroundings) -> None:
     key = world.catalogue("two").layout.manifest(an_id(9))
-    world.storage("two").put(key, b'{"formatVersion": 2}')
+    world.storage("two").put(key, b'{"formatVersion": 3}')
 
     assert _choose(world, at=NOW)[0] == an_id(3)
     assert any(an_id(9) in event["message"] for event in world.told("warning"))

@@ -119,7 +119,7 @@ def test_a_backup_that_cannot_be_read_stays_whole_and_the_folder_stays_claimed(
     world: Surroundings,
 ) -> None:
     newer = OWNER.manifest(an_id(1))
-    world.catalogue("one").write_small(newer, b'{"formatVersion": 2}')
+    world.catalogue("one").write_small(newer, b'{"formatVersion": 3}')
     kept = sorted([newer, OWNER.owner, *_keys(world, "one", OWNER.backup_data(an_id(1)))])
     assert len(kept) > 2
 

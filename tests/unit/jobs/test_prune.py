@@ -158,7 +158,7 @@ def test_without_a_cluster_id_nothing_is_pruned(world: Surroundings) -> None:
 
 
 def test_an_unreadable_backup_is_named_stays_and_counts_for_nothing(world: Surroundings) -> None:
-    world.storage("one").put(OWNER.manifest(an_id(9)), b'{"formatVersion": 2}')
+    world.storage("one").put(OWNER.manifest(an_id(9)), b'{"formatVersion": 3}')
     put_data(world.catalogue("one"), world.storage("one"), 9)
     _age_objects(world, 400 * DAY)
 

@@ -16,6 +16,7 @@ from runner.repository.manifest import (
     MAX_BACKUP_BYTES,
     Encryption,
     EncryptionKind,
+    Layer,
     Manifest,
     ManifestObject,
     ManifestStream,
@@ -77,6 +78,31 @@ def a_manifest(number: int = 0, **fields: Any) -> Manifest:
         "compression": "zstd",
     }
     return Manifest(**(defaults | fields))
+
+
+def a_layer(chain: int, number: int, **fields: Any) -> Manifest:
+    """Layer `number` of the chain that begins with the backup `an_id(chain)`, a minute a layer."""
+    backup = chain + number
+    end = START + timedelta(minutes=backup)
+    start = end - timedelta(minutes=1) if number else end
+    defaults: dict[str, Any] = {
+        "format_version": 2,
+        "facts": facts_of(
+            engine="cockroach", coverage=Coverage(start=start, end=end, lineage="a-cluster")
+        ),
+        "streams": (),
+        "compression": "engine",
+        "encryption": Encryption(kind=EncryptionKind.ENGINE),
+        "layer": Layer(
+            chain=an_id(chain),
+            number=number,
+            home="first",
+            plain_bytes=1000,
+            stored_bytes=300,
+            objects=5,
+        ),
+    }
+    return a_manifest(backup, **(defaults | fields))
 
 
 # -- what jobs leave in a location -------------------------------------------------
@@ -142,8 +168,24 @@ _labels = st.none() | st.lists(
 
 
 @st.composite
-def manifests(draw: st.DrawFn) -> Manifest:
-    """Everything that a writer of ours may write."""
+def _layers(draw: st.DrawFn) -> Manifest:
+    chain, number = draw(st.integers(0, 10_000)), draw(st.integers(0, 48))
+    layer = Layer(
+        chain=an_id(chain),
+        number=number,
+        home=draw(_text),
+        plain_bytes=draw(_sizes),
+        stored_bytes=draw(_sizes),
+        objects=draw(st.integers(0, 10**6)),
+    )
+    kind = draw(st.sampled_from([EncryptionKind.NONE, EncryptionKind.ENGINE]))
+    return a_layer(
+        chain, number, layer=layer, encryption=Encryption(kind=kind), labels=draw(_labels)
+    )
+
+
+@st.composite
+def _streamed(draw: st.DrawFn) -> Manifest:
     names = draw(st.lists(_stream_names, min_size=1, max_size=3, unique=True))
     start, end = sorted([draw(_times), draw(_times)])
     return a_manifest(
@@ -163,6 +205,11 @@ def manifests(draw: st.DrawFn) -> Manifest:
         encryption=draw(_encryptions),
         labels=draw(_labels),
     )
+
+
+def manifests() -> st.SearchStrategy[Manifest]:
+    """Everything that a writer of ours may write."""
+    return st.one_of(_streamed(), _layers())
 
 
 # -- a storage that notes its calls ----------------------------------------------

@@ -263,7 +263,7 @@ def test_one_unreadable_manifest_hides_no_other_and_stays_reported(
     catalogue: Catalogue, storage: RecordingStorage
 ) -> None:
     commit(catalogue, storage, 1, 3)
-    newer = orjson.dumps({"formatVersion": 2})
+    newer = orjson.dumps({"formatVersion": 3})
     storage.put(LAYOUT.manifest(an_id(2)), newer)
 
     for _ in range(2):  # the second time with the index

@@ -76,10 +76,12 @@ def test_what_is_written_fits_the_schema(manifest: Manifest) -> None:
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (("formatVersion",), 2),
+        (("formatVersion",), 3),
+        (("encryption",), {"kind": "engine"}),
         (("id",), "../x"),
         (("startedAt",), "2026-11-23T02:00:00"),
         (("compression",), "lz4"),
+        (("compression",), "engine"),
         (("streams", 0, "plainBytes"), -1),
         (("streams", 0, "plainSha256"), "abc"),
         (("streams", 0, "objects"), []),

@@ -57,9 +57,9 @@ def test_unknown_fields_are_passed_over() -> None:
 
 
 def test_a_newer_version_is_refused_by_its_number_whatever_else_it_holds() -> None:
-    message = _refusal({"formatVersion": 2, "streams": "of a form that we do not know"})
+    message = _refusal({"formatVersion": 3, "streams": "of a form that we do not know"})
 
-    assert "format version 2" in message
+    assert "format version 3" in message
     assert "use a newer runner" in message
 
 

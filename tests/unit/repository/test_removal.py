@@ -150,7 +150,7 @@ def test_a_backup_whose_manifest_cannot_be_read_keeps_its_data(
     catalogue: Catalogue, storage: RecordingStorage
 ) -> None:
     put_data(catalogue, storage, 1)
-    storage.put(LAYOUT.manifest(an_id(1)), orjson.dumps({"formatVersion": 2}))
+    storage.put(LAYOUT.manifest(an_id(1)), orjson.dumps({"formatVersion": 3}))
 
     assert _sweep(catalogue, datetime.now(UTC) + 10 * DAY) == []
 
