@@ -1,10 +1,11 @@
 """What an engine is: the protocol, and the values that pass through it.
 
 An engine carries no retry, no storage, no compression and no crypto. One
-backup is one manifest plus N named streams; the runner owns what happens to
-the streams. All calls are synchronous and run in a job's own process; they end
-soon after `JobContext.cancelled` is set, with `Cancelled`, and leave no child
-process, session, snapshot or half-made database behind.
+backup of a `StreamEngine` is one manifest plus N named streams; the runner owns
+what happens to the streams. That of an `ExternalStore` is one layer of a chain
+that the database stores by itself. All calls are synchronous and run in a job's
+own process; they end soon after `JobContext.cancelled` is set, with `Cancelled`,
+and leave no child process, session, snapshot or half-made database behind.
 
 Source: the Go original's pkg/engines interface (Init, GetPodSpec,
 CreateBackup, RestoreBackup, Unpack); differs: named streams instead of one
@@ -18,12 +19,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NewType, Protocol
+from typing import NewType, Protocol, runtime_checkable
 
 from attrs import Factory, field, frozen
 from attrs.validators import matches_re
 
 from controller.api.errors import Problem
+from controller.api.locations import BackupLocation
 from controller.api.secrets import Secret, SecretValue
 
 #: The name of a stream, ``[a-z0-9][a-z0-9._-]*``: "dump", "globals", "data-003".
@@ -87,6 +89,8 @@ class InitOptions:
             a function that always raises.
         environ: environment of the process, for the search for client tools.
         version: `databaseVersion` as it was written; empty lets the engine choose.
+        locations: of the storage class; an engine whose database stores by itself has to
+            reach them.
     """
 
     namespace: str
@@ -95,6 +99,7 @@ class InitOptions:
     resolve: Callable[[SecretValue], Secret]
     environ: Mapping[str, str]
     version: str = ""
+    locations: tuple[BackupLocation, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -241,12 +246,12 @@ class Restored:
 
 
 class Engine(Protocol):
-    """One kind of database. Made once per job; not thread-safe."""
+    """One kind of database: what all have. Made once per job; not thread-safe."""
 
     def init(self, options: InitOptions, /) -> None:
         """Take the options. No I/O: this works inside the controller too.
 
-        Raises: InvalidSpec.
+        Raises: InvalidSpec, also for a location that the database cannot reach by itself.
         """
         ...
 
@@ -274,6 +279,15 @@ class Engine(Protocol):
         Raises: DatabaseUnavailable, AccessDenied.
         """
         ...
+
+    def by_hand(self, facts: BackupFacts, /) -> Sequence[str]:
+        """Lines that restore it by hand; of streams, plain files of their names, they are shell."""
+        ...
+
+
+@runtime_checkable
+class StreamEngine(Engine, Protocol):
+    """An engine whose backups are streams, which pass through the runner."""
 
     def create_backup(
         self, sink: StreamSink, context: JobContext, /, *, parallel: int = 1
@@ -319,6 +333,96 @@ class Engine(Protocol):
         """
         ...
 
-    def by_hand(self, facts: BackupFacts, /) -> Sequence[str]:
-        """Shell lines that restore the plain streams, as files of their name, by hand."""
+
+@frozen(kw_only=True)
+class Collection:
+    """A folder of one location that holds one chain, as the database is to reach it.
+
+    Args:
+        folder: prefix of its keys in the bucket, the location's own included; ends with a slash.
+        passphrase: what the database encrypts with; None for not at all.
+    """
+
+    location: BackupLocation
+    folder: str
+    passphrase: Secret | None = None
+
+
+@frozen(kw_only=True)
+class StoredLayer:
+    """One layer that a collection holds whole.
+
+    Args:
+        facts: without streams. Its coverage is one instant, or a span that is open at its start.
+        plain_bytes: as the database counts its data.
+    """
+
+    facts: BackupFacts
+    plain_bytes: int
+
+
+class ChainEnded(Exception):
+    """A chain cannot be gone on with, for the reason that it says: a full backup is due."""
+
+
+@runtime_checkable
+class ExternalStore(Engine, Protocol):
+    """An engine whose database stores its backups by itself, in chains of layers.
+
+    The runner decides where a chain lies and when a new one begins, copies layers to further
+    locations, and keeps the manifests. Credentials and passphrases never are part of a
+    statement's text, a log line or an error.
+    """
+
+    def folders_in_use(
+        self, location: BackupLocation, parent: str, context: JobContext, /
+    ) -> Sequence[str]:
+        """Names of the folders directly below `parent` that the database's jobs write to.
+
+        Also those that a job has finished lately; the latest first. So a job is found again whose
+        runner died.
+
+        Args:
+            parent: prefix of keys, as `Collection.folder`.
+        Raises: DatabaseUnavailable, AccessDenied.
+        """
+        ...
+
+    def store_layer(
+        self, collection: Collection, context: JobContext, /, *, since: BackupFacts | None
+    ) -> StoredLayer:
+        """Store a full backup (`since` is None), or what changed since the newest layer.
+
+        What an earlier call began is waited for, what it finished is returned, and nothing is
+        begun twice. Returns only what the server says is whole, every file of it there.
+        Ends its own job when the context is cancelled; a server that does not answer any more
+        may still be at it.
+
+        Raises: ChainEnded; DatabaseUnavailable, AccessDenied, Cancelled.
+        """
+        ...
+
+    def stored_layers(
+        self, collection: Collection, context: JobContext, /
+    ) -> Sequence[StoredLayer]:
+        """The layers of a collection, the full one first; the database has looked for every file.
+
+        Raises: NoKey, TruncatedBackup, DatabaseUnavailable, AccessDenied.
+        """
+        ...
+
+    def restore_layer(
+        self,
+        collection: Collection,
+        facts: BackupFacts,
+        context: JobContext,
+        /,
+        *,
+        at: datetime,
+        target: Target,
+    ) -> Restored:
+        """Restore the state at `at`, which is within the coverage of `facts`.
+
+        The promises are those of `StreamEngine.restore_backup`.
+        """
         ...

@@ -48,6 +48,7 @@ class Location:
     """One open location of one owner."""
 
     name: str
+    spec: BackupLocation
     storage: Storage
     catalogue: Catalogue
     keyring: Keyring
@@ -209,6 +210,7 @@ def _open(
     layout = Layout(prefix=spec.storage_prefix, namespace=owner.namespace, name=owner.name)
     return Location(
         name=spec.name,
+        spec=spec,
         storage=storage,
         catalogue=Catalogue(storage, layout),
         keyring=Keyring(spec, resolve),

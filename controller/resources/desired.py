@@ -10,7 +10,7 @@ from attrs import Factory, evolve, frozen
 from controller.api.errors import AccessDenied, DependencyMissing
 from controller.api.names import child_name
 from controller.api.secrets import Secret, SecretRef, SecretValue
-from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass
+from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass, StorageClassSpec
 from controller.resources.access import role, role_binding, service_account
 from controller.resources.config_secret import Lookup, config_secret, resolved_storage
 from controller.resources.deployment import RunnerPod, deployment
@@ -79,7 +79,7 @@ def desired(
     _check_allowed(backup, storage_class)
     spec = storage_class.spec
     pod = RunnerPod(
-        engine=_engine_pod(backup, spec.runner.image, settings),
+        engine=_engine_pod(backup, spec, settings),
         options=merged(backup.spec.runner, spec.runner),
         tenant=tenant_of(backup, spec),
         has_pull_secret=bool(settings.pull_secret),
@@ -109,7 +109,7 @@ def _check_allowed(backup: DatabaseBackup, storage_class: DatabaseBackupStorageC
         )
 
 
-def _engine_pod(backup: DatabaseBackup, image: str, settings: Settings) -> PodSpec:
+def _engine_pod(backup: DatabaseBackup, storage: StorageClassSpec, settings: Settings) -> PodSpec:
     engine = registry.get(backup.spec.database_type)
     engine.init(
         InitOptions(
@@ -119,10 +119,11 @@ def _engine_pod(backup: DatabaseBackup, image: str, settings: Settings) -> PodSp
             resolve=_resolve_nothing,
             environ={},
             version=backup.spec.database_version,
+            locations=storage.backup_locations,
         )
     )
     pod = engine.pod_spec(image_prefix=settings.image_prefix, release=settings.release)
-    return evolve(pod, image=image or pod.image)
+    return evolve(pod, image=storage.runner.image or pod.image)
 
 
 def _docker_config(name: str, secrets: Lookup) -> Secret:

@@ -65,6 +65,9 @@ class Server:
         environ: base for child processes; every PG* in it is left out.
         label: names our sessions; unique for the job.
         cancelled: set when the job has to end.
+        section, tls_fields: where a person finds the fields of `spec`; other databases speak
+            this protocol, too.
+        at_begin: statements that a session begins with.
     """
 
     spec: PostgresSpec
@@ -73,6 +76,9 @@ class Server:
     environ: Mapping[str, str]
     label: str
     cancelled: threading.Event
+    section: str = "spec.postgres"
+    tls_fields: str = "sslMode, sslRootCert, sslCert and sslKey"
+    at_begin: Sequence[str] = session_settings.AT_BEGIN
     _files: threading.Lock = field(factory=threading.Lock, init=False)
     # Guards _sessions, the open ones.
     _opened: threading.Lock = field(factory=threading.Lock, init=False)
@@ -120,7 +126,7 @@ class Server:
         with self._opened:
             self._sessions.add(session)
         try:
-            for statement in session_settings.AT_BEGIN:
+            for statement in self.at_begin:
                 session.execute(sql(statement))
         except psycopg.Error as error:
             session.close()
@@ -251,13 +257,13 @@ class Server:
         who = f'user "{self.spec.user}"'
         if any(words in text for words in ("certificate", "ssl error", "tls", "root.crt")):
             return AccessDenied(
-                f"{self._where()}: the TLS handshake failed; look at sslMode, sslRootCert, sslCert "
-                f"and sslKey in spec.postgres, and at the name in the server's certificate: {said}"
+                f"{self._where()}: the TLS handshake failed; look at {self.tls_fields} in "
+                f"{self.section}, and at the name in the server's certificate: {said}"
             )
         if "password" in text or "authentication failed" in text:
             return AccessDenied(
-                f"{self._where()} refused the login of {who}; look at spec.postgres.user and "
-                f"spec.postgres.pass: {said}"
+                f"{self._where()} refused the login of {who}; look at {self.section}.user and "
+                f"{self.section}.pass: {said}"
             )
         if "pg_hba.conf" in text:
             return AccessDenied(

@@ -44,7 +44,7 @@ def command(context: CliContext, *, location: str, as_json: bool) -> None:
                 holders.setdefault(backup.id, []).append(name + sealed)
         if problems and len(problems) == len(locations.opened):
             raise problems[0]
-    ordered = sorted(backups.values(), key=lambda one: (one.coverage_start, one.id))
+    ordered = sorted(backups.values(), key=lambda one: (one.coverage_end, one.id))
     if as_json:
         rows = [_row(backup, holders[backup.id]) for backup in ordered]
         print_json(rows)
@@ -55,7 +55,9 @@ def command(context: CliContext, *, location: str, as_json: bool) -> None:
 def _row(backup: Summary, held_by: list[str]) -> dict[str, object]:
     return {
         "id": backup.id,
-        "stateOf": backup.coverage_start,
+        "stateOf": backup.coverage_end,
+        "backTo": backup.coverage_start,
+        "chain": backup.layer.chain if backup.layer else None,
         "startedAt": backup.started_at,
         "finishedAt": backup.finished_at,
         "engine": backup.engine,
@@ -70,7 +72,7 @@ def _row(backup: Summary, held_by: list[str]) -> dict[str, object]:
 
 def _print(ordered: list[Summary], holders: dict[str, list[str]]) -> None:
     from runner.cli.view import table_text  # noqa: PLC0415 - --help needs none of it
-    from runner.wording import age_text, bytes_text, time_text  # noqa: PLC0415 - as above
+    from runner.wording import age_text, bytes_text  # noqa: PLC0415 - as above
 
     if not ordered:
         say("there is no backup yet")
@@ -79,8 +81,8 @@ def _print(ordered: list[Summary], holders: dict[str, list[str]]) -> None:
     rows = [
         [
             backup.id,
-            time_text(backup.coverage_start.replace(microsecond=0)),
-            age_text(now - backup.coverage_start),
+            _state_of(backup),
+            age_text(now - backup.coverage_end),
             bytes_text(backup.plain_bytes),
             bytes_text(backup.stored_bytes),
             ", ".join(holders[backup.id]),
@@ -88,3 +90,13 @@ def _print(ordered: list[Summary], holders: dict[str, list[str]]) -> None:
         for backup in ordered
     ]
     say(table_text(["ID", "STATE OF", "AGE", "DATA", "STORED", "LOCATIONS"], rows))
+
+
+def _state_of(backup: Summary) -> str:
+    """Its instant; of a layer with history also how far back every other one can be had."""
+    from runner.wording import time_text  # noqa: PLC0415 - --help needs none of it
+
+    end = time_text(backup.coverage_end.replace(microsecond=0))
+    if backup.coverage_start == backup.coverage_end:
+        return end
+    return f"{end} back to {time_text(backup.coverage_start.replace(microsecond=0))}"

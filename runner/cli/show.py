@@ -13,7 +13,7 @@ from runner.cli.context import CliContext, json_option, location_option, print_j
 if TYPE_CHECKING:
     from engines.interface import Engine
     from runner.locations import Location
-    from runner.repository.manifest import Manifest
+    from runner.repository.manifest import Layer, Manifest
 
 
 @click.command()
@@ -47,7 +47,8 @@ def command(context: CliContext, *, backup_id: str, location: str, as_json: bool
                 say("\n".join(_facts(manifest)))
             say("\n".join(_at(one, manifest)))
         one, manifest = found[0]
-        say("\nby hand, with age, zstd and the database's own tools:")
+        tools = "the database" if manifest.layer else "age, zstd and the database's own tools"
+        say(f"\nby hand, with {tools}:")
         for line in by_hand(one, manifest, engine.by_hand(manifest.facts)):
             say(f"  {line}")
 
@@ -57,6 +58,8 @@ def by_hand(location: Location, manifest: Manifest, engine_lines: Sequence[str])
     from runner.repository.layout import KEY_FILE  # noqa: PLC0415 - --help needs none of it
     from runner.repository.manifest import EncryptionKind, WrapKind  # noqa: PLC0415 - as above
 
+    if manifest.layer:
+        return _layer_by_hand(location, manifest, manifest.layer, engine_lines)
     lines = [f"# copy {location.layout.backup_data(manifest.id)} from {location.name}, go there"]
     encrypted = manifest.encryption.kind is EncryptionKind.AGE
     if encrypted:
@@ -66,6 +69,26 @@ def by_hand(location: Location, manifest: Manifest, engine_lines: Sequence[str])
         names = " ".join(stored.name for stored in stream.objects)
         decrypt = "age -d -i key.txt | " if encrypted else ""
         lines.append(f"cat {names} | {decrypt}zstd -d -o {stream.name}")
+    return [*lines, *engine_lines]
+
+
+def _layer_by_hand(
+    location: Location, manifest: Manifest, layer: Layer, engine_lines: Sequence[str]
+) -> list[str]:
+    """Statements for the database, which reads the location by itself."""
+    from runner.repository.manifest import EncryptionKind  # noqa: PLC0415 - --help needs none of it
+
+    folder = location.layout.backup_data(layer.chain).rstrip("/")
+    lines = [f"-- URI: {location.spec.storage_bucket}/{folder} in {location.name}, as the database"]
+    lines.append("-- writes it, with its scheme and credentials")
+    if manifest.encryption.kind is EncryptionKind.ENGINE:
+        use = f"{manifest.facts.engine}/{layer.chain}"
+        derivation = "openssl kdf -binary -keylen 32 -kdfopt digest:SHA256 -kdfopt hexkey:$(xxd -p"
+        derivation += f" -c 0 pass) -kdfopt info:{use} HKDF | basenc --base64url | tr -d ="
+        lines += [
+            "-- add encryption_passphrase = '...' to both options; pass holds the encryptionPass:",
+            f"--   {derivation}",
+        ]
     return [*lines, *engine_lines]
 
 
@@ -82,11 +105,12 @@ def _facts(manifest: Manifest) -> list[str]:
     owner = f"{manifest.owner.namespace}/{manifest.owner.name} of cluster {manifest.cluster_id}"
     made = f"{time_text(manifest.started_at)} to {time_text(manifest.finished_at)}"
     rows: dict[str, object] = {
-        "state of": time_text(facts.coverage.start),
+        "state of": time_text(facts.coverage.end),
         "made": f"{made} by runner {manifest.runner_version}",
         "owner": owner,
         "database": f"{facts.database} ({facts.engine} {facts.server_version})",
         "data": bytes_text(manifest.plain_bytes),
+        **_place(manifest),
         **{what: count for what, count in sorted(facts.counts.items()) if count},
     }
     lines = [str(manifest.id), *(f"  {what:<18} {value}" for what, value in rows.items())]
@@ -95,12 +119,25 @@ def _facts(manifest: Manifest) -> list[str]:
     return [*lines, *(f"  label {one.format:<{width}}  {one.name}" for one in labels)]
 
 
+def _place(manifest: Manifest) -> dict[str, object]:
+    """Where a layer belongs, and what it covers."""
+    from runner.wording import time_text  # noqa: PLC0415 - --help needs none of it
+
+    if manifest.layer is None:
+        return {}
+    layer, coverage = manifest.layer, manifest.facts.coverage
+    place = f"{layer.number} of {layer.chain}, which the database writes to {layer.home}"
+    covers = {"back to": time_text(coverage.start)} if coverage.start < coverage.end else {}
+    return {**covers, "layer": place}
+
+
 def _at(location: Location, manifest: Manifest) -> list[str]:
     from runner.wording import bytes_text, count_text  # noqa: PLC0415 - --help needs none of it
 
     wrap = f", for {manifest.encryption.wrap.value}" if manifest.encryption.wrap else ""
+    folder = manifest.layer.chain if manifest.layer else manifest.id
     lines = [
-        f"  in {location.name}: {location.layout.backup_data(manifest.id)}",
+        f"  in {location.name}: {location.layout.backup_data(folder)}",
         f"    encryption {manifest.encryption.kind.value}{wrap}",
     ]
     return lines + [

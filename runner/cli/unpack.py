@@ -47,10 +47,10 @@ def command(
     is there is written over.
     """
     from engines.interface import JobContext  # noqa: PLC0415 - --help needs none of it
-    from runner.jobs.environment import build_engine  # noqa: PLC0415 - as above
+    from runner.jobs.environment import build_engine, moves_streams  # noqa: PLC0415 - as above
     from runner.locations import find_manifest  # noqa: PLC0415 - as above
 
-    engine = build_engine(context.load())
+    engine = moves_streams(build_engine(context.load()))
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A partial file is what a run that was killed left; it is replaced.
     if any(not one.name.endswith(".partial") for one in target.iterdir()):

@@ -15,23 +15,22 @@ from attrs import evolve
 
 from controller.api.errors import (
     BackupError,
-    LocationsFailed,
     PreflightFailed,
-    TerminalError,
 )
 from controller.api.version import version
 from controller.process.logging import kv
-from engines.interface import BackupFacts, Progress, Purpose
+from engines.interface import BackupFacts, ExternalStore, Progress, Purpose
 from runner.crypto import age
 from runner.jobs.begun import note_begun
-from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
+from runner.jobs.environment import JobEnvironment, JobFailure, moves_streams
+from runner.jobs.fates import Fates
 from runner.jobs.inspect import inspect
-from runner.jobs.prune import candidates, prune_location
+from runner.jobs.prune import candidates
+from runner.jobs.stored import StoredBackup
 from runner.locations import Location, Locations
-from runner.outcome import JobOutcome, LocationFate, StageTiming
+from runner.outcome import JobOutcome, StageTiming
 from runner.pipeline.backup import BackupOptions, BackupSink, StreamResult
-from runner.pipeline.fanout import Destination, Lane, describe
-from runner.repository.catalogue import Listing
+from runner.pipeline.fanout import Destination, Lane
 from runner.repository.layout import BackupId, new_backup_id, object_name
 from runner.repository.manifest import (
     STREAMS_VERSION,
@@ -40,7 +39,7 @@ from runner.repository.manifest import (
     ManifestStream,
     Owner,
 )
-from runner.retention.policy import BirthLabel, Candidate, labels_at_birth, policy_of
+from runner.retention.policy import BirthLabel, labels_at_birth, policy_of
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,10 @@ def run_backup(job: JobEnvironment) -> JobOutcome:
     if problems:
         raise PreflightFailed(problems)
     with job.locations() as locations:
-        return _Backup(job, locations, started_at, cluster_id).run(engine.create_backup)
+        if isinstance(engine, ExternalStore):
+            return StoredBackup(job, engine, locations, started_at, cluster_id).run()
+        create = moves_streams(engine).create_backup
+        return _Backup(job, locations, started_at, cluster_id).run(create)
 
 
 class _Backup:
@@ -76,12 +78,14 @@ class _Backup:
         self._started_at = started_at
         self._cluster_id = cluster_id
         self._id: BackupId = new_backup_id(started_at)
-        self._errors: dict[str, BaseException] = dict(locations.failed)
-        self._stored_bytes: dict[str, int] = {}
-        self._held: dict[str, tuple[Candidate, ...]] = {}
+        self._fates = Fates(job, locations, started_at)
 
     def run(self, create_backup: Callable[..., BackupFacts]) -> JobOutcome:
-        ready = self._check()
+        held = [
+            (location, tuple(candidates(listing)))
+            for location, listing in self._fates.check(self._cluster_id)
+        ]
+        ready = [location for location, _ in held]
         if not ready:
             raise self._incomplete(())
         note_begun(self._job.context.scratch, self._id)
@@ -96,12 +100,12 @@ class _Backup:
         dumped_s = time.monotonic() - dump_mono
         self._note(sink.lanes)
         self._job.events.stage("commit")
-        self._discard([location for location in ready if location.name in self._errors])
+        self._discard([one for one in ready if one.name in self._fates.errors])
         key_files = self._key_files(wrapping)
-        written = [location for location in ready if location.name not in self._errors]
+        written = self._fates.left(ready)
         labels = labels_at_birth(
             self._started_at,
-            [self._held[location.name] for location in written],
+            [there for location, there in held if location in written],
             policy_of(self._job.config.backup.spec),
         )
         record = self._record(facts, labels, digest.result())
@@ -115,47 +119,19 @@ class _Backup:
             answer = answers[location.name]
             if isinstance(answer, BackupError):
                 # Its data stays for the sweep: a manifest that was sent may still arrive.
-                self._fail(location.name, answer, "commit")
+                self._fates.fail(location.name, answer, "commit")
             else:
-                self._stored_bytes[location.name] = answer
+                self._fates.stored_bytes[location.name] = answer
                 committed.append(location)
-        whole = StageTiming(
-            stage="dump", seconds=dumped_s, bytes=sum(stream.plain_bytes for stream in streams)
-        )
-        timings = (whole, *sink.timings())
-        enough = len(committed) >= self._job.config.storage.required_locations
-        if enough:
-            self._prune(committed)
+        whole = StageTiming(stage="dump", seconds=dumped_s, bytes=_plain_bytes(streams))
+        if self._fates.are_enough:
+            self._fates.prune(committed, self._cluster_id)
         inspect(self._job, self._locations)
-        if not enough:
+        if not self._fates.are_enough:
             raise self._incomplete(streams)
-        return self._outcome(streams, timings)
+        return self._fates.outcome(self._id, _plain_bytes(streams), stages=(whole, *sink.timings()))
 
     # -- steps ----------------------------------------------------------------
-
-    def _check(self) -> list[Location]:
-        """What can be known to fail fails before the database is read.
-
-        Also where it is seen which labels each location has already.
-        """
-
-        def check(location: Location) -> Listing:
-            location.keyring.check()
-            location.catalogue.claim(self._cluster_id)
-            # The look after the commit writes the index, and tells what is missing from it: a job
-            # that fails would take that along.
-            return location.catalogue.list()
-
-        answers = self._job.ask("check", self._locations.opened, check)
-        ready = []
-        for location in self._locations.opened:
-            answer = answers[location.name]
-            if isinstance(answer, BackupError):
-                self._fail(location.name, answer, "check")
-            else:
-                ready.append(location)
-                self._held[location.name] = tuple(candidates(answer))
-        return ready
 
     def _dump(
         self,
@@ -199,7 +175,7 @@ class _Backup:
                 self._note(sink.lanes)
             sink.abort(error)
             self._discard(ready)
-            if self._errors.keys() >= {location.name for location in ready}:
+            if not self._fates.left(ready):
                 raise self._incomplete(()) from error
             raise
 
@@ -207,12 +183,12 @@ class _Backup:
         """Each encrypted location's key file; one that cannot be made is its location's fate."""
         key_files = {}
         for name, wrapped in wrapping.items():
-            if name in self._errors:
+            if name in self._fates.errors:
                 continue
             try:
                 key_files[name] = wrapped.result()
             except BackupError as error:
-                self._fail(name, error, "key")
+                self._fates.fail(name, error, "key")
         return key_files
 
     def _record(
@@ -257,18 +233,6 @@ class _Backup:
         location.catalogue.commit(manifest)
         return manifest.stored_bytes
 
-    def _prune(self, committed: Sequence[Location]) -> None:
-        """Retention is part of the backup, its failure is not the backup's."""
-        self._job.events.stage("prune")
-        answers = self._job.ask(
-            "prune",
-            committed,
-            lambda location: prune_location(self._job, location, self._cluster_id),
-        )
-        for name, answer in answers.items():
-            if isinstance(answer, BackupError):
-                self._job.events.warning(f"location {name}: not pruned: {answer}")
-
     def _discard(self, locations: Sequence[Location]) -> None:
         """Take back what locations have of a failed backup; the sweep gets what is left.
 
@@ -304,47 +268,17 @@ class _Backup:
 
     # -- fates ----------------------------------------------------------------
 
-    def _fail(self, name: str, error: BaseException, step: str) -> None:
-        self._errors.setdefault(name, error)
-        self._job.events.warning(f"location {name} failed ({step}): {describe(error)}")
-
     def _note(self, lanes: Sequence[Lane]) -> None:
         for lane in lanes:
             if lane.error is not None:
-                self._fail(lane.destination.name, lane.error, "upload")
-
-    def _outcome(
-        self, streams: Sequence[StreamResult], timings: tuple[StageTiming, ...] = ()
-    ) -> JobOutcome:
-        return self._job.outcome(
-            self._started_at,
-            backup_id=self._id if self._stored_bytes else "",
-            fates=tuple(
-                self._fate(spec.name) for spec in self._job.config.storage.backup_locations
-            ),
-            plain_bytes=sum(stream.plain_bytes for stream in streams),
-            stages=timings,
-            locations=self._locations,
-        )
-
-    def _fate(self, name: str) -> LocationFate:
-        if name in self._errors:
-            return failed_fate(name, self._errors[name])
-        return LocationFate(name=name, ok=True, stored_bytes=self._stored_bytes.get(name, 0))
+                self._fates.fail(lane.destination.name, lane.error, "upload")
 
     def _incomplete(self, streams: Sequence[StreamResult]) -> JobFailure:
-        """Too few locations: worth another try unless every one of them needs a person first."""
-        total = len(self._job.config.storage.backup_locations)
-        required = self._job.config.storage.required_locations
-        message = (
-            f"{len(self._stored_bytes)} of {total} locations hold the backup, "
-            f"{required} required; failed: {', '.join(self._errors)}"
-        )
-        causes = list(self._errors.values())
-        if all(isinstance(cause, TerminalError) for cause in causes):
-            details = "; ".join(describe(cause) for cause in causes)
-            return JobFailure(TerminalError(f"{message}: {details}"), self._outcome(streams))
-        return JobFailure(LocationsFailed(message), self._outcome(streams))
+        return self._fates.incomplete(self._id, _plain_bytes(streams))
+
+
+def _plain_bytes(streams: Sequence[StreamResult]) -> int:
+    return sum(stream.plain_bytes for stream in streams)
 
 
 def _wrap(

@@ -10,11 +10,18 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, InvalidSpec, Problem
+from controller.api.errors import BackupError, InvalidSpec, Problem, TerminalError
 from controller.process.clock import Clock
 from controller.process.logging import Redactor, configure
 from engines import registry
-from engines.interface import Engine, InitOptions, JobContext, Progress
+from engines.interface import (
+    Engine,
+    ExternalStore,
+    InitOptions,
+    JobContext,
+    Progress,
+    StreamEngine,
+)
 from runner.config import RunnerConfig
 from runner.jobs.events import EventWriter
 from runner.jobs.request import JobRequest
@@ -141,9 +148,33 @@ def build_engine(config: RunnerConfig) -> Engine:
             resolve=config.resolve,
             environ=os.environ,
             version=spec.database_version,
+            locations=config.storage.backup_locations,
         )
     )
     return engine
+
+
+def moves_streams(engine: Engine) -> StreamEngine:
+    """The engine as one whose backups are streams.
+
+    Raises: TerminalError: it is none; such a backup is of another engine.
+    """
+    if isinstance(engine, StreamEngine):
+        return engine
+    raise TerminalError(
+        "this engine's database stores its backups by itself: there are no streams to read or "
+        "write. `runner show` says how to restore one by hand"
+    )
+
+
+def stores_by_itself(engine: Engine) -> ExternalStore:
+    """The engine as one whose database stores its backups by itself.
+
+    Raises: TerminalError: it is none; such a backup is of another engine.
+    """
+    if isinstance(engine, ExternalStore):
+        return engine
+    raise TerminalError("the backup is a layer of a chain, which this engine does not write")
 
 
 def log_for(config: RunnerConfig, *, level: str | None = None) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
 from controller.api.errors import (
+    AccessDenied,
     BackupError,
+    Cancelled,
+    DatabaseUnavailable,
     IntegrityError,
     NotRestorable,
     PreflightFailed,
@@ -18,14 +21,20 @@ from controller.api.errors import (
     UsageError,
 )
 from engines.interface import Engine, Purpose, Restored, Target
-from runner.jobs.environment import JobEnvironment, JobFailure, failed_fate
+from runner.jobs.collections import to_read
+from runner.jobs.environment import (
+    JobEnvironment,
+    JobFailure,
+    failed_fate,
+    moves_streams,
+    stores_by_itself,
+)
 from runner.jobs.request import RestoreOptions
 from runner.locations import Location, Locations, asked_id
 from runner.outcome import JobOutcome, LocationFate
-from runner.pipeline.restore import BackupSource
 from runner.repository.index import Summary
 from runner.repository.layout import BackupId
-from runner.repository.manifest import Manifest
+from runner.repository.manifest import Layer, Manifest
 from runner.wording import age_text, bytes_text, time_text
 
 #: A clock that is ahead of the caller's by less is not "the future".
@@ -34,10 +43,15 @@ _CLOCK_SKEW = timedelta(seconds=60)
 
 @frozen(kw_only=True)
 class Choice:
-    """Which backup, and the locations that hold it, in the order to try them."""
+    """Which backup, and the locations that hold it, in the order to try them.
+
+    Args:
+        state_at: of its coverage, the time whose state is wanted.
+    """
 
     backup: Summary
     locations: tuple[Location, ...]
+    state_at: datetime
 
 
 def run_restore(job: JobEnvironment) -> JobOutcome:
@@ -110,7 +124,8 @@ def choose(job: JobEnvironment, locations: Locations, options: RestoreOptions) -
         if options.name
         else newest_at_or_before(options.at, list(backups.values()), job.clock.now())
     )
-    return Choice(backup=found, locations=tuple(holders[found.id]))
+    state_at = (found.reach(options.at) if options.at else None) or found.coverage_end
+    return Choice(backup=found, locations=tuple(holders[found.id]), state_at=state_at)
 
 
 def newest_at_or_before(at: datetime | None, backups: Sequence[Summary], now: datetime) -> Summary:
@@ -201,36 +216,61 @@ class _Restore:
         )
 
     def _from(self, location: Location, *, dry_run: bool) -> JobOutcome:
-        manifest, source = self._open(location)
-        facts = manifest.facts
-        if facts.engine != self._job.config.backup.spec.database_type:
+        manifest = self._manifest(location)
+        engine = self._job.config.backup.spec.database_type
+        if manifest.facts.engine != engine:
             raise TerminalError(
-                f"backup {manifest.id} is of {facts.engine}, this object is of "
-                f"{self._job.config.backup.spec.database_type}"
+                f"backup {manifest.id} is of {manifest.facts.engine}, this object is of {engine}"
             )
+        load = self._open(location, manifest)
         self._job.events.report("plan", self._plan(location, manifest))
         self._job.events.stage("preflight")
         problems = self._engine.preflight(
-            self._job.context, purpose=Purpose.RESTORE, facts=facts, target=self._target
+            self._job.context,
+            purpose=Purpose.RESTORE,
+            facts=manifest.facts,
+            target=self._target,
         )
         if problems:
             raise PreflightFailed(problems)
         if dry_run:
             return self._outcome(location)
         self._job.events.started("restore", backupId=manifest.id, location=location.name)
-        try:
-            restored = self._engine.restore_backup(
-                source, facts, self._job.context, target=self._target
-            )
-        except BackupError as error:
-            if source.error is not None and not self._job.context.cancelled.is_set():
-                raise _SourceFailed(source.error) from error
-            raise
-        self._tell(restored)
+        self._tell(load())
         return self._outcome(location, manifest=manifest)
 
-    def _open(self, location: Location) -> tuple[Manifest, BackupSource]:
+    def _manifest(self, location: Location) -> Manifest:
         """The manifest is read anew: what was listed may have come from the index."""
+        try:
+            manifest = location.catalogue.manifest(self._choice.backup.id)
+            location.check_trusted(manifest, accept_unencrypted=self._accept_unencrypted)
+        except (RetriableError, IntegrityError, TerminalError) as error:
+            raise _SourceFailed(error) from error
+        return manifest
+
+    def _open(self, location: Location, manifest: Manifest) -> Callable[[], Restored]:
+        """Open one location's copy; returns what restores it."""
+        if manifest.layer is not None:
+            return self._open_layer(location, manifest, manifest.layer)
+        return self._open_streams(location, manifest)
+
+    def _open_layer(
+        self, location: Location, manifest: Manifest, layer: Layer
+    ) -> Callable[[], Restored]:
+        """The database reads it by itself, and has looked at every file before it begins."""
+        engine, context = stores_by_itself(self._engine), self._job.context
+        try:
+            collection = to_read(location, manifest, layer, engine, context)
+        except (DatabaseUnavailable, AccessDenied, Cancelled):
+            raise
+        except BackupError as error:
+            raise _SourceFailed(error) from error
+        return lambda: engine.restore_layer(
+            collection, manifest.facts, context, at=self._choice.state_at, target=self._target
+        )
+
+    def _open_streams(self, location: Location, manifest: Manifest) -> Callable[[], Restored]:
+        engine, context = moves_streams(self._engine), self._job.context
         read = 0
 
         def count(size: int) -> None:
@@ -238,24 +278,30 @@ class _Restore:
             read += size
 
         try:
-            manifest = location.catalogue.manifest(self._choice.backup.id)
-            location.check_trusted(manifest, accept_unencrypted=self._accept_unencrypted)
             source = location.source(manifest, on_bytes=count)
         except (RetriableError, IntegrityError, TerminalError) as error:
             raise _SourceFailed(error) from error
         self._job.events.count(lambda: {"plainBytes": read, "totalBytes": manifest.plain_bytes})
-        return manifest, source
+
+        def load() -> Restored:
+            try:
+                return engine.restore_backup(source, manifest.facts, context, target=self._target)
+            except BackupError as error:
+                if source.error is not None and not context.cancelled.is_set():
+                    raise _SourceFailed(source.error) from error
+                raise
+
+        return load
 
     def _plan(self, location: Location, manifest: Manifest) -> list[dict[str, object]]:
         facts = manifest.facts
-        now = self._job.clock.now()
+        now, state_at = self._job.clock.now(), self._choice.state_at
         into = self._target.database
         if self._target.replace:
             into += " (the existing one is kept under a dated name)"
         rows = {
             "backup": manifest.id,
-            "state of": f"{time_text(facts.coverage.start)}, "
-            f"{age_text(now - facts.coverage.start)} ago",
+            "state of": f"{time_text(state_at)}, {age_text(now - state_at)} ago",
             "database": f"{facts.database} ({facts.engine} {facts.server_version})",
             "from": location.name,
             "into": into,

@@ -13,6 +13,7 @@ from controller.api.errors import FormatError, InvalidSpec, NoKey, Problem
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import BackupLocation
 from runner.crypto import age
+from runner.crypto.derivation import derive
 from runner.repository.manifest import Encryption, EncryptionKind, WrapKind
 
 #: key.age of a hostile bucket; a real one has a few hundred bytes.
@@ -70,6 +71,16 @@ class Keyring:
             return age.Identity.parse(Secret(text.decode()))
         except UnicodeDecodeError:
             raise FormatError("key.age does not hold an age identity") from None
+
+    def passphrases_for(self, use: str) -> list[Secret]:
+        """What the database itself encrypts with: the one of today first, then older ones.
+
+        Derived, so that nothing is stored and what it is used for gives no other away. None, where
+        nothing is encrypted.
+        """
+        values = [*filter(None, [self._location.encryption_pass])]
+        values += self._location.previous_encryption_passes
+        return [derive(secret, use) for secret in map(self._resolve, values) if secret]
 
     def check(self) -> None:
         """Refuse a configuration that could not encrypt; raises InvalidSpec, DependencyMissing."""
