@@ -1,0 +1,142 @@
+"""The stand-in's jobs: they run in threads of their own, whoever began them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from attrs import Factory, define
+
+from tests.servers.cockroach.mvcc import Clock
+from tests.servers.cockroach.wire import SqlError
+
+#: Told by a job how far it is; may wait, and raises what ends the job.
+Gate = Callable[[float], None]
+
+
+class _Ended(Exception):
+    """The job goes no further: it was cancelled, or paused."""
+
+
+@define
+class Job:
+    """A row of SHOW JOBS."""
+
+    id: int
+    kind: str
+    description: str
+    user: str
+    created: datetime
+    status: str = "running"
+    error: str = ""
+    done: float = 0.0
+    cancelled: threading.Event = Factory(threading.Event)
+    ended: threading.Event = Factory(threading.Event)
+
+
+@define
+class Fate:
+    """What a test has in mind for the next job: at `at` it gets `status`, with `error`."""
+
+    status: str
+    error: str
+    at: float = 0.5
+
+
+class Jobs:
+    """All jobs of one stand-in.
+
+    `hold` lets running jobs stop where they are until it is cleared.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the two below
+        self._jobs: dict[int, Job] = {}
+        self._threads: list[threading.Thread] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.fates: dict[str, list[Fate]] = {}
+
+    def all(self) -> list[Job]:
+        with self._lock:
+            return list(self._jobs.values())
+
+    def get(self, number: int) -> Job:
+        with self._lock:
+            if number not in self._jobs:
+                raise SqlError("42704", f"job with ID {number} does not exist")
+            return self._jobs[number]
+
+    def start(
+        self, kind: str, description: str, user: str, work: Callable[[int, Gate], None]
+    ) -> Job:
+        created = self._clock.now()
+        job = Job(int(created.timestamp() * 1_000_000), kind, description, user, created)
+        fates = self.fates.get(kind)
+        fate = fates.pop(0) if fates else None
+        thread = threading.Thread(
+            target=self._run, args=(job, work, fate), name=f"stand-in-{kind.lower()}"
+        )
+        with self._lock:
+            self._jobs[job.id] = job
+            self._threads.append(thread)
+        thread.start()
+        return job
+
+    def _run(self, job: Job, work: Callable[[int, Gate], None], fate: Fate | None) -> None:
+        def gate(done: float) -> None:
+            job.done = done
+            while not self.go.wait(0.02):
+                if job.cancelled.is_set():
+                    break
+            if job.cancelled.is_set():
+                job.status = "canceled"
+                job.error = "job canceled by user"
+                raise _Ended
+            if fate and done >= fate.at:
+                job.status, job.error = fate.status, fate.error
+                if job.status == "paused":
+                    job.cancelled.wait()
+                    job.status = "canceled"
+                raise _Ended
+
+        try:
+            gate(0.0)
+            work(job.id, gate)
+            gate(1.0)
+            job.status, job.done = "succeeded", 1.0
+        except _Ended:
+            pass
+        except SqlError as error:
+            job.status, job.error = "failed", str(error)
+        except Exception as error:  # noqa: BLE001 - thread top: whatever it is ends the job
+            job.status, job.error = "failed", f"{type(error).__name__}: {error}"
+        job.ended.set()
+
+    def cancel(self, number: int) -> None:
+        job = self.get(number)
+        if job.ended.is_set():
+            raise SqlError(
+                "XXUUU", f"job {number}: cannot be requested to be canceled: {job.status}"
+            )
+        job.cancelled.set()
+
+    def close(self) -> None:
+        for job in self.all():
+            job.cancelled.set()
+        self.go.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, kind: str) -> Job:
+        """The newest job of a kind that has not ended, once there is one."""
+        for _ in range(500):
+            running = [job for job in self.all() if job.kind == kind and not job.ended.is_set()]
+            if running:
+                return running[-1]
+            with contextlib.suppress(Exception):
+                threading.Event().wait(0.02)
+        raise AssertionError(f"no {kind} job began")
