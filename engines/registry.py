@@ -36,6 +36,12 @@ class Registry:
         return tuple(sorted(self._makers))
 
 
+def _cockroach() -> Engine:
+    from engines.cockroach.engine import CockroachEngine  # noqa: PLC0415
+
+    return CockroachEngine()
+
+
 def _postgres() -> Engine:
     from engines.postgres.engine import PostgresEngine  # noqa: PLC0415
 
@@ -57,6 +63,7 @@ def _mariadb() -> Engine:
 def all_engines() -> Registry:
     """The engines of this build. Add one: a line here, the rest is in its folder."""
     registry = Registry()
+    registry.register("cockroach", _cockroach)
     registry.register("mariadb", _mariadb)
     registry.register("mysql", _mysql)
     registry.register("postgres", _postgres)

@@ -30,6 +30,7 @@ def a_section(engine: str) -> Any:
     """The smallest section of an engine, by its name."""
     user = SecretValue(value=Secret("backup"))
     return {
+        "cockroach": a_cockroach,
         "mariadb": lambda: v1.MariadbSpec(database="shop", host="shop-db", user=user),
         "mysql": lambda: v1.MysqlSpec(database="shop", host="shop-db", user=user),
         "postgres": a_postgres,
@@ -38,6 +39,10 @@ def a_section(engine: str) -> Any:
 
 def a_postgres(**fields: Any) -> v1.PostgresSpec:
     return v1.PostgresSpec(**{"database": "shop", "host": "shop-db", "user": "backup"} | fields)
+
+
+def a_cockroach(**fields: Any) -> v1.CockroachSpec:
+    return v1.CockroachSpec(**{"database": "shop", "host": "shop-db"} | fields)
 
 
 def a_backup(namespace: str = "db", name: str = "shop", **spec: Any) -> v1.DatabaseBackup:

@@ -3,6 +3,7 @@
 from tests import profiles
 
 pytest_plugins = [
+    "tests.servers.cockroach.fixtures",
     "tests.servers.fixtures",
     "tests.servers.kubernetes_fixtures",
     "tests.servers.mysql_fixtures",

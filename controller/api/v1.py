@@ -125,23 +125,27 @@ class DeletionPolicy(enum.Enum):
 
 @frozen(kw_only=True)
 class CockroachSpec:
-    """A CockroachDB database. There is no such engine yet: objects keep the fields, and wait.
+    """A CockroachDB database and how to log in. It writes its backups to the locations by itself.
 
     Args:
         database: what to back up, one database.
-        host: name or address.
+        host: name or address, of a node or of what stands before all of them.
         port: TCP port.
-        user: user of the database.
-        cert: PEM of the client's certificate.
+        user: user of the cluster; the rights that it needs are in docs/cockroach.md.
+        password: password of the user; leave it out if the server asks for none, or for a
+            certificate.
+        cert: PEM of the client's certificate; goes together with `certKey`.
         cert_key: PEM of its key.
-        cert_ca: PEM of the authority that signed the server's certificate.
-        cert_ca_from_cluster: that authority is the Kubernetes cluster's own.
+        cert_ca: PEM of the authority that signed the nodes' certificates; with it they are
+            proven, without it the connection is only encrypted if they offer it.
+        cert_ca_from_cluster: that authority is the Kubernetes cluster's own; `certCA` wins.
     """
 
     database: str = field(validator=TEXT)
     host: str = field(validator=TEXT)
     port: int = field(default=26257, validator=_PORT)
     user: str = field(default="root", validator=TEXT)
+    password: SecretValue | None = None
     cert: SecretValue | None = None
     cert_key: SecretValue | None = None
     cert_ca: SecretValue | None = None

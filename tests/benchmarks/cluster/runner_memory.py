@@ -28,7 +28,7 @@ def idle_runner_mib(server: KubernetesServer) -> float:
             server=database,
             database="postgres",
             places=[Folder("stored", folder / "stored")],
-            environ=base_environ(folder, database),
+            environ=base_environ(folder, POSTGRES_BIN_DIRS=str(database.bin_dir)),
         )
         namespace = server.new_namespace()
         world.configure(metadata={"namespace": namespace}, suspend=False, backupCron="0 3 1 1 *")

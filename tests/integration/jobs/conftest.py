@@ -110,7 +110,7 @@ def make_world(postgres16: PostgresServer, request: pytest.FixtureRequest) -> It
             server=postgres16,
             database=database,
             places=_places(request, folder, places or ("folder",)),
-            environ=base_environ(folder, postgres16),
+            environ=base_environ(folder, POSTGRES_BIN_DIRS=str(postgres16.bin_dir)),
         )
         made.append(world)
         world.configure()

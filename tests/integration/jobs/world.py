@@ -65,30 +65,21 @@ class World:
 
         Args:
             locations: fields by a location's name, above those of its place.
-            storage: further fields of the class. database: fields of `spec.postgres`.
+            storage: further fields of the class. database: fields of the engine's section.
             metadata: of the DatabaseBackup. spec: its further fields.
         """
-        secrets = self.config / "secrets" / "shop-db"
-        secrets.mkdir(parents=True, exist_ok=True)
-        (secrets / "password").write_text(self.server.password + "\n")
-        postgres_spec = {
-            "database": self.database,
-            "host": self.server.host,
-            "port": self.server.port,
-            "user": self.server.user,
-            "pass": {"fromSecret": {"name": "shop-db", "key": "password"}},
-            **(database or {}),
-        }
+        self.config.mkdir(exist_ok=True)
+        engine, section = self._section()
         backup = {
             "apiVersion": "backup.nect.com/v1",
             "kind": "DatabaseBackup",
             "metadata": {"namespace": "db", "name": "shop", **(metadata or {})},
             "spec": {
-                "databaseType": "postgres",
+                "databaseType": engine,
                 "backupStorageClass": "standard",
                 "suspend": True,
                 "retention": {"keepLast": 100},
-                "postgres": postgres_spec,
+                engine: {**section, **(database or {})},
                 **spec,
             },
         }
@@ -99,6 +90,19 @@ class World:
         (self.config / "cluster").unlink(missing_ok=True)
         if cluster is not None:
             (self.config / "cluster").write_text(f"{cluster}\n")
+
+    def _section(self) -> tuple[str, dict[str, Any]]:
+        """The engine, and its section of the spec; the password lies beside it."""
+        secrets = self.config / "secrets" / "shop-db"
+        secrets.mkdir(parents=True, exist_ok=True)
+        (secrets / "password").write_text(self.server.password + "\n")
+        return "postgres", {
+            "database": self.database,
+            "host": self.server.host,
+            "port": self.server.port,
+            "user": self.server.user,
+            "pass": {"fromSecret": {"name": "shop-db", "key": "password"}},
+        }
 
     def place(self, name: str) -> Place:
         return next(one for one in self.places if one.name == name)
@@ -290,7 +294,7 @@ class World:
         return eventually(find, say=say, timeout_s=timeout_s)
 
 
-def base_environ(folder: Path, server: PostgresServer) -> dict[str, str]:
+def base_environ(folder: Path, **further: str) -> dict[str, str]:
     """The environment of all commands of a world: nothing of the test's own credentials in it."""
     kept = {
         key: value
@@ -302,10 +306,10 @@ def base_environ(folder: Path, server: PostgresServer) -> dict[str, str]:
         "CONTROL_DIR": str(folder / "run"),
         "LISTEN": "127.0.0.1:0",
         "LOG_LEVEL": "INFO",
-        "POSTGRES_BIN_DIRS": str(server.bin_dir),
         "TMPDIR": str(folder / "tmp"),
         "AWS_EC2_METADATA_DISABLED": "true",
         _MARK: str(folder),
+        **further,
     }
 
 

@@ -27,7 +27,8 @@ def test_an_image_has_the_name_that_the_controller_asks_for(image: Image) -> Non
             spec=a_section(name),
             resolve=lambda value: value.value or Secret(""),
             environ={},
-            version=version,
+            # An image for all versions is no version to ask for.
+            version="" if version == "all" else version,
         )
     )
 
@@ -71,7 +72,7 @@ def test_every_source_of_a_build_is_what_its_documented_variable_says() -> None:
 
 def test_an_unknown_image_is_named_with_those_that_there_are() -> None:
     with pytest.raises(
-        NotBuilt, match=r"no image postgres:9; there are: controller, mariadb:10.11"
+        NotBuilt, match=r"no image postgres:9; there are: controller, cockroach:all, mariadb:10.11"
     ):
         images.choose(["controller", "postgres:9"])
 

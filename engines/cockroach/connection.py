@@ -1,0 +1,207 @@
+"""The way to the cluster: PostgreSQL's protocol, CockroachDB's certificates and errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+from controller.api.errors import (
+    AccessDenied,
+    BackupError,
+    InvalidSpec,
+    NoKey,
+    Problem,
+    TruncatedBackup,
+)
+from controller.api.secrets import Secret, SecretValue
+from controller.api.v1 import CockroachSpec, PostgresSpec, SslMode
+from engines import process
+from engines.cockroach.statements import Arguments
+from engines.cockroach.versions import Version, version_of
+from engines.interface import InitOptions, JobContext
+from engines.postgres.connection import Server, Session, driver_error, from_driver
+from engines.postgres.quoting import sql
+
+#: A database that every cluster has, and every user may connect to.
+MAINTENANCE = "system"
+#: Where a pod finds the certificate of its Kubernetes cluster's own authority.
+CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+_AT_BEGIN = ("SET timezone = 'UTC'", "SET statement_timeout = '0'")
+#: What the cluster says of a passphrase that is another one, or that it was not given.
+_WRONG_KEY = ("failed to decrypt", "encryption_passphrase", "message authentication failed")
+#: And of files that should be there.
+_MISSING = (
+    "are missing from the backup",
+    "cannot be read from the backup",
+    "error checking metadata file",
+    "latest file could not be read",
+    "file does not exist",
+    "object does not exist",
+    "checksum mismatch",
+)
+_DENIED = ("42501", "0LP01")
+
+
+def server_of(
+    spec: CockroachSpec, options: InitOptions, context: JobContext, *, label: str
+) -> Server:
+    """The cluster as the driver is to reach it; nothing is sent yet.
+
+    Raises: InvalidSpec: the authority's certificate is nowhere.
+    """
+    return Server(
+        spec=_login(spec),
+        resolve=options.resolve,
+        scratch=context.scratch,
+        environ=options.environ,
+        label=label,
+        cancelled=context.cancelled,
+        section="spec.cockroach",
+        tls_fields="cert, certKey, certCA and certCAFromCluster",
+        at_begin=_AT_BEGIN,
+    )
+
+
+def _login(spec: CockroachSpec) -> PostgresSpec:
+    authority = spec.cert_ca
+    if authority is None and spec.cert_ca_from_cluster:
+        authority = _cluster_authority()
+    mode = SslMode.PREFER
+    if authority is not None:
+        mode = SslMode.VERIFY_FULL
+    elif spec.cert is not None:
+        mode = SslMode.REQUIRE
+    return PostgresSpec(
+        database=MAINTENANCE,
+        host=spec.host,
+        port=spec.port,
+        user=spec.user,
+        password=spec.password,
+        ssl_mode=mode,
+        ssl_root_cert=authority,
+        ssl_cert=spec.cert,
+        ssl_key=spec.cert_key,
+    )
+
+
+def _cluster_authority() -> SecretValue:
+    try:
+        return SecretValue(value=Secret(CLUSTER_CA.read_text()))
+    except OSError as error:
+        raise InvalidSpec(
+            [
+                Problem(
+                    "spec.cockroach.certCAFromCluster",
+                    f"is true, and {CLUSTER_CA} cannot be read ({error.strerror}): outside of a "
+                    "pod give the certificate as certCA",
+                )
+            ]
+        ) from None
+
+
+@frozen(kw_only=True)
+class Cluster:
+    """A session with the cluster.
+
+    Args:
+        id: of the cluster; of one that does not say it, its address.
+        hidden: secrets that an error of the next statements might repeat.
+    """
+
+    session: Session
+    id: str
+    version: Version
+    server_version: str
+    hidden: tuple[Secret, ...] = ()
+
+    def hiding(self, *secrets: Secret) -> Cluster:
+        return evolve(self, hidden=(*self.hidden, *secrets))
+
+    def rows(
+        self, what: str, statement: str, arguments: Arguments = ()
+    ) -> Sequence[Mapping[str, Any]]:
+        """Run a statement; its rows, by the names of their columns, which versions add to.
+
+        Raises: AccessDenied, NoKey, TruncatedBackup, DatabaseUnavailable, BackupError.
+        """
+        with self._errors(what):
+            cursor = self.session.execute(sql(statement), arguments or None)
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor] if names else []
+
+    def row(self, what: str, statement: str, arguments: Arguments = ()) -> Mapping[str, Any]:
+        """The first row of a statement that always has one."""
+        found = self.rows(what, statement, arguments)
+        if not found:
+            raise BackupError(f"{what}: the cluster gave no answer")
+        return found[0]
+
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except driver_error() as error:
+            # Without its cause: that one may show what is hidden.
+            raise self._ours(error, what) from None
+
+    def _ours(self, error: Exception, what: str) -> BackupError:
+        ours = from_driver(error, what)
+        said = process.redact(str(ours), self.hidden)
+        return classified(said, type(ours), getattr(error, "sqlstate", None))
+
+
+def classified(
+    said: str, kind: type[BackupError] = BackupError, state: str | None = None
+) -> BackupError:
+    """Our error for what the cluster says, in an answer or as the reason of a job."""
+    text = said.lower()
+    if any(words in text for words in _WRONG_KEY):
+        return NoKey(said)
+    if state in _DENIED or "privilege" in text or "admin role" in text:
+        return AccessDenied(said)
+    if any(words in text for words in _MISSING):
+        return TruncatedBackup(said)
+    return kind(said)
+
+
+@contextlib.contextmanager
+def connected(server: Server) -> Iterator[Cluster]:
+    """A session, ended with the block.
+
+    Raises: DatabaseUnavailable, AccessDenied; BackupError: this is no CockroachDB.
+    """
+    with server.watched_at_the_end(), server.session(MAINTENANCE) as session:
+        try:
+            row = session.execute(sql("SELECT version()")).fetchone()
+        except driver_error() as error:
+            raise from_driver(error, "while asking for the version") from None
+        said = str(row[0]) if row else ""
+        if not said.startswith("CockroachDB"):
+            raise BackupError(f"{server.spec.host} is no CockroachDB: {said[:80]}")
+        try:
+            version = version_of(said)
+        except ValueError as error:
+            raise BackupError(str(error)) from None
+        yield Cluster(
+            session=session,
+            id=_id(session) or f"{server.spec.host}:{server.spec.port}",
+            version=version,
+            server_version=_short(said),
+        )
+
+
+def _id(session: Session) -> str:
+    try:
+        row = session.execute(sql("SELECT crdb_internal.cluster_id()")).fetchone()
+    except driver_error():
+        return ""  # newer versions do not show everyone what is inside
+    return str(row[0]) if row else ""
+
+
+def _short(said: str) -> str:
+    """``v24.3.1`` of what `version()` says."""
+    return next((word for word in said.split() if word.startswith("v")), said[:40])

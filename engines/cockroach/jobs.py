@@ -1,0 +1,158 @@
+"""The cluster's jobs: what it does by itself, also when nobody is connected any more."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+
+from controller.api.errors import BackupError, Cancelled, RetriableError
+from engines import process
+from engines.cockroach.connection import Cluster, classified
+from engines.interface import JobContext, Progress
+
+_SUCCEEDED = "succeeded"
+_ENDED = frozenset({_SUCCEEDED, "failed", "canceled", "revert-failed"})
+_PAUSED = frozenset({"paused", "pause-requested"})
+#: Between two looks at a job; the first ones are quick, for small databases.
+_FIRST_LOOK_S = 0.2
+_LOOK_S = 2.0
+#: How long a job may take to take back what it did, before it is left to itself.
+_CANCEL_S = 30.0
+
+
+class ClusterJobFailed(RetriableError):
+    """A job of the cluster's ended without success, for the reason that it says."""
+
+    reason = "ClusterJobFailed"
+
+
+class ClusterJobPaused(ClusterJobFailed):
+    """The cluster does not go on with a job by itself; it has been cancelled."""
+
+
+@frozen(kw_only=True)
+class Job:
+    """One job, as the cluster tells it.
+
+    Args:
+        description: its statement; secrets in URIs are redacted by the cluster.
+        done: from 0 to 1.
+    """
+
+    id: int
+    status: str
+    description: str
+    reason: str = ""
+    done: float = 0.0
+    created: datetime | None = None
+
+    @property
+    def is_ended(self) -> bool:
+        return self.status in _ENDED
+
+    @property
+    def has_succeeded(self) -> bool:
+        return self.status == _SUCCEEDED
+
+    @property
+    def is_paused(self) -> bool:
+        return self.status in _PAUSED
+
+    @property
+    def has_history(self) -> bool:
+        """Whether a backup's layer can be restored to every instant of its span."""
+        return "revision_history" in self.description
+
+    def folder_below(self, parent: str) -> str:
+        """The name of the folder directly below `parent` that it is about; empty: none."""
+        match = re.search(re.escape(parent) + r"([^/?'\"]+)", self.description)
+        return match[1] if match else ""
+
+
+def jobs(cluster: Cluster, kind: str) -> Sequence[Job]:
+    """Our jobs of a kind (BACKUP, RESTORE) that run or ended lately, the latest first."""
+    rows = cluster.rows(
+        "while looking for jobs",
+        "SELECT * FROM [SHOW JOBS] WHERE job_type = %s ORDER BY created DESC",
+        (kind,),
+    )
+    return [_job(row) for row in rows]
+
+
+def _job(row: Mapping[str, Any]) -> Job:
+    # A paused job says why where a running one says what it does.
+    reason = row.get("error") or row.get("running_status") or ""
+    return Job(
+        id=int(row["job_id"]),
+        status=str(row["status"]),
+        description=str(row.get("description") or ""),
+        reason=str(reason),
+        done=float(row.get("fraction_completed") or 0.0),
+        created=row.get("created"),
+    )
+
+
+def started(row: Mapping[str, Any]) -> int:
+    """The number of the job that a detached statement began."""
+    return int(row["job_id"])
+
+
+def wait(cluster: Cluster, number: int, context: JobContext, *, stage: str) -> None:
+    """Wait until a job has succeeded.
+
+    One that cannot go on is cancelled: the cluster would let it lie for ever. So is one of a job of
+    ours that has to end.
+
+    Raises:
+        Cancelled; ClusterJobFailed, ClusterJobPaused, or what the job's own reason says:
+            AccessDenied, NoKey, TruncatedBackup.
+    """
+    signs, last, pause_s = 0, "", _FIRST_LOOK_S
+    while True:
+        row = cluster.row("while watching the job", f"SHOW JOB {number}")
+        job = _job(row)
+        if job.has_succeeded:
+            return
+        if job.is_ended or job.is_paused:
+            if job.is_paused:
+                cancel(cluster, job, context)
+            reason = process.redact(job.reason, cluster.hidden) or "no reason given"
+            kind = ClusterJobPaused if job.is_paused else ClusterJobFailed
+            raise classified(f"the cluster's job {number} {job.status}: {reason}", kind)
+        seen = f"{job.status} {job.done} {row.get('modified')} {row.get('running_status')}"
+        signs += seen != last
+        last = seen
+        percent = int(100 * job.done)
+        context.report(Progress(stage=stage, done=percent, total=100, unit="percent", signs=signs))
+        if context.cancelled.wait(pause_s):
+            cancel(cluster, job, context)
+            raise Cancelled("the job was ended")
+        pause_s = min(_LOOK_S, pause_s * 1.5)
+
+
+def beginning(stage: str) -> Progress:
+    """What a job of ours says before the cluster has anything to tell."""
+    return Progress(stage=stage, done=0, total=100, unit="percent")
+
+
+def cancel(cluster: Cluster, job: Job, context: JobContext) -> None:
+    """End a job, and wait until the cluster has taken back what it did; not for ever."""
+    try:
+        cluster.rows("while cancelling the job", f"CANCEL JOB {job.id}")
+    except BackupError:
+        if not _current(cluster, job.id).is_ended:  # it may have ended meanwhile
+            raise
+    waited_s = 0.0
+    while waited_s < _CANCEL_S and not _current(cluster, job.id).is_ended:
+        time.sleep(_FIRST_LOOK_S)  # the job of ours has ended: nothing would wake this
+        waited_s += _FIRST_LOOK_S
+        context.report(Progress(stage="cancel", done=int(waited_s * 10), unit="objects"))
+
+
+def _current(cluster: Cluster, number: int) -> Job:
+    return _job(cluster.row("while watching the job", f"SHOW JOB {number}"))

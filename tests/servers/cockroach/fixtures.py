@@ -1,0 +1,55 @@
+"""Fixtures: the stand-in as several versions, and the real server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.cockroach import server
+from tests.servers.cockroach.server import CockroachServer
+from tests.servers.cockroach.standin import StandIn
+from tests.servers.provider import ServerMissing
+
+#: Those where something changes: the oldest, the one without BACKUP TO, the one with an index.
+VERSIONS = [(23, 1), (24, 3), (25, 4)]
+
+
+@pytest.fixture(scope="session")
+def real_cockroach() -> Iterator[CockroachServer]:
+    """The program that COCKROACH_BIN names; skipped without it, also where servers are required.
+
+    It is the one server that no registry of packages has.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(server.running())
+        except ServerMissing as missing:
+            pytest.skip(str(missing))
+        yield found
+
+
+@pytest.fixture(
+    params=[*(pytest.param(one, id=f"stand-in-{one[0]}.{one[1]}") for one in VERSIONS), "real"]
+)
+def cockroach(request: pytest.FixtureRequest) -> Iterator[CockroachServer]:
+    """Every test with it runs on the stand-in, as each version, and on the real server."""
+    if request.param == "real":
+        yield request.getfixturevalue("real_cockroach")
+        return
+    with server.standing_in(version=request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def stand_in() -> Iterator[CockroachServer]:
+    """A stand-in of the newest version, for what can be done to no real server."""
+    with server.standing_in() as found:
+        yield found
+
+
+def of(found: CockroachServer) -> StandIn:
+    """What a test does to the stand-in."""
+    assert found.stand_in is not None
+    return found.stand_in
