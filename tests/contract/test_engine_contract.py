@@ -97,7 +97,7 @@ BENCHES = {
 
 
 @pytest.fixture(
-    params=[(name, v) for name in registry.names() for v in BENCHES[name][1]],
+    params=[(name, v) for name, (_, versions) in BENCHES.items() for v in versions],
     ids="{0[0]}{0[1]}".format,
 )
 def bench(request: pytest.FixtureRequest) -> Bench:
