@@ -1,7 +1,7 @@
 """A line of the registry promises that the engine is in every other place, and no place is stale.
 
 One test per engine and place, so `pytest tests/unit/engines/test_drift.py -k NAME` is the list of
-what an engine still lacks.
+what an engine still lacks; docs/adding-an-engine.md has a step for each place.
 """
 
 from __future__ import annotations
@@ -99,6 +99,16 @@ def configuration_row(field: str) -> str:
 def configuration_section(engine: str) -> str:
     pattern = rf"^### spec\.{engine}\n(.*?)(?=^#|\Z)"
     found = re.search(pattern, read("docs/configuration.md"), re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
+
+
+def unreleased(heading: str) -> str:
+    """What the changelog has below that heading of the next release."""
+    whole = re.search(
+        r"^## Unreleased\n(.*?)(?=^## |\Z)", read("CHANGELOG.md"), re.DOTALL | re.MULTILINE
+    )
+    pattern = rf"^### {heading}\n(.*?)(?=^### |\Z)"
+    found = re.search(pattern, whole[1] if whole else "", re.DOTALL | re.MULTILINE)
     return found[1] if found else ""
 
 
@@ -210,6 +220,8 @@ def told(engine: str) -> Iterator[str]:
     for sentence in re.split(r"(?<=[.:])\s", read("docs/migration.md")):
         if f"`{engine}`" in sentence and "no engine yet" in sentence:
             yield f"docs/migration.md: says that {engine} has no engine yet"
+    if section_type(engine) and has_word(title(engine), unreleased("Not yet")):
+        yield f"CHANGELOG.md: {engine} is not there yet, by the list of the next release"
 
 
 def claims(engine: str) -> Mapping[str, bool]:
@@ -322,3 +334,9 @@ def test_the_controller_s_chart_names_no_engine_so_that_a_new_one_needs_no_value
 
     assert len(files) > 10
     assert not {name: found for name, found in named.items() if found}
+
+
+def test_the_page_settles_every_place_in_a_step() -> None:
+    settled = re.findall(r'-k "?NAME and \(?([a-z or]+)', read("docs/adding-an-engine.md"))
+
+    assert set(PLACES) == {place for one in settled for place in one.split(" or ")}
