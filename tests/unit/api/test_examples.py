@@ -102,6 +102,18 @@ def test_every_field_of_a_postgres_backup_has_an_example() -> None:
     assert set(spec["runner"]) == wire_names(v1.RunnerOptions)
 
 
+def test_every_field_of_the_other_engines_has_an_example() -> None:
+    specs = [document["spec"] for _, document in documents("databases.yaml")]
+
+    sections = {spec["databaseType"]: set(spec[spec["databaseType"]]) for spec in specs}
+
+    assert sections == {
+        "cockroach": wire_names(v1.CockroachSpec),
+        "mariadb": wire_names(v1.MariadbSpec),
+        "mysql": wire_names(v1.MysqlSpec),
+    }
+
+
 def test_every_storage_type_and_field_of_a_location_has_an_example() -> None:
     locations = [
         location
