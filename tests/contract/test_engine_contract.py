@@ -1,4 +1,7 @@
-"""What every engine keeps to, on each version. A new engine adds a `Bench` and is covered."""
+"""What every engine of streams keeps to, on each version. A new one adds a `Bench` and is covered.
+
+What an engine keeps to whose database stores by itself is in tests/integration/cockroach.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from controller.api.errors import (
 )
 from controller.api.secrets import Secret, SecretValue
 from engines import registry
-from engines.interface import Engine, InitOptions, Purpose, Target
+from engines.interface import InitOptions, Purpose, StreamEngine, Target
 from tests.fakes.streams import MemorySink, MemorySource
 from tests.servers import mysql, mysql_engine, mysql_samples, postgres
 from tests.servers.mysql import MysqlServer
@@ -39,7 +42,7 @@ class Bench:
         lose: drops a database by name.
     """
 
-    engine: Engine
+    engine: StreamEngine
     database: str
     fresh_name: str
     fingerprint: Callable[[str], object]
