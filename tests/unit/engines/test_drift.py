@@ -21,14 +21,19 @@ from controller.api import v1
 from controller.api.errors import UnknownEngine
 from controller.api.rules import ENGINE_BLOCKS
 from engines import registry
+from engines.interface import ExternalStore
 from release import images
 from testenv.deploy import ENGINE_IMAGES
 from tests.servers.helm import CHART
 
 ROOT = Path(__file__).parents[3]
-#: Sections of the API that no engine serves: their objects keep the fields, and wait. A name leaves
-#: with the change that registers its engine; a new one needs a reason on its line.
-NOT_SERVED: frozenset[str] = frozenset()
+#: Sections of the API that no engine serves, and why: their objects keep the fields, and wait. A
+#: name leaves with the change that registers its engine.
+NOT_SERVED: Mapping[str, str] = {}
+#: Place -> registered engines that are not there yet. A name leaves with the change that adds it.
+STILL_LACKING: Mapping[str, frozenset[str]] = {
+    "testenv": frozenset({"cockroach", "mariadb", "mysql"})
+}
 NONE_YET = "There is no such engine yet"
 
 
@@ -134,6 +139,8 @@ def folder(engine: str) -> Iterator[str]:
         made = type(registry.get(engine)).__module__
     except UnknownEngine:
         yield f"engines/registry.py: {engine} is not registered"
+    except ImportError as error:
+        yield f"engines/registry.py: {engine} cannot be made: {error}"
     else:
         # Of its folder: there a build looks for versions.py and the Dockerfile.
         if not made.startswith(f"engines.{engine}."):
@@ -175,7 +182,12 @@ def images_page(engine: str) -> Iterator[str]:
 
 
 def bench(engine: str) -> Iterator[str]:
-    if engine not in benches():
+    # The suite is about streams. One engine's database stores by itself, and has tests of its own.
+    if engine in registry.names() and isinstance(registry.get(engine), ExternalStore):
+        path = f"tests/integration/{engine}/test_engine.py"
+        if not read(path):
+            yield f"{path}: is missing"
+    elif engine not in benches():
         yield f"tests/contract: no suite has {engine} in its BENCHES"
 
 
@@ -217,7 +229,7 @@ def told(engine: str) -> Iterator[str]:
     for sentence in re.split(r"(?<=[.:])\s", read("docs/migration.md")):
         if f"`{engine}`" in sentence and "no engine yet" in sentence:
             yield f"docs/migration.md: says that {engine} has no engine yet"
-    if section_type(engine) and has_word(title(engine), unreleased("Not yet")):
+    if section_type(engine) and title(engine) in re.split(r"[;,.]\s*", unreleased("Not yet")):
         yield f"CHANGELOG.md: {engine} is not there yet, by the list of the next release"
 
 
@@ -227,9 +239,11 @@ def claims(engine: str) -> Mapping[str, bool]:
     name = title(engine) if section else engine
     meaning = configuration_row("databaseType").split("|")[5:6] or [""]
     sentences = re.split(r"(?<=\.) ", meaning[0].strip())
-    status = re.findall(r"^\| (works|not yet) \| (.*) \|$", read("README.md"), re.MULTILINE)
-    works = " ".join(text for kind, text in status if kind == "works" and "Engine" in text)
-    not_yet = " ".join(text for kind, text in status if kind == "not yet" and "Engine" in text)
+    status = re.findall(
+        r"^\| (works|not yet)[^|]* \| (.*Engines?:.*)", read("README.md"), re.MULTILINE
+    )
+    works = " ".join(text for kind, text in status if kind == "works")
+    not_yet = " ".join(text for kind, text in status if kind == "not yet")
     return {
         "controller/api/v1.py, docstring of the section": (
             section is not None and NONE_YET not in " ".join((section.__doc__ or "").split())
@@ -274,7 +288,12 @@ PLACES: Mapping[str, Callable[[str], Iterator[str]]] = {
 @pytest.mark.parametrize("engine", registry.names())
 @pytest.mark.parametrize("place", PLACES)
 def test_a_registered_engine_lacks_nothing(place: str, engine: str) -> None:
-    if missing := list(PLACES[place](engine)):
+    missing = list(PLACES[place](engine))
+
+    if engine in STILL_LACKING.get(place, ()):
+        assert missing, f"it is there now: take {engine} out of STILL_LACKING[{place!r}]"
+        pytest.xfail("; ".join(missing))
+    if missing:
         pytest.fail("\n".join(missing), pytrace=False)
 
 
@@ -287,18 +306,16 @@ def test_a_name_that_is_nowhere_is_missed_in_every_place(place: str) -> None:
     assert all("nowhere" in one for one in missing)
 
 
-def test_only_these_sections_of_the_api_have_no_engine() -> None:
+def test_a_section_without_an_engine_is_listed_and_told_as_one() -> None:
     unserved = set(ENGINE_BLOCKS) - set(registry.names())
 
-    assert not unserved - NOT_SERVED, "register an engine, or say in NOT_SERVED why there is none"
-    assert not NOT_SERVED - unserved, "there is an engine now: take it out of NOT_SERVED"
-
-
-@pytest.mark.parametrize("engine", sorted(NOT_SERVED))
-def test_a_section_without_an_engine_is_told_as_one(engine: str) -> None:
-    claimed = [place for place, is_served in claims(engine).items() if is_served]
-
-    assert not claimed, f"{engine} has no engine; who reads this believes that it has: {claimed}"
+    assert not unserved - set(NOT_SERVED), (
+        "register an engine, or say in NOT_SERVED why there is none"
+    )
+    assert not set(NOT_SERVED) - unserved, "there is an engine now: take it out of NOT_SERVED"
+    for engine in unserved:
+        claimed = [place for place, is_served in claims(engine).items() if is_served]
+        assert not claimed, f"there is no engine {engine}; who reads this believes so: {claimed}"
 
 
 def test_the_definition_has_the_engines_of_the_api_and_no_other() -> None:
