@@ -12,7 +12,6 @@ from tests.servers.helm import CHART, RELEASE, find_helm
 from tests.servers.provider import find_program
 
 NAMESPACE = "testenv"
-NAMESPACE = "testenv"
 TESTENV_CHART = CHART.parent / "testenv"
 #: Database of the test environment -> the runner's image that it needs.
 ENGINE_IMAGES = {"postgres": "postgres:17"}
