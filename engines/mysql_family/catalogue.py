@@ -10,6 +10,7 @@ from attrs import field, frozen
 from controller.api.errors import BackupError, ObjectNotFound
 from engines.mysql_family import versions
 from engines.mysql_family.connection import Session, code_of
+from engines.mysql_family.quoting import identifier
 from engines.mysql_family.versions import Series
 
 _WHAT = "while reading the catalogue"
@@ -45,14 +46,12 @@ class Table:
     """A table, MariaDB's sequences too.
 
     Args:
-        kind: "BASE TABLE", "VIEW", "SEQUENCE", "SYSTEM VERSIONED". is_broken: a view
-            that refers to what is not there.
+        kind: "BASE TABLE", "VIEW", "SEQUENCE", "SYSTEM VERSIONED".
     """
 
     name: str
     kind: str
     engine: str
-    is_broken: bool = False
 
     @property
     def is_view(self) -> bool:
@@ -146,20 +145,15 @@ def charset(session: Session, schema: str) -> tuple[str, str]:
 def tables(session: Session, schema: str) -> list[Table]:
     """Every table, sequence and view, by name."""
     rows = session.rows(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, ''), TABLE_COMMENT"
+        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, '')"
         " FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE <> 'TEMPORARY'",
         (schema,),
         what=_WHAT,
     )
     return sorted(
         (
-            Table(
-                name=name,
-                kind=kind,
-                engine=engine,
-                is_broken=kind.endswith("VIEW") and comment.upper() != "VIEW",
-            )
-            for of, name, kind, engine, comment in rows
+            Table(name=name, kind=kind, engine=engine)
+            for of, name, kind, engine in rows
             if of == schema
         ),
         key=lambda table: table.name,
@@ -180,14 +174,13 @@ _COUNTED: dict[str, tuple[str, str, str, str]] = {
 def counts(session: Session, schema: str, found: Sequence[Table] | None = None) -> dict[str, int]:
     """How many of each kind there are, to compare a copy with.
 
-    Events are not among them: one that has had its time is gone when it is made again. Views
-    that are broken are not: nothing makes them again.
+    Events are not among them: one that has had its time is gone when it is made again.
     """
     found = tables(session, schema) if found is None else found
     counted = {
         "tables": sum(not table.is_view and table.kind != "SEQUENCE" for table in found),
         "sequences": sum(table.kind == "SEQUENCE" for table in found),
-        "views": sum(table.is_view and not table.is_broken for table in found),
+        "views": sum(table.is_view for table in found),
         "columns": _columns(session, schema, found),
     }
     for kind, (source, column, what, only) in _COUNTED.items():
@@ -196,6 +189,14 @@ def counts(session: Session, schema: str, found: Sequence[Table] | None = None) 
         rows = session.rows(f"{query} GROUP BY {column}", (schema,), what=_WHAT)
         counted[kind] = next((int(number) for of, number in rows if of == schema), 0)
     return counted
+
+
+def broken_views(session: Session, views: Sequence[str]) -> set[str]:
+    """Those that the server could not make again: they refer to what is not there."""
+    if not views:
+        return set()
+    rows = session.rows(f"CHECK TABLE {', '.join(map(identifier, views))}", what=_WHAT)
+    return {name.partition(".")[2] for name, _, kind, _ in rows if str(kind).lower() == "error"}
 
 
 def _columns(session: Session, schema: str, found: Sequence[Table]) -> int:

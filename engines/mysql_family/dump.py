@@ -7,8 +7,9 @@ state is of that instant or of a moment before it, never of a later one.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.api.errors import DatabaseUnavailable, PreflightFailed, TruncatedBackup
 from engines import process
@@ -44,7 +45,10 @@ _GTID = re.compile(rb"gtid_slave_pos='([^']*)'")
 #: A location that is slow for longer has been dropped long before.
 _PATIENCE_S = 86_400
 #: A table was changed, or is gone, since the snapshot.
-_CHANGED = ("1412", "1146", "1051", "1049")
+_CHANGED = ("1412", "1146", "1051", "1049", "Error in field count")
+_WAS_CHANGED = (
+    "the database was altered while it was being dumped; move the migration or the schedule"
+)
 
 
 class Text:
@@ -121,8 +125,7 @@ class Dump:
                 at = catalogue.clock(session)
                 after = self._position(session, reads_position)
                 session.close()  # a dump may last longer than the server lets it idle
-                self._dump(child, first, chunks, sink, text)
-        self._check(text, counts)
+                self._dump(child, itertools.chain((first,), chunks), sink, text, counts, found)
         self._write_objects(sink, found)
         return BackupFacts(
             engine=self._family.name,
@@ -150,10 +153,11 @@ class Dump:
     def _dump(
         self,
         child: process.Child,
-        first: bytes,
         chunks: Iterator[bytes],
         sink: StreamSink,
         text: Text,
+        counts: Mapping[str, int],
+        found: Sequence[Definition],
     ) -> None:
         done = 0
 
@@ -163,7 +167,6 @@ class Dump:
             self._context.report(Progress(stage="dump", done=done))
 
         def all_chunks() -> Iterator[bytes]:
-            yield first
             yield from chunks
             # Before the stream is closed: one that is not whole must not look it.
             self._finish(child)
@@ -174,6 +177,7 @@ class Dump:
                 )
             if not text.is_complete:
                 raise TruncatedBackup(f"{self._family.dump} ended without its last line")
+            self._check(text, counts, found)
 
         process.pump_out(child, all_chunks(), sink.open(DUMP), moved)
 
@@ -181,20 +185,32 @@ class Dump:
         try:
             child.check()
         except process.ProcessFailed as failed:
-            if any(f"{code}" in failed.stderr for code in _CHANGED):
-                raise DatabaseUnavailable(
-                    f"a table was altered, truncated or dropped while it was being dumped; "
-                    f"move the migration or the schedule: {failed}"
-                ) from failed
+            if any(sign in failed.stderr for sign in _CHANGED):
+                raise DatabaseUnavailable(f"{_WAS_CHANGED}: {failed}") from failed
             raise explained(failed, "while dumping") from failed
 
-    def _check(self, text: Text, counts: dict[str, int]) -> None:
+    def _check(self, text: Text, counts: Mapping[str, int], found: Sequence[Definition]) -> None:
+        """Definitions are not part of the snapshot: they have to be the same after it as before.
+
+        Not events, which may have had their time meanwhile.
+        """
         for kind, number in (("tables", text.tables), ("sequences", text.sequences)):
             if number != counts[kind]:
                 raise DatabaseUnavailable(
-                    f"the dump has {number} {kind}, the server had {counts[kind]} when it began: "
-                    "some were made or dropped meanwhile"
+                    f"{_WAS_CHANGED}: the dump has {number} {kind}, the server had {counts[kind]} "
+                    "when it began"
                 )
+        with self._server.session(self._database) as session:
+            tables = catalogue.tables(session, self._database)
+            now = catalogue.counts(session, self._database, tables)
+            defined = objects.read(session, self._database, tables)
+        if changed := [f"{kind}: {now[kind]}" for kind in counts if now[kind] != counts[kind]]:
+            raise DatabaseUnavailable(f"{_WAS_CHANGED}: there are now {', '.join(changed)}")
+        before = {(one.kind, one.name): one for one in found if one.kind != "EVENT"}
+        after = {(one.kind, one.name): one for one in defined if one.kind != "EVENT"}
+        for key in before.keys() | after.keys():
+            if before.get(key) != after.get(key):
+                raise DatabaseUnavailable(f"{_WAS_CHANGED}: the {key[0].lower()} {key[1]}")
 
     def _write_objects(self, sink: StreamSink, found: Sequence[Definition]) -> None:
         writer = sink.open(OBJECTS)

@@ -9,12 +9,12 @@ tables alone, can make them anew in another schema.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from attrs import evolve, field, frozen
 
 from controller.api.errors import AccessDenied, BackupError
-from engines.mysql_family import views
+from engines.mysql_family import catalogue, views
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Session, use
 from engines.mysql_family.quoting import account, identifier, literal
@@ -111,7 +111,9 @@ def read(session: Session, schema: str, tables: Sequence[Table]) -> list[Definit
     Raises: AccessDenied: one may not be read.
     """
     use(session, schema)
-    found = [*_routines(session, schema), *_views(session, schema, tables)]
+    views_there = [table.name for table in tables if table.is_view]
+    broken = catalogue.broken_views(session, views_there)
+    found = [*_routines(session, schema), *_views(session, schema, broken)]
     return [*found, *_triggers(session, schema), *_events(session, schema)]
 
 
@@ -141,8 +143,7 @@ def _routines(session: Session, schema: str) -> Iterator[Definition]:
         )
 
 
-def _views(session: Session, schema: str, tables: Sequence[Table]) -> Iterator[Definition]:
-    broken = {table.name: table.is_broken for table in tables if table.is_view}
+def _views(session: Session, schema: str, broken: Container[str]) -> Iterator[Definition]:
     rows = session.rows(
         "SELECT TABLE_SCHEMA, TABLE_NAME, DEFINER, VIEW_DEFINITION"
         " FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s",
@@ -160,7 +161,7 @@ def _views(session: Session, schema: str, tables: Sequence[Table]) -> Iterator[D
             # It names its own schema before functions; in another schema it means that one's.
             statement=views.without_schema(statement, schema),
             context=Context(connection_collation=connection),
-            is_broken=broken.get(name, False),
+            is_broken=name in broken,
         )
 
 
