@@ -37,7 +37,7 @@ _HEAD_BYTES = 1 << 14
 #: Statements that leave the schema, at the beginning of a line: no dump of one schema has them.
 _LEAVES = re.compile(
     rb"\n(?:(?i:use|(?:create|drop|alter) (?:database|schema|user|role)|grant|revoke|"
-    rb"set (?:@@)?global|set password|source|system|delimiter)\b)"
+    rb"set (?:@@)?global|set password|source|system|delimiter|tee|pager|connect|exit|quit)\b)"
 )
 _LONGEST_BYTES = 32
 _LOG_POSITION = re.compile(rb"MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+)")
@@ -243,29 +243,29 @@ class Dump:
         }
 
     def _command(self, tables: Sequence[Table], reads_position: bool) -> process.Command:
-        options: list[tuple[str, str | None]] = [
-            ("single-transaction", None),
-            ("quick", None),
-            ("hex-blob", None),
-            ("no-tablespaces", None),
-            ("skip-triggers", None),
-            ("skip-add-drop-table", None),
-            ("skip-add-locks", None),
-            ("loose-init-command", f"SET SESSION net_write_timeout = {_PATIENCE_S}"),
+        options = [
+            "--single-transaction",
+            "--quick",
+            "--hex-blob",
+            "--no-tablespaces",
+            "--skip-triggers",
+            "--skip-add-drop-table",
+            "--skip-add-locks",
+            f"--loose-init-command=SET SESSION net_write_timeout = {_PATIENCE_S}",
         ]
         if self._family.is_mariadb:
-            options.append(("dump-history", None))
+            options.append("--dump-history")
             if reads_position:
-                options += [("master-data", "2"), ("gtid", None)]
+                options += ["--master-data=2", "--gtid"]
         else:
-            options += [("set-gtid-purged", "OFF"), ("skip-column-statistics", None)]
-        # Arguments would not have room for them, and are read by everyone.
-        options += [
+            options += ["--set-gtid-purged=OFF", "--skip-column-statistics"]
+        # Arguments would not have room for these.
+        views = [
             ("ignore-table", f"{self._database}.{table.name}") for table in tables if table.is_view
         ]
-        path = self._server.option_file(self._family.dump, options)
+        path = self._server.option_file(self._family.dump, views)
         return process.Command(
-            argv=[self._tools.dump, f"--defaults-file={path}", "--", self._database],
+            argv=[self._tools.dump, f"--defaults-file={path}", *options, "--", self._database],
             environment=self._server.child_environment(),
             secrets=self._server.secrets(),
         )

@@ -96,19 +96,18 @@ class Restore:
 
     def _command(self, name: str) -> process.Command:
         family = self._server.family
-        options: list[tuple[str, str | None]] = [
-            # What a dump says to the client, and not to the server, is not obeyed.
-            ("binary-mode", None),
-            ("skip-reconnect", None),
-            ("local-infile", "0"),
+        path = self._server.option_file(family.client)
+        # In arguments: an option file has groups, and what is in one that a client does not read
+        # is passed over without a word.
+        options = [
+            "--binary-mode",  # what a dump says to the client, and not to the server, is not obeyed
+            "--local-infile=0",
+            "--skip-reconnect",
+            "--batch",
+            *(("--loose-sandbox",) if family.is_mariadb else ("--loose-skip-commands",)),
         ]
-        if family.is_mariadb:
-            options.append(("loose-sandbox", None))
-        else:
-            options += [("loose-skip-commands", None), ("loose-skip-system-command", None)]
-        path = self._server.option_file(family.client, options)
         return process.Command(
-            argv=[self._tools.client, f"--defaults-file={path}", "--batch", "--", name],
+            argv=[self._tools.client, f"--defaults-file={path}", *options, "--", name],
             environment=self._server.child_environment(),
             secrets=self._server.secrets(),
         )

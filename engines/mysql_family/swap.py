@@ -12,7 +12,7 @@ Routines, views and events follow. What is replaced keeps all of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from attrs import frozen
@@ -90,6 +90,7 @@ class Swap:
         self._old = old
         self._label = label
         self._journal = Journal(session, beside, database)
+        self._are_triggers_noted = False
 
     def run(self, kept: str | None) -> list[str]:
         """Swap, or take back all of it.
@@ -98,8 +99,8 @@ class Swap:
             kept: name for what is replaced; None: there is nothing.
         Returns: warnings, about what is replaced alone.
         """
-        self._journal.begin()
         try:
+            self._journal.begin()
             self._schemas(kept)
             self._tables(kept)
             self._code()
@@ -115,11 +116,11 @@ class Swap:
             targets.create(self._session, kept, old.character_set, old.collation)
         if old is None:
             targets.create(self._session, self._database, new.character_set, new.collation)
-        elif old.collation != new.collation:
-            self._journal.note(TABLES, [_collate(self._database, old)])
-            self._session.run(_collate(self._database, new))
         use(self._session, self._database)
         self._session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
+        if old is not None and old.collation != new.collation:
+            self._patiently(lambda: self._session.run(_collate(self._database, new)))
+            self._journal.note(TABLES, [_collate(self._database, old)])
 
     def _tables(self, kept: str | None) -> None:
         triggers = self._new.of_kind("TRIGGER")
@@ -141,7 +142,9 @@ class Swap:
         self._make([one.on_table(aside[one.table]) for one in triggers], self._new.collation)
         named = [(self._at_home(short), self._at_home(name)) for name, short in aside.items()]
         if named:
-            self._journal.note(TABLES, [_rename((new, old) for old, new in named)])
+            self._journal.note(
+                TABLES, [_rename((new, old) for old, new in named)], only_if=named[0][1]
+            )
             self._session.run(_rename(named), what="while giving tables their names")
 
     def _names_aside(self, with_triggers: Iterable[str]) -> Mapping[str, str]:
@@ -167,19 +170,52 @@ class Swap:
         if not moves:
             return
         triggers = self._old.of_kind("TRIGGER") if self._old else []
-        deadline = time.monotonic() + _PATIENCE_S
-        self._journal.note(TABLES, [_rename((new, old) for old, new in reversed(moves))])
-        self._note_code(triggers)
-        while True:
-            for one in triggers:
-                self._session.run(one.drop(), what="while dropping triggers")
+        self._note_move(moves)
+
+        def move() -> None:
+            self._drop_triggers(triggers)
             try:
                 self._session.run(_rename(moves), what="while moving tables")
             except BackupError as error:
+                if code_of(error) == LOCK_WAIT:
+                    # Not while others write: their rows would pass the triggers by.
+                    self._make(triggers, self._old.collation if self._old else "")
+                raise
+
+        self._patiently(move)
+
+    def _note_move(self, moves: Sequence[tuple[str, str]]) -> None:
+        back = _rename((new, old) for old, new in reversed(moves))
+        # The first has left for a new schema or, if none leaves, come into an empty one.
+        self._journal.note(TABLES, [back], only_if=moves[0][1])
+
+    def _drop_triggers(self, triggers: Sequence[Definition]) -> None:
+        """All of them or, while transactions hold one of the tables, none."""
+        if not triggers:
+            return
+        names = [*sorted({self._at_home(one.table) for one in triggers}), self._journal.table]
+        self._session.run(
+            f"LOCK TABLES {', '.join(f'{name} WRITE' for name in names)}",
+            what="while locking tables",
+        )
+        try:
+            if not self._are_triggers_noted:
+                self._note_code(triggers)
+                self._are_triggers_noted = True
+            for one in triggers:
+                self._session.run(one.drop(), what="while dropping triggers")
+        finally:
+            self._session.run("UNLOCK TABLES")
+
+    def _patiently(self, act: Callable[[], None]) -> None:
+        """Again and again, while transactions hold what it has to have for itself."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                act()
+            except BackupError as error:
                 if code_of(error) != LOCK_WAIT:
                     raise
-                # Not while others write: their rows would pass the triggers by.
-                self._make(triggers, self._old.collation if self._old else "")
                 if time.monotonic() > deadline:
                     raise DatabaseUnavailable(
                         f"transactions hold tables of {identifier(self._database)} for longer than "

@@ -1,0 +1,234 @@
+"""Restored tables take the place of those that are there, or leave them as they were."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from controller.api.errors import (
+    BackupError,
+    DatabaseUnavailable,
+    PreflightFailed,
+    TargetExists,
+)
+from engines.interface import Restored
+from engines.mysql_family import journal, swap
+from engines.mysql_family.connection import Session
+from tests.integration.mysql.conftest import Backup, a_backup, left_behind, schemas
+from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_samples import fill, fingerprint
+
+AnySchema = Callable[..., str]
+
+
+@pytest.fixture
+def changed(mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path) -> Backup:
+    """A backup of one of everything, of a database that is another one since."""
+    database = a_schema(mysql_server)
+    fill(mysql_server, database)
+    backup = a_backup(mysql_server, database, tmp_path)
+    mysql_server.run(
+        "DELETE FROM log",
+        "DROP TRIGGER team_gone",
+        "CREATE TRIGGER later AFTER INSERT ON log FOR EACH ROW SET @x = 1",
+        "DROP VIEW a_chain",
+        "CREATE TABLE a_chain (id INT PRIMARY KEY)",  # the backup has a view of that name
+        "DROP TABLE no_key",
+        "CREATE VIEW no_key AS SELECT 1 AS a, 2 AS b",  # and a table of this
+        "DROP FUNCTION twice",
+        "CREATE FUNCTION twice(i INT) RETURNS INT DETERMINISTIC RETURN i * 3",
+        "CREATE PROCEDURE later() SELECT 1",
+        "ALTER EVENT nightly COMMENT 'changed'",
+        f"ALTER DATABASE `{database}` COLLATE utf8mb4_bin",
+        database=database,
+    )
+    return backup
+
+
+def test_what_is_there_is_kept_whole_under_a_dated_name(changed: Backup, tmp_path: Path) -> None:
+    before = fingerprint(changed.server, changed.database)
+
+    restored = changed.restore(tmp_path, replace=True)
+
+    assert restored.kept_as is not None
+    assert restored.kept_as.startswith(f"{changed.database}_before_20")
+    kept = fingerprint(changed.server, restored.kept_as)
+    asleep = [name for name in before if name.startswith("EVENT")]
+    assert {k: v for k, v in kept.items() if k not in asleep} == {
+        k: v for k, v in before.items() if k not in asleep
+    }
+    assert kept.keys() == before.keys()
+    assert "DISABLE" in str(kept["EVENT nightly"])
+    assert any("events" in warning for warning in restored.warnings)
+    again = a_backup(changed.server, changed.database, tmp_path)
+    assert again.sink.streams["objects"] == changed.sink.streams["objects"]
+    assert again.facts.counts == changed.facts.counts
+    assert left_behind(changed.server) == []
+
+
+def test_replace_under_a_busy_pool_loses_no_row_of_a_trigger(
+    changed: Backup, tmp_path: Path
+) -> None:
+    """Every row of `team` has its two of the triggers, whenever it was written."""
+    server, stop, errors = changed.server, threading.Event(), set()
+    server.run("DELETE FROM log", database=changed.database)
+
+    def work(number: int) -> None:
+        import pymysql
+
+        with server.connect(changed.database) as connection, connection.cursor() as cursor:
+            while not stop.is_set():
+                number += 10
+                try:
+                    cursor.execute(f"INSERT INTO team (id) VALUES ({number})")
+                except pymysql.MySQLError as error:
+                    errors.add(error.args[0])
+
+    pool = [threading.Thread(target=work, args=(1000 + start,)) for start in range(4)]
+    for worker in pool:
+        worker.start()
+    try:
+        restored = changed.restore(tmp_path, replace=True)
+    finally:
+        threading.Event().wait(0.3)
+        stop.set()
+        for worker in pool:
+            worker.join()
+
+    assert errors <= {1146}  # no such table, for a moment
+    query = "SELECT (SELECT COUNT(*) FROM team WHERE id > 1000), (SELECT COUNT(*) FROM log)"
+    ((teams, said),) = server.run(query, database=changed.database)
+    assert teams > 0
+    # 500 rows of the sample's were not made by it, and no entries were in the backup's log.
+    assert said == 2 * teams
+    assert restored.kept_as is not None
+
+
+def test_an_open_transaction_ends_the_restore_and_everything_is_as_before(
+    changed: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "_LOCK_WAIT_S", 1)
+    monkeypatch.setattr(swap, "_PATIENCE_S", 2.0)
+    before = fingerprint(changed.server, changed.database)
+    with changed.server.connect(changed.database, autocommit=False) as holder:
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM team")
+        with pytest.raises(DatabaseUnavailable, match="end them, with KILL"):
+            changed.restore(tmp_path, replace=True)
+
+    assert fingerprint(changed.server, changed.database) == before
+    assert schemas(changed.server, changed.database) == [changed.database]
+    assert left_behind(changed.server) == []
+
+
+class Killed(BaseException):
+    """In place of a process that ends: nothing of ours runs any more."""
+
+
+STEPS = [
+    "CREATE DATABASE", "DROP TRIGGER", "RENAME TABLE", "CREATE DEFINER", "DROP FUNCTION",
+    "DROP VIEW", "DROP EVENT",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_swap_that_stops_anywhere_is_taken_back(
+    changed: Backup, tmp_path: Path, is_killed: bool
+) -> None:
+    """At once after a failure; by the next restore when the runner was killed."""
+    before = fingerprint(changed.server, changed.database)
+
+    for step in STEPS:
+        with pytest.MonkeyPatch.context() as patches:
+            assert stop_at(step, changed, tmp_path, patches, is_killed=is_killed)
+        if is_killed:
+            assert left_behind(changed.server) != []
+            with pytest.raises(TargetExists):
+                changed.restore(tmp_path)  # takes back, then refuses
+
+        assert fingerprint(changed.server, changed.database) == before, step
+        assert left_behind(changed.server) == []
+        for name in schemas(changed.server, f"{changed.database}_before"):
+            assert changed.server.run(f"SHOW TABLES FROM `{name}`") == []
+            changed.server.run(f"DROP DATABASE `{name}`")
+
+
+def stop_at(
+    step: str, changed: Backup, tmp_path: Path, patches: pytest.MonkeyPatch, *, is_killed: bool
+) -> bool:
+    """Run a restore that stops at the first statement of a swap that begins so; if it did."""
+    run, swap_run = Session.run, swap.Swap.run
+    state = {"in swap": False, "stopped": False}
+
+    def stopping(session: Session, *statements: str, what: str = "") -> None:
+        run(session, *statements, what=what)
+        if (
+            state["in swap"]
+            and not state["stopped"]
+            and any(statement.startswith(step) for statement in statements)
+        ):
+            state["stopped"] = True  # it happened, and its answer was lost
+            raise Killed if is_killed else BackupError("the server is on fire")
+
+    def swapping(one: swap.Swap, kept: str | None) -> list[str]:
+        state["in swap"] = True
+        return swap_run(one, kept)
+
+    patches.setattr(Session, "run", stopping)
+    patches.setattr(swap.Swap, "run", swapping)
+    if is_killed:
+        patches.setattr(swap.Swap, "_take_back", lambda *_: None)
+        patches.setattr("engines.mysql_family.restore.Restore._drop", lambda *_: None)
+    with pytest.raises((BackupError, Killed)):
+        changed.restore(tmp_path, replace=True)
+    return state["stopped"]
+
+
+def test_an_empty_database_of_that_name_is_used(
+    changed: Backup, tmp_path: Path, a_schema: AnySchema
+) -> None:
+    empty = a_schema(changed.server)
+
+    restored: Restored = changed.restore(tmp_path, database=empty)
+
+    assert restored.kept_as is None
+    assert schemas(changed.server, empty) == [empty]
+
+
+def test_a_foreign_key_from_elsewhere_is_a_refusal_that_names_it(
+    changed: Backup, tmp_path: Path, a_schema: AnySchema
+) -> None:
+    other = a_schema(changed.server)
+    changed.server.run(
+        f"CREATE TABLE far (id INT, CONSTRAINT reaches FOREIGN KEY (id) REFERENCES"
+        f" `{changed.database}`.person (id))",
+        database=other,
+    )
+
+    with pytest.raises(PreflightFailed, match=r"DROP FOREIGN KEY `reaches`;"):
+        changed.restore(tmp_path, replace=True)
+
+    changed.server.run("DROP TABLE far", database=other)
+
+
+def test_a_journal_that_cannot_be_taken_back_is_told_and_kept(
+    changed: Backup, tmp_path: Path
+) -> None:
+    from engines.mysql_family import target as targets
+
+    schema = targets.beside(changed.database, "dead") + "_undo"
+    changed.server.run(
+        f"CREATE DATABASE {schema}",
+        f"CREATE TABLE {schema}.steps (number INT AUTO_INCREMENT PRIMARY KEY, phase INT,"
+        " in_schema VARCHAR(64), only_if VARCHAR(400) DEFAULT '', statements LONGTEXT)",
+        f"INSERT INTO {schema}.steps (phase, in_schema, statements) VALUES"
+        f" ({journal.CODE}, '{changed.database}', '[\"NO SUCH STATEMENT\"]')",
+    )
+
+    restored = changed.restore(tmp_path, replace=True)
+
+    assert any("NO SUCH STATEMENT" in warning for warning in restored.warnings)
+    assert schema in left_behind(changed.server)
