@@ -1,0 +1,118 @@
+"""Whole jobs of the command line against both families, into encrypted places."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.jobs.commands import eventually
+from tests.integration.jobs.places import Folder
+from tests.integration.jobs.world import World, base_environ
+from tests.integration.mysql.conftest import left_behind, schemas
+from tests.integration.mysql.test_backup_faults import fill_large
+from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_samples import fill, fingerprint
+
+
+@pytest.fixture
+def world(mysql_server: MysqlServer, a_schema: Callable[..., str]) -> Iterator[World]:
+    # Short, and outside of pytest's own folder: a socket's path has 107 bytes at most.
+    folder = Path(tempfile.mkdtemp(prefix="world-"))
+    for name in ("tmp", "run", "one", "two"):
+        (folder / name).mkdir(mode=0o700)
+    world = World(
+        folder=folder,
+        server=mysql_server,  # type: ignore[arg-type] - its address and login alone
+        database=a_schema(mysql_server),
+        places=[Folder(name, folder / name) for name in ("one", "two")],
+        environ=base_environ(folder, mysql_server) | mysql_server.bin_dirs(),  # type: ignore[arg-type]
+    )
+    configure(world, mysql_server)
+    try:
+        yield world
+        assert left_behind(mysql_server) == []
+        assert world.processes() == []
+        assert list((folder / "tmp").glob("job-*")) == []
+    finally:
+        for runner in world.runners:
+            runner.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def configure(world: World, server: MysqlServer, **fields: object) -> None:
+    """As the controller mounts it; encrypted with a passphrase."""
+    passphrase = {"encryptionPass": {"value": "correct horse battery staple"}}
+    world.configure(locations={"one": passphrase, "two": passphrase})
+    path = world.config / "backup.yaml"
+    backup = json.loads(path.read_text())
+    section = backup["spec"].pop("postgres")
+    section |= {"user": {"value": server.user}, "sslMode": "disabled", **fields}
+    backup["spec"] |= {"databaseType": server.family, server.family: section}
+    path.write_text(json.dumps(backup))
+
+
+def test_back_up_lose_and_bring_back(world: World, mysql_server: MysqlServer) -> None:
+    fill(mysql_server, world.database)
+    before = fingerprint(mysql_server, world.database)
+
+    world.cli("doctor").must(0)
+    backup_id = world.back_up()
+    mysql_server.run(f"DROP DATABASE `{world.database}`")
+    done = world.cli("restore", "--name", backup_id, "--yes").must(0, world.database)
+
+    assert fingerprint(mysql_server, world.database) == before
+    assert world.backups(world.places[0]) == world.backups(world.places[1]) == [backup_id]
+    world.cli("verify", "--all").must(0)
+    world.cli("show", backup_id).must(0, f"{mysql_server.family}", "--binary-mode")
+    for said in (done.out, done.err):
+        assert mysql_server.password not in said
+    refused = world.cli("restore", "--name", backup_id, "--yes")
+    refused.must(78, "--replace")
+    world.cli("restore", "--name", backup_id, "--replace", "--yes").must(
+        0, f"{world.database}_before_"
+    )
+    assert fingerprint(mysql_server, world.database) == before
+
+
+def test_what_a_backup_lacks_ends_it_with_the_grant(
+    world: World, mysql_server: MysqlServer
+) -> None:
+    fill(mysql_server, world.database)
+    mysql_server.run(
+        "CREATE USER weak@'%' IDENTIFIED BY 'pw'",
+        f"GRANT SELECT ON `{world.database}`.* TO weak@'%'",
+    )
+    configure(world, mysql_server, user={"value": "weak"}, **{"pass": {"value": "pw"}})
+    try:
+        done = world.cli("backup-now")
+        done.must(78, "GRANT SHOW VIEW, TRIGGER, EVENT ON")
+        world.cli("doctor").must(78, "GRANT SHOW VIEW, TRIGGER, EVENT ON")
+    finally:
+        mysql_server.run("DROP USER weak@'%'")
+
+    assert world.backups() == []
+
+
+def test_a_runner_that_is_killed_in_a_restore_leaves_what_the_next_one_takes_back(
+    world: World, mysql_server: MysqlServer
+) -> None:
+    fill_large(mysql_server, world.database)
+    before = fingerprint(mysql_server, world.database)
+    backup_id = world.back_up()
+
+    with world.started("restore", "--name", backup_id, "--replace", "--yes") as process:
+        eventually(lambda: left_behind(mysql_server) != [], say=lambda: "nothing was begun")
+        process.kill()
+        process.wait()
+    eventually(lambda: world.processes() == [], say=lambda: str(world.processes()))
+
+    assert fingerprint(mysql_server, world.database) == before
+    done = world.cli("restore", "--name", backup_id, "--replace", "--yes").must(0)
+    assert fingerprint(mysql_server, world.database) == before
+    assert "_before_" in done.out
+    assert len(schemas(mysql_server, f"{world.database}_before_")) == 1
