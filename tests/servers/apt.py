@@ -102,7 +102,9 @@ def run(argv: list[str | Path], *, folder: Path | None = None, **environment: st
 def _update(work: Path, suite: str, installed: Iterable[str]) -> None:
     mirror = mirror_of_this_machine()
     if mirror is None or not _KEYRING.is_file():
-        raise Impossible("needs a Debian machine")
+        raise Impossible(
+            "needs a Debian machine, or the package debian-archive-keyring and DEBIAN_MIRROR"
+        )
     for name in ("state/lists/partial", "cache/archives/partial"):
         (work / name).mkdir(parents=True)
     architecture = run(["dpkg", "--print-architecture"]).strip()
@@ -123,7 +125,9 @@ def _apt(work: Path, *words: str, folder: Path | None = None) -> None:
 
 
 def mirror_of_this_machine() -> str | None:
-    """The Debian mirror in apt's own sources; None: there is none."""
+    """The Debian mirror that DEBIAN_MIRROR or apt's own sources name; None: there is none."""
+    if named := os.environ.get("DEBIAN_MIRROR"):
+        return named
     for file in (Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")):
         if not file.is_file():
             continue

@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.servers.provider import (
     ServerMissing,
     ServerProcess,
     free_port,
+    has_container_engine,
     start_process,
 )
 
@@ -48,7 +50,12 @@ _FAST = {
 
 @frozen(kw_only=True)
 class MysqlServer:
-    """A running server of one family. `bin_dir` holds the client tools of its series."""
+    """A running server of one family.
+
+    Args:
+        bin_dir: client tools of its series; of a container, of the newest that is here.
+        socket, data_dir, process: of none that is a container.
+    """
 
     family: str
     series: str
@@ -58,7 +65,7 @@ class MysqlServer:
     password: str
     bin_dir: Path
     data_dir: Path
-    process: ServerProcess
+    process: ServerProcess | None
     user: str = "root"
 
     def connect(self, database: str | None = None, **overrides: Any) -> Any:
@@ -101,7 +108,6 @@ def installations(family: str) -> dict[str, Path]:
             folder = mysql_packages.bin_folder(cache_dir(), packages)
             if folder is not None:
                 found.setdefault(packages.series, folder)
-    # A distribution has the server in sbin and the clients in bin; both are reached by PATH alone.
     return found
 
 
@@ -138,7 +144,11 @@ def running(
     """
     bin_dir = installations(family).get(series)
     if bin_dir is None:
-        raise ServerMissing(f"no {family} {series} here")
+        if options or tls or not installations(family) or not has_container_engine():
+            raise ServerMissing(f"no {family} {series} here")
+        with _as_container(family, series) as container:
+            yield container
+        return
     folder = Path(tempfile.mkdtemp(prefix=f"{family}{series}-", dir="/tmp"))
     try:
         data = folder / "data"
@@ -164,6 +174,57 @@ def running(
             process.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _as_container(family: str, series: str) -> Iterator[MysqlServer]:
+    """The public image, if it is there or can be pulled; with the newest clients that are here."""
+    from testcontainers.core.container import DockerContainer
+
+    password = secrets.token_urlsafe(12)
+    name = "MARIADB" if family == "mariadb" else "MYSQL"
+    container = (
+        DockerContainer(f"{family}:{series}")
+        .with_env(f"{name}_ROOT_PASSWORD", password)
+        .with_env(f"{name}_ROOT_HOST", "%")
+        .with_command("--log-bin=bin --server-id=1 --event-scheduler=OFF")
+        .with_bind_ports("3306/tcp", ("127.0.0.1", None))
+    )
+    try:
+        container.start()
+    except Exception as error:  # of several packages; whatever it is, there is none
+        raise ServerMissing(f"no {family} {series} here, nor its image: {error}") from error
+    try:
+        server = MysqlServer(
+            family=family,
+            series=series,
+            host="127.0.0.1",
+            port=int(container.get_exposed_port(3306)),
+            socket=Path("/nowhere"),
+            password=password,
+            bin_dir=max(installations(family).items())[1],
+            data_dir=Path("/nowhere"),
+            process=None,
+        )
+        _wait_for_login(server)
+        yield server
+    finally:
+        container.stop()
+
+
+def _wait_for_login(server: MysqlServer) -> None:
+    """Its first start makes the data, with a server that listens nowhere."""
+    import pymysql
+
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            server.run("SELECT 1")
+            return
+        except pymysql.MySQLError as error:
+            if time.monotonic() > deadline:
+                raise ServerMissing(f"the container did not come up: {error}") from error
+            time.sleep(0.5)
 
 
 def restarted(server: MysqlServer) -> MysqlServer:

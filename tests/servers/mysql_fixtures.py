@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ import pytest
 from tests.servers import mysql
 from tests.servers.fixtures import given
 from tests.servers.mysql import MysqlServer
+from tests.servers.provider import ServerMissing
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +27,12 @@ def mariadb_11_8() -> Iterator[MysqlServer]:
 @pytest.fixture(scope="session")
 def mysql_8_4() -> Iterator[MysqlServer]:
     """No Debian has it: not even where servers are required is it always to be had."""
-    if "8.4" not in mysql.installations("mysql"):
-        pytest.skip("no MySQL 8.4 here: name the folder of its programs in MYSQL_BIN_DIRS")
-    yield from given(mysql.running("mysql", "8.4"))
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(mysql.running("mysql", "8.4"))
+        except ServerMissing as missing:
+            pytest.skip(f"{missing}: name the folder of its programs in MYSQL_BIN_DIRS")
+        yield server
 
 
 @pytest.fixture(scope="session")
