@@ -11,10 +11,11 @@ from engines.interface import (
     JobContext,
     Progress,
     Restored,
+    StreamReader,
     StreamSource,
     Target,
 )
-from engines.mysql_family import archive, catalogue, swap, target as targets
+from engines.mysql_family import archive, catalogue, sequences, swap, target as targets
 from engines.mysql_family.connection import Server, Session, explained, use
 from engines.mysql_family.dump import DUMP
 from engines.mysql_family.objects import Definition
@@ -86,7 +87,9 @@ class Restore:
             done += size
             self._context.report(Progress(stage="data", done=done, total=total))
 
-        reader = archive.Checked(self._source.open(DUMP), self._server.family)
+        reader: StreamReader = archive.Checked(self._source.open(DUMP), self._server.family)
+        if self._facts.counts.get("sequences"):
+            reader = sequences.Moved(reader, source=self._facts.database, schema=name)
         try:
             process.feed_from(self._command(name), reader, self._context.cancelled, moved)
         except process.ProcessFailed as failed:
@@ -172,6 +175,8 @@ class Restore:
             tables=catalogue.tables(self._session, name),
             definitions=made,
         )
+        defaults = sequences.defaults(self._session, name) if new.has_sequences else []
+        self._session.run(*sequences.take_away(defaults, name))
         old = Content.of(self._session, database) if self._state.exists else None
         kept = None
         if self._state.exists and not self._state.empty:
@@ -183,6 +188,7 @@ class Restore:
             new=new,
             old=old,
             label=self._server.label,
+            defaults=defaults,
         ).run(kept)
         return kept
 

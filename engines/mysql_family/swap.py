@@ -18,12 +18,13 @@ from datetime import datetime
 from attrs import frozen
 
 from controller.api.errors import AccessDenied, BackupError, DatabaseUnavailable
-from engines.mysql_family import catalogue, journal, objects, target as targets
+from engines.mysql_family import catalogue, journal, objects, sequences, target as targets
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
 from engines.mysql_family.journal import CODE, TABLES, Journal
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import account, identifier, qualified
+from engines.mysql_family.sequences import Default
 
 #: How long a statement waits for transactions on a table, behind which all others queue up.
 _LOCK_WAIT_S = 5
@@ -56,6 +57,10 @@ class Content:
         )
 
     @property
+    def has_sequences(self) -> bool:
+        return any(table.kind == "SEQUENCE" for table in self.tables)
+
+    @property
     def table_names(self) -> list[str]:
         return [table.name for table in self.tables if not table.is_view]
 
@@ -71,6 +76,7 @@ class Swap:
         new: what the target will have; its tables are in `beside`.
         old: what the target has; None: it does not exist.
         label: for the names that tables have for a moment.
+        defaults: that were taken away from tables in `beside`, to be given back in the target.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Swap:
         new: Content,
         old: Content | None,
         label: str,
+        defaults: Sequence[Default] = (),
     ) -> None:
         self._session = session
         self._beside = beside
@@ -89,6 +96,7 @@ class Swap:
         self._new = new
         self._old = old
         self._label = label
+        self._defaults = defaults
         self._journal = Journal(session, beside, database)
         self._are_triggers_noted = False
 
@@ -124,7 +132,9 @@ class Swap:
 
     def _tables(self, kept: str | None) -> None:
         triggers = self._new.of_kind("TRIGGER")
-        aside = self._names_aside({one.table for one in triggers})
+        aside = self._names_aside(
+            {one.table for one in triggers} | {one.table for one in self._defaults}
+        )
         leaving = [
             (self._at_home(name), qualified(kept, name))
             for name in (self._old.table_names if self._old else [])
@@ -140,6 +150,11 @@ class Swap:
             # Dropped with its table's leaving; a name is one schema's.
             self._journal.note(TABLES, [one.drop()])
         self._make([one.on_table(aside[one.table]) for one in triggers], self._new.collation)
+        for default in self._defaults:
+            given = sequences.give(
+                [default], source=self._beside, schema=self._database, table=aside[default.table]
+            )
+            self._session.run(*given, what="while giving columns their defaults")
         named = [(self._at_home(short), self._at_home(name)) for name, short in aside.items()]
         if named:
             self._journal.note(
@@ -292,8 +307,24 @@ class Swap:
                 warnings.append(
                     f'the {one.kind.lower()} {identifier(one.name)} is not in "{kept}": {error}'
                 )
+        warnings += self._furnish_defaults(kept)
         if asleep:
             warnings.append(f'events in "{kept}" are disabled')
+        return warnings
+
+    def _furnish_defaults(self, kept: str) -> list[str]:
+        """The sequences that were replaced are beside their tables again, and no others'."""
+        if self._old is None or not self._old.has_sequences:
+            return []
+        warnings = []
+        for one in sequences.defaults(self._session, kept, of=self._database):
+            try:
+                self._session.run(
+                    *sequences.give([one], source=self._database, schema=kept),
+                    what="while giving columns their defaults",
+                )
+            except BackupError as error:
+                warnings.append(f'a default in "{kept}" asks a sequence that is gone: {error}')
         return warnings
 
 

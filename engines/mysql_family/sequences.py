@@ -1,0 +1,103 @@
+"""Defaults that take the next number of a sequence: MariaDB writes them with the schema's name.
+
+A table that is moved goes on asking the sequence where that was. So a dump is
+changed on its way into another schema, and the defaults are taken away before
+a move and given again after it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from engines.interface import StreamReader
+from engines.mysql_family.connection import Session
+from engines.mysql_family.quoting import identifier, qualified
+
+_CALL = r"\b(nextval|lastval)\({}\."
+
+
+@frozen(kw_only=True)
+class Default:
+    """A column's default; `expression` as the server writes it."""
+
+    table: str
+    column: str
+    expression: str
+
+
+def defaults(session: Session, schema: str, *, of: str = "") -> list[Default]:
+    """Those in a schema that ask a sequence of the same one, or `of` another."""
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT"
+        " FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s"
+        " AND COLUMN_DEFAULT LIKE '%%val(%%'",
+        (schema,),
+        what="while reading defaults",
+    )
+    call = re.compile(_CALL.format(re.escape(identifier(of or schema))))
+    return [
+        Default(table=table, column=column, expression=expression)
+        for place, table, column, expression in rows
+        if place == schema and call.search(expression)
+    ]
+
+
+def take_away(found: Sequence[Default], schema: str) -> list[str]:
+    """Statements; a table whose sequence is gone cannot even be altered."""
+    return [
+        f"ALTER TABLE {qualified(schema, one.table)} ALTER COLUMN {identifier(one.column)}"
+        " DROP DEFAULT"
+        for one in found
+    ]
+
+
+def give(found: Sequence[Default], *, source: str, schema: str, table: str = "") -> list[str]:
+    """Statements that give defaults, made for `source`, to tables of another schema.
+
+    Args:
+        table: name that the table has at the moment, if not its own.
+    """
+    call = re.compile(_CALL.format(re.escape(identifier(source))))
+    return [
+        f"ALTER TABLE {qualified(schema, table or one.table)}"
+        f" ALTER COLUMN {identifier(one.column)} SET DEFAULT ("
+        + call.sub(lambda match: f"{match[1]}({identifier(schema)}.", one.expression)
+        + ")"
+        for one in found
+    ]
+
+
+class Moved:
+    """A reader of a dump, in whose definitions of columns one schema stands for another."""
+
+    def __init__(self, reader: StreamReader, *, source: str, schema: str) -> None:
+        self._reader = reader
+        self._old = f"val({identifier(source)}.".encode()
+        self._new = f"val({identifier(schema)}.".encode()
+        self._rest = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most a line more than `size`, b"" only at the end."""
+        while True:
+            data = self._reader.read(size)
+            whole, line_end, rest = (self._rest + data).rpartition(b"\n")
+            if not data:
+                whole, line_end, rest = self._rest, b"", b""
+            self._rest = rest
+            if whole or not data:
+                return self._changed(whole + line_end)
+
+    def _changed(self, block: bytes) -> bytes:
+        if self._old not in block:
+            return block
+        # What begins so is a column's definition: rows begin with a parenthesis.
+        return b"\n".join(
+            line.replace(self._old, self._new) if line.startswith(b"  `") else line
+            for line in block.split(b"\n")
+        )
+
+    def close(self) -> None:
+        self._reader.close()
