@@ -1,0 +1,264 @@
+"""What the engines of MySQL and MariaDB decide without a server."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from controller.api.errors import FormatError, InvalidSpec
+from engines import registry
+from engines.interface import InitOptions
+from engines.mysql_family import credentials, definitions, grants, tools, versions, views
+from engines.mysql_family.dump import Text
+from engines.mysql_family.grants import Rights
+from engines.mysql_family.objects import KINDS, Context, Definition
+from engines.mysql_family.quoting import identifier, schema_pattern
+from engines.mysql_family.sequences import Moved
+from engines.mysql_family.target import kept_name, kept_pattern
+from tests.builders import a_section
+from tests.fakes.streams import MemoryReader
+
+names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+def rights(*lines: str) -> Rights:
+    return Rights("u@%", tuple(filter(None, map(grants.parse, lines))))
+
+
+@pytest.mark.parametrize(
+    ("line", "has"),
+    [
+        ("GRANT ALL PRIVILEGES ON *.* TO `u`@`%` IDENTIFIED BY PASSWORD '*1'", True),
+        ("GRANT SELECT, TRIGGER ON `shop`.* TO `u`@`%`", True),
+        ("GRANT SELECT, TRIGGER ON `sh_p`.* TO `u`@`%`", True),
+        (r"GRANT SELECT, TRIGGER ON `sh\_p`.* TO `u`@`%`", False),
+        ("GRANT TRIGGER ON `sh%`.* TO `u`@`%` WITH GRANT OPTION", True),
+        ("GRANT SELECT, TRIGGER ON `shop`.`a` TO `u`@`%`", False),
+        ("GRANT SELECT (`id`, `TRIGGER`), INSERT ON `shop`.`a` TO `u`@`%`", False),
+        ("GRANT USAGE ON *.* TO `u`@`%`", False),
+        ("GRANT SELECT ON `shop`.* TO `u`@`%`", False),
+        ("GRANT TRIGGER ON `other`.* TO `u`@`%`", False),
+        ("GRANT `TRIGGER`@`%` TO `u`@`%`", False),
+        ("GRANT PROXY ON ''@'%' TO 'u'@'%' WITH GRANT OPTION", False),
+        ("GRANT EXECUTE ON PROCEDURE `shop`.`p` TO `u`@`%`", False),
+        ('GRANT TRIGGER ON "shop".* TO "u"@"%"', True),
+    ],
+)
+def test_a_line_of_show_grants_gives_what_it_says(line: str, has: bool) -> None:
+    assert rights(line).on_schema("TRIGGER", "shop") is has
+
+
+def test_a_partial_revoke_wins_over_what_was_given_everywhere() -> None:
+    given_ = rights("GRANT SELECT ON *.* TO `u`@`%`", "REVOKE SELECT ON `shop`.* FROM `u`@`%`")
+
+    assert not given_.on_schema("SELECT", "shop")
+    assert given_.on_schema("SELECT", "other")
+    assert given_.on_server("SELECT")
+
+
+@given(names)
+def test_the_pattern_of_a_grant_means_that_schema_alone(name: str) -> None:
+    line = f"GRANT SELECT ON {schema_pattern(name)}.* TO `u`@`%`"
+
+    assert rights(line).on_schema("SELECT", name)
+    assert not rights(line).on_schema("SELECT", name + "x")
+
+
+@given(st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=64))
+def test_the_dated_name_fits_and_its_grant_matches_it(name: str) -> None:
+    from datetime import UTC, datetime
+
+    kept = kept_name(name, datetime(2026, 11, 26, tzinfo=UTC))
+
+    assert len(kept) <= 64
+    assert rights(f"GRANT ALL PRIVILEGES ON {kept_pattern(name)}.* TO `u`@`%`").on_schema(
+        "DROP", kept
+    )
+
+
+contexts = st.builds(Context, sql_mode=st.text(), connection_collation=st.text())
+some_definitions = st.lists(
+    st.builds(
+        Definition,
+        kind=st.sampled_from(KINDS),
+        name=names,
+        statement=st.text(st.characters(exclude_categories=["Cs"])),
+        context=contexts,
+        table=names,
+        is_broken=st.booleans(),
+    ),
+    max_size=4,
+)
+
+
+@given(some_definitions)
+def test_definitions_come_back_as_they_were_written(found: list[Definition]) -> None:
+    assert definitions.decode(definitions.encode(found)) == found
+
+
+@given(some_definitions, st.data())
+def test_nothing_can_be_changed_added_or_cut_unnoticed(
+    found: list[Definition], data: st.DataObject
+) -> None:
+    whole = definitions.encode(found)
+    at = data.draw(st.integers(0, len(whole)))
+
+    for other in (whole[:at], whole[:at] + b"\nDROP DATABASE x;\n" + whole[at:]):
+        if other == whole:
+            continue
+        try:
+            decoded = definitions.decode(other)
+        except FormatError:
+            continue
+        # Within a statement of the same length it may say another thing; never between.
+        assert definitions.encode(decoded) == other
+
+
+EVENT = (
+    "CREATE DEFINER=`a``b`@`%` EVENT `ON COMPLETION PRESERVE ENABLE` ON SCHEDULE EVERY 1 DAY "
+    "STARTS '2030-01-01 00:00:00' ON COMPLETION NOT PRESERVE {} COMMENT 'ENABLE' DO SELECT 'ENABLE'"
+)
+
+
+@pytest.mark.parametrize("state", ["ENABLE", "DISABLE", "DISABLE ON SLAVE", "DISABLE ON REPLICA"])
+def test_an_event_is_put_asleep_by_its_head_alone(state: str) -> None:
+    event = Definition(
+        kind="EVENT", name="e", statement=EVENT.format(state), context=Context(), definer="a`b@%"
+    )
+
+    assert event.disabled().statement == EVENT.format("DISABLE")
+
+
+def test_a_definer_is_taken_out_of_the_head_alone() -> None:
+    statement = "CREATE ALGORITHM=MERGE DEFINER=`a`@`b` SQL SECURITY DEFINER VIEW `v` AS select 1"
+    view = Definition(kind="VIEW", name="v", statement=statement, context=Context(), definer="a@b")
+
+    assert view.without_definer().statement == statement.replace("DEFINER=`a`@`b` ", "")
+    body = "CREATE DEFINER=`a`@`b` PROCEDURE `p`() SELECT 'CREATE DEFINER=`a`@`b` '"
+    procedure = Definition(kind="PROCEDURE", name="p", statement=body, context=Context())
+    assert procedure.without_definer().statement == body.replace("DEFINER=`a`@`b` ", "", 1)
+
+
+def test_views_come_after_what_they_read_and_a_long_chain_is_no_matter() -> None:
+    chain = {f"v{n:05}": f"select 1 from `shop`.`v{n + 1:05}`" for n in range(5000)}
+    chain["v05000"] = "select '`shop`.`v00000`' from `shop`.`t`"
+
+    assert views.in_order(chain, "shop") == sorted(chain, reverse=True)
+
+
+@given(st.dictionaries(names, names, max_size=6), names)
+def test_every_view_is_in_the_order_once_whatever_it_names(
+    reads: dict[str, str], schema: str
+) -> None:
+    texts = {
+        name: f"select 1 from {identifier(schema)}.{identifier(other)}"
+        for name, other in reads.items()
+    }
+
+    assert sorted(views.in_order(texts, schema)) == sorted(texts)
+
+
+def test_a_schema_s_name_goes_before_functions_alone() -> None:
+    text = "select `shop`.`f`(1),'`shop`.`f`(1)',`shop`.`id` from (`shop` join `o`.`shop`)"
+
+    assert views.without_schema(text, "shop") == text.replace("`shop`.`f`(1)", "`f`(1)", 1)
+
+
+@given(st.lists(st.sampled_from([b"CREATE TABLE `a`", b"(1,'x')", b"INSERT INTO `a`"])), st.data())
+def test_tables_are_counted_however_the_dump_is_cut(
+    lines: list[bytes], data: st.DataObject
+) -> None:
+    whole = b"\n" + b"\n".join(lines) + b"\n-- Dump completed on 2026\n"
+    text = Text()
+
+    while whole:
+        size = data.draw(st.integers(1, 40))
+        text.feed(whole[:size])
+        whole = whole[size:]
+
+    assert text.tables == lines.count(b"CREATE TABLE `a`")
+    assert text.is_complete
+    assert text.leaves == ""
+
+
+@given(st.integers(1, 60))
+def test_a_statement_that_leaves_the_schema_is_seen_however_the_dump_is_cut(size: int) -> None:
+    whole = b"-- MySQL dump\nINSERT INTO `a` VALUES (1);\nuse `mysql`;\nSELECT 1;\n"
+    text = Text()
+
+    for at in range(0, len(whole), size):
+        text.feed(whole[at : at + size])
+
+    assert text.leaves == "use"
+
+
+@given(st.integers(1, 80))
+def test_a_dump_for_another_schema_is_changed_in_columns_alone(size: int) -> None:
+    data = (
+        b"CREATE TABLE `t` (\n  `id` int DEFAULT nextval(`shop`.`q`),\n  `b` int\n);\n"
+        b"INSERT INTO `t` VALUES\n(1,'  `id` int DEFAULT nextval(`shop`.`q`)');\n-- end"
+    )
+    reader = Moved(MemoryReader(data, None), source="shop", schema="other")
+
+    parts = []
+    while part := reader.read(size):
+        parts.append(part)
+
+    assert b"".join(parts) == data.replace(b"nextval(`shop`.", b"nextval(`other`.", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "series"),
+    [("10.11.18-MariaDB-0+deb12u1-log", (10, 11)), ("9.7.4-2", (9, 7)), ("8.4", (8, 4))],
+)
+def test_the_series_of_a_version(text: str, series: tuple[int, int]) -> None:
+    assert versions.series_of(text) == series
+
+
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
+@pytest.mark.parametrize("version", ["5.7", "16", "latest", "8"])
+def test_a_version_that_is_no_series_is_refused_with_those_that_are(
+    engine: str, version: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=r"spec\.databaseVersion: must be a series of"):
+        registry.get(engine).init(
+            InitOptions(
+                namespace="n",
+                name="x",
+                spec=a_section(engine),
+                resolve=lambda value: value.value,  # type: ignore[arg-type, return-value]
+                environ={},
+                version=version,
+            )
+        )
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_value_of_an_option_file_stays_one_line(value: str) -> None:
+    text = credentials.option_file({"client": [("password", value)]})
+
+    assert text.count("\n") == 2
+    assert text.startswith('[client]\npassword="')
+
+
+@pytest.mark.parametrize(
+    ("said", "is_mariadb", "version"),
+    [
+        ("mariadb-dump  Ver 10.19 Distrib 10.11.18-MariaDB, for debian", True, "10.11.18"),
+        ("mariadb-dump from 11.8.9-MariaDB, client 10.20 for debian", True, "11.8.9"),
+        ("mysqldump  Ver 9.7.4-2 for Linux on x86_64 ((Debian))", False, "9.7.4-2"),
+        ("mysqldump  Ver 8.4.3 for Linux on x86_64 (MySQL Community)", False, "8.4.3"),
+        ("mysqldump from 11.8.9-MariaDB, client 10.20 for debian", False, None),
+        ("mysqldump  Ver 8.0.1 for Linux", True, None),
+    ],
+)
+def test_a_tool_says_of_which_family_and_version_it_is(
+    tmp_path: object, said: str, is_mariadb: bool, version: str | None
+) -> None:
+    from pathlib import Path
+
+    program = Path(str(tmp_path)) / "tool"
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o755)
+
+    assert tools._ask(program, 1, is_mariadb) == version
