@@ -157,7 +157,7 @@ class Changes:
     def respecify(self, key: ObjectKey, random: Random) -> None:
         """Change everything of it that may be changed, to something good or bad."""
         spec = a_spec(random)
-        removed = dict.fromkeys(("backupCron", "backupInterval", "cockroach", "postgres", "runner"))
+        removed = dict.fromkeys(("backupCron", "backupInterval", "mysql", "postgres", "runner"))
         self._patch(key, {"spec": removed | spec})
 
     def reschedule(self, key: ObjectKey, random: Random) -> None:

@@ -36,8 +36,8 @@ def a_spec(random: Random) -> Raw:
         "postgres": {"database": "shop", "host": "db", "user": "backup"},
     }
     if random.random() < 0.05:
-        cockroach = {"database": "shop", "host": "db"}
-        spec |= {"databaseType": "cockroach", "postgres": None, "cockroach": cockroach}
+        mysql = {"database": "shop", "host": "db", "user": {"value": "backup"}}
+        spec |= {"databaseType": "mysql", "postgres": None, "mysql": mysql}
     if random.random() < 0.05:
         spec["backupCron"] = NEVER
     else:

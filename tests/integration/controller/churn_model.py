@@ -136,8 +136,8 @@ class Model:
             return "DependencyMissing"
         if key.namespace not in (of_class.get("allowedNamespaces") or [key.namespace]):
             return "AccessDenied"
-        if spec["databaseType"] != "postgres":
-            return "UnknownEngine"
+        if spec["databaseType"] == "mysql":  # of PostgreSQL's versions, which its engine refuses
+            return "InvalidSpec"
         labels = set(spec.get("runner", {}).get("labels", {}))
         if labels - set(of_class.get("runner", {}).get("allowedLabels", [])):
             return "InvalidSpec"

@@ -137,7 +137,7 @@ def test_no_field_is_lost_whoever_writes(world: World) -> None:
     assert is_kept(class_before["spec"], class_now["spec"])
 
 
-def test_a_database_without_an_engine_keeps_the_original_s_runner(world: World) -> None:
+def test_an_object_that_has_to_be_changed_keeps_the_original_s_runner(world: World) -> None:
     original = GoOriginal(world, world.system)
     put_ours_over_them(world)
     world.start()
@@ -147,7 +147,7 @@ def test_a_database_without_an_engine_keeps_the_original_s_runner(world: World) 
 
     original.wait_until_gone("postgres")
 
-    world.wait_for_condition("Ready", "False", "UnknownEngine", "cockroach")
+    world.wait_for_condition("Ready", "False", "InvalidSpec", "cockroach")
     world.wait_until_quiet()
     assert original.children("cockroach") == set(KINDS)
     # Until somebody deletes the object.

@@ -120,13 +120,17 @@ def test_what_the_schema_cannot_see_is_told_by_its_field(
     world.wait_for_children()
 
 
-def test_an_engine_that_is_not_built_is_told(world: World, controller: Controller) -> None:
-    cockroach = {"database": "shop", "host": "db"}
-    world.create_backup(databaseType="cockroach", cockroach=cockroach, postgres=None)
+def test_what_an_engine_alone_can_tell_is_told_by_its_field(
+    world: World, controller: Controller
+) -> None:
+    mysql = {"database": "shop", "host": "db", "user": {"value": "backup"}}
+    world.create_backup(databaseType="mysql", databaseVersion="16", mysql=mysql, postgres=None)
 
-    told = world.wait_for_condition("Ready", "False", "UnknownEngine")
+    told = world.wait_for_condition("Ready", "False", "InvalidSpec")
 
-    assert "postgres" in told["message"]
+    assert told["message"].startswith("spec.databaseVersion: ")
+    world.change(DATABASE_BACKUPS, "shop", lambda raw: raw["spec"].update(databaseVersion="8.4"))
+    world.wait_for_children()
 
 
 def test_one_bad_object_disturbs_no_other(world: World, controller: Controller) -> None:
