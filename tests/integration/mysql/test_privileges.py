@@ -82,6 +82,26 @@ def test_the_rights_on_the_page_are_enough_for_a_backup_of_everything(
     assert backup.facts == a_backup_facts_of_root(mysql_server, database, tmp_path, backup)
 
 
+def test_rights_may_come_by_a_role(
+    mysql_server: MysqlServer, a_schema: AnySchema, an_account: AnAccount, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    user, role = an_account(), f"role_{database}"
+    mysql_server.run(f"CREATE ROLE {role}")
+    try:
+        for statement in granted(mysql_server, "### For backups", database, user):
+            mysql_server.run(statement.replace(f"{user}@'%'", role))
+        to = "TO" if mysql_server.family == "mysql" else "FOR"
+        mysql_server.run(f"GRANT {role} TO {user}@'%'", f"SET DEFAULT ROLE {role} {to} {user}@'%'")
+
+        backup = a_backup(mysql_server, database, tmp_path, user=user, password="pw")
+    finally:
+        mysql_server.run(f"DROP ROLE {role}")
+
+    assert backup.facts.counts["routines"] == backup.facts.counts["triggers"] == 1
+
+
 def a_backup_facts_of_root(
     server: MysqlServer, database: str, tmp_path: Path, like: Backup
 ) -> object:

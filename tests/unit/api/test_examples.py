@@ -84,6 +84,14 @@ def test_the_mission_s_class_is_one_s3_and_one_gcs_bucket() -> None:
     assert all(one.encryption_pass for one in spec.backup_locations)
 
 
+@pytest.mark.parametrize(("engine", "kind"), [("mariadb", v1.MariadbSpec), ("mysql", v1.MysqlSpec)])
+def test_every_field_of_mysql_and_mariadb_has_an_example(engine: str, kind: type) -> None:
+    spec = spec_of(f"{engine}.yaml", v1.DatabaseBackup)
+
+    assert spec["databaseType"] == engine
+    assert set(spec[engine]) == wire_names(kind)
+
+
 def test_every_field_of_a_postgres_backup_has_an_example() -> None:
     spec = spec_of("every-field.yaml", v1.DatabaseBackup)
 
