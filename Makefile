@@ -38,6 +38,10 @@ test-churn: $(VENV)/.installed  ## The controller under random changes and fault
 	DB_BACKUP_TEST_CHURN_RUNS=$(RUNS) DB_BACKUP_TEST_CHURN_STORMS=$(STORMS) \
 		DB_BACKUP_TEST_CHURN_FIRST=$(FIRST) $(BIN)/pytest tests/integration/controller/test_churn.py
 
+test-many-tables: TABLES := 10000
+test-many-tables: $(VENV)/.installed  ## MySQL and MariaDB with very many tables (TABLES=10000)
+	DB_BACKUP_TEST_MANY_TABLES=$(TABLES) $(BIN)/pytest -s tests/integration/mysql/test_many_tables.py
+
 test-e2e: SHORT :=
 test-e2e: $(VENV)/.installed  ## Images, chart and kubectl exec on a real node of Kubernetes; needs root (SHORT=1: 4 minutes)
 	$(TOX) -e e2e -- $(if $(SHORT),-m short)
