@@ -376,14 +376,14 @@ class ExternalStore(Engine, Protocol):
 
     def folders_in_use(
         self, location: BackupLocation, parent: str, context: JobContext, /
-    ) -> Sequence[str]:
-        """Names of the folders directly below `parent` that the database's jobs write to.
+    ) -> Mapping[str, bool]:
+        """The folders directly below `parent` that the database's jobs write to, the latest first.
 
-        Also those that a job has finished lately; the latest first. So a job is found again whose
-        runner died.
+        Also those that a job has finished lately. So a job is found again whose runner died.
 
         Args:
             parent: prefix of keys, as `Collection.folder`.
+        Returns: name of the folder -> whether its job is still at it.
         Raises: DatabaseUnavailable, AccessDenied.
         """
         ...

@@ -15,6 +15,8 @@ from controller.api.errors import (
     InvalidSpec,
     NoKey,
     Problem,
+    RetriableError,
+    TerminalError,
     TruncatedBackup,
 )
 from controller.api.secrets import Secret, SecretValue
@@ -31,6 +33,8 @@ MAINTENANCE = "system"
 #: Where a pod finds the certificate of its Kubernetes cluster's own authority.
 CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 _AT_BEGIN = ("SET timezone = 'UTC'", "SET statement_timeout = '0'")
+#: What versions up to 24.2 say of history, encryption and incremental backups without one.
+LICENCE = "enterprise license"
 #: What the cluster says of a passphrase that is another one, or that it was not given.
 _WRONG_KEY = ("failed to decrypt", "encryption_passphrase", "message authentication failed")
 #: And of files that should be there.
@@ -44,6 +48,12 @@ _MISSING = (
     "checksum mismatch",
 )
 _DENIED = ("42501", "0LP01")
+
+
+class ClusterFailed(RetriableError):
+    """The cluster did not do what it was asked, for the reason that it says."""
+
+    reason = "ClusterFailed"
 
 
 def server_of(
@@ -126,7 +136,7 @@ class Cluster:
     ) -> Sequence[Mapping[str, Any]]:
         """Run a statement; its rows, by the names of their columns, which versions add to.
 
-        Raises: AccessDenied, NoKey, TruncatedBackup, DatabaseUnavailable, BackupError.
+        Raises: AccessDenied, NoKey, TruncatedBackup, DatabaseUnavailable, ClusterFailed.
         """
         with self._errors(what):
             cursor = self.session.execute(sql(statement), arguments or None)
@@ -137,7 +147,7 @@ class Cluster:
         """The first row of a statement that always has one."""
         found = self.rows(what, statement, arguments)
         if not found:
-            raise BackupError(f"{what}: the cluster gave no answer")
+            raise ClusterFailed(f"{what}: the cluster gave no answer")
         return found[0]
 
     @contextlib.contextmanager
@@ -151,14 +161,17 @@ class Cluster:
     def _ours(self, error: Exception, what: str) -> BackupError:
         ours = from_driver(error, what)
         said = process.redact(str(ours), self.hidden)
-        return classified(said, type(ours), getattr(error, "sqlstate", None))
+        kind = ClusterFailed if type(ours) is BackupError else type(ours)
+        return classified(said, kind, getattr(error, "sqlstate", None))
 
 
 def classified(
-    said: str, kind: type[BackupError] = BackupError, state: str | None = None
+    said: str, kind: type[BackupError] = ClusterFailed, state: str | None = None
 ) -> BackupError:
     """Our error for what the cluster says, in an answer or as the reason of a job."""
     text = said.lower()
+    if LICENCE in text:
+        return AccessDenied(said)
     if any(words in text for words in _WRONG_KEY):
         return NoKey(said)
     if state in _DENIED or "privilege" in text or "admin role" in text:
@@ -172,7 +185,7 @@ def classified(
 def connected(server: Server) -> Iterator[Cluster]:
     """A session, ended with the block.
 
-    Raises: DatabaseUnavailable, AccessDenied; BackupError: this is no CockroachDB.
+    Raises: DatabaseUnavailable, AccessDenied; TerminalError: this is no CockroachDB.
     """
     with server.watched_at_the_end(), server.session(MAINTENANCE) as session:
         try:
@@ -181,11 +194,11 @@ def connected(server: Server) -> Iterator[Cluster]:
             raise from_driver(error, "while asking for the version") from None
         said = str(row[0]) if row else ""
         if not said.startswith("CockroachDB"):
-            raise BackupError(f"{server.spec.host} is no CockroachDB: {said[:80]}")
+            raise TerminalError(f"{server.spec.host} is no CockroachDB: {said[:80]}")
         try:
             version = version_of(said)
         except ValueError as error:
-            raise BackupError(str(error)) from None
+            raise TerminalError(str(error)) from None
         yield Cluster(
             session=session,
             id=_id(session) or f"{server.spec.host}:{server.spec.port}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from controller.api.errors import (
@@ -93,15 +93,15 @@ class CockroachEngine:
 
     def folders_in_use(
         self, location: BackupLocation, parent: str, context: JobContext, /
-    ) -> Sequence[str]:
+    ) -> Mapping[str, bool]:
         place = locations.place_of(location, parent)
         with self._connected(context) as cluster:
-            found = (
-                job.folder_below(place)
-                for job in jobs.jobs(cluster, "BACKUP")
-                if job.has_succeeded or not job.is_ended
-            )
-            return list(dict.fromkeys(filter(None, found)))
+            found: dict[str, bool] = {}
+            for job in jobs.jobs(cluster, "BACKUP"):
+                folder = job.folder_below(place)
+                if folder and (job.has_succeeded or not job.is_ended):
+                    found.setdefault(folder, not job.is_ended)
+            return found
 
     def store_layer(
         self, collection: Collection, context: JobContext, /, *, since: BackupFacts | None

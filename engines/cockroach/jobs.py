@@ -10,9 +10,9 @@ from typing import Any
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, Cancelled, RetriableError
+from controller.api.errors import BackupError, Cancelled
 from engines import process
-from engines.cockroach.connection import Cluster, classified
+from engines.cockroach.connection import Cluster, ClusterFailed, classified
 from engines.interface import JobContext, Progress
 
 _SUCCEEDED = "succeeded"
@@ -25,13 +25,7 @@ _LOOK_S = 2.0
 _CANCEL_S = 30.0
 
 
-class ClusterJobFailed(RetriableError):
-    """A job of the cluster's ended without success, for the reason that it says."""
-
-    reason = "ClusterJobFailed"
-
-
-class ClusterJobPaused(ClusterJobFailed):
+class JobPaused(ClusterFailed):
     """The cluster does not go on with a job by itself; it has been cancelled."""
 
 
@@ -109,8 +103,8 @@ def wait(cluster: Cluster, number: int, context: JobContext, *, stage: str) -> N
     ours that has to end.
 
     Raises:
-        Cancelled; ClusterJobFailed, ClusterJobPaused, or what the job's own reason says:
-            AccessDenied, NoKey, TruncatedBackup.
+        Cancelled; ClusterFailed, JobPaused, or what the job's own reason says: AccessDenied,
+            NoKey, TruncatedBackup.
     """
     signs, last, pause_s = 0, "", _FIRST_LOOK_S
     while True:
@@ -122,7 +116,7 @@ def wait(cluster: Cluster, number: int, context: JobContext, *, stage: str) -> N
             if job.is_paused:
                 cancel(cluster, job, context)
             reason = process.redact(job.reason, cluster.hidden) or "no reason given"
-            kind = ClusterJobPaused if job.is_paused else ClusterJobFailed
+            kind = JobPaused if job.is_paused else ClusterFailed
             raise classified(f"the cluster's job {number} {job.status}: {reason}", kind)
         seen = f"{job.status} {job.done} {row.get('modified')} {row.get('running_status')}"
         signs += seen != last

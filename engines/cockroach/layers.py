@@ -13,13 +13,13 @@ from controller.api.errors import (
     AccessDenied,
     BackupError,
     Cancelled,
+    IntegrityError,
     NoKey,
-    RetriableError,
     TruncatedBackup,
 )
 from controller.api.secrets import Secret
 from engines.cockroach import jobs, statements
-from engines.cockroach.connection import Cluster
+from engines.cockroach.connection import LICENCE, Cluster, ClusterFailed
 from engines.cockroach.versions import LAYOUT, version_of
 from engines.interface import (
     BackupFacts,
@@ -30,7 +30,6 @@ from engines.interface import (
 )
 from engines.postgres.quoting import identifier
 
-_LICENCE = "enterprise license"
 #: Of what the cluster keeps of the past, so much may be gone before an incremental backup is no use
 #: to try: the job reads while it goes by.
 _SAFE_PART = 0.8
@@ -121,7 +120,7 @@ class Chain:
                     ),
                 )
             except BackupError as error:
-                if not history or _LICENCE not in str(error).lower():
+                if not history or not _wants_licence(error):
                     raise
                 continue
             number = jobs.started(row)
@@ -185,9 +184,7 @@ class Chain:
                 "while asking for gc.ttlseconds",
                 f"SHOW ZONE CONFIGURATION FROM DATABASE {identifier(self.database)}",
             )
-        except RetriableError:
-            raise
-        except BackupError:
+        except (ClusterFailed, AccessDenied):
             return None  # not for everyone to see; then the job itself finds out
         match = re.search(r"gc\.ttlseconds\s*=\s*(\d+)", str(row.get("raw_config_sql")))
         return timedelta(seconds=int(match[1])) if match else None
@@ -205,16 +202,22 @@ class Chain:
 def extend_or_end(chain: Chain, since: BackupFacts, context: JobContext) -> StoredLayer:
     """Go on with a chain; what the cluster does not take ends the chain, not the backups.
 
-    Raises: ChainEnded, RetriableError, AccessDenied, Cancelled.
+    Raises: ChainEnded; JobPaused, DatabaseUnavailable, AccessDenied, Cancelled.
     """
     try:
         return chain.extend(since, context)
-    except (jobs.ClusterJobPaused, AccessDenied, Cancelled):
+    except (jobs.JobPaused, Cancelled):
         raise
-    except (jobs.ClusterJobFailed, BackupError) as error:
-        if isinstance(error, RetriableError) and not isinstance(error, jobs.ClusterJobFailed):
+    except AccessDenied as error:
+        if not _wants_licence(error):
             raise
         raise ChainEnded(str(error)) from error
+    except (ClusterFailed, IntegrityError) as error:
+        raise ChainEnded(str(error)) from error
+
+
+def _wants_licence(error: BackupError) -> bool:
+    return LICENCE in str(error).lower()
 
 
 def layers_of(

@@ -45,6 +45,8 @@ from runner.retention.policy import labels_at_birth, policy_of
 from runner.storage.base import ObjectInfo
 from runner.storage.copying import copy_object
 
+#: The database does not answer, or a person has to change something, or wants it so.
+_ENDS_THE_JOB = (DatabaseUnavailable, TerminalError, Cancelled)
 #: The database's own commit records of a layer: copied after everything that they name.
 _RECORDS = ("BACKUP_METADATA", "BACKUP_MANIFEST")
 
@@ -77,8 +79,9 @@ class StoredBackup:
         self._check_passphrases(ready)
         home, chain, stored = self._store(ready)
         self._job.events.stage("commit")
-        manifest = self._commit(home, chain, stored)
-        committed = [home, *self._copy(home, chain, manifest, ready)]
+        below = [home.catalogue.manifest(one) for one in chain.ids] if chain else []
+        manifest = self._commit(home, below, stored)
+        committed = [home, *self._copy(home, [*below, manifest], ready)]
         if self._fates.are_enough:
             self._fates.prune(committed, self._cluster_id)
         inspect(self._job, self._locations)
@@ -93,16 +96,14 @@ class StoredBackup:
 
         Raises: JobFailure; DatabaseUnavailable, Cancelled, and what only a person can mend.
         """
-        adopted = self._unfinished(ready)
-        if adopted is None:
-            extended = self._extend(ready)
-            if extended is not None:
-                return extended
+        stored = self._adopt(ready) or self._extend(ready)
+        if stored is not None:
+            return stored
         last: BackupError | None = None
-        for home in [adopted] if adopted else ready:
+        for home in ready:
             try:
                 return home, None, self._begin(home)
-            except (DatabaseUnavailable, TerminalError, Cancelled):
+            except _ENDS_THE_JOB:
                 raise
             except BackupError as error:
                 # The bucket may be what the database cannot reach, while we can.
@@ -111,7 +112,26 @@ class StoredBackup:
         assert last is not None  # noqa: S101 - there was a location to try
         raise JobFailure(last, self._fates.outcome(self._id, 0))
 
-    def _unfinished(self, ready: Sequence[Location]) -> Location | None:
+    def _adopt(self, ready: Sequence[Location]) -> tuple[Location, None, StoredLayer] | None:
+        """Go on with a full backup whose runner died, if there is one that is of use."""
+        found = self._unfinished(ready)
+        if found is None:
+            return None
+        home, self._id = found
+        self._job.events.warning(
+            f"going on with the backup {self._id} in {home.name}: the database's job outlived the "
+            "runner's"
+        )
+        try:
+            return home, None, self._begin(home)
+        except _ENDS_THE_JOB:
+            raise
+        except BackupError as error:
+            self._job.events.warning(f"{self._id} is of no use, another one is begun: {error}")
+            self._id = new_backup_id(self._started_at)
+            return None
+
+    def _unfinished(self, ready: Sequence[Location]) -> tuple[Location, BackupId] | None:
         """Where the job of a runner that died writes, or wrote, the first layer of a chain.
 
         Its folder has the id that the backup was to have.
@@ -119,21 +139,17 @@ class StoredBackup:
         known = {backup.id for _, listing in self._listed for backup in listing.backups}
         known |= {one.id for _, listing in self._listed for one in listing.unreadable}
         for location in ready:
-            for name in self._engine.folders_in_use(
+            folders = self._engine.folders_in_use(
                 location.spec, location.layout.data, self._job.context
-            ):
+            )
+            for name, is_at_it in folders.items():
                 try:
                     found = parse_backup_id(name)
                 except FormatError:
                     continue
-                if found in known or not self._holds_data(location, found):
-                    continue
-                self._id = found
-                self._job.events.warning(
-                    f"going on with the backup {found} in {location.name}: the database's job "
-                    "outlived the runner's"
-                )
-                return location
+                # What a job has finished may have been deleted since.
+                if found not in known and (is_at_it or self._holds_data(location, found)):
+                    return location, found
         return None
 
     @staticmethod
@@ -180,10 +196,16 @@ class StoredBackup:
             raise
 
     def _discard(self, home: Location, error: BackupError) -> None:
-        try:
-            home.catalogue.discard(self._id)
-        except BackupError as further:
-            error.add_note(f"not all of {self._id} could be taken back: {further}")
+        """Each step for itself: without the right to list uploads, data can still be deleted."""
+        folder = home.layout.backup_data(self._id)
+        for step in (
+            lambda: home.storage.abort_stale_uploads(folder),
+            lambda: home.catalogue.discard(self._id),
+        ):
+            try:
+                step()
+            except BackupError as further:
+                error.add_note(f"not all of {self._id} could be taken back: {further}")
 
     def _collection(self, location: Location, chain: BackupId) -> Collection:
         return to_write(location, self._job.config.backup.spec.database_type, chain)
@@ -207,17 +229,16 @@ class StoredBackup:
 
     # -- ours ---------------------------------------------------------------------
 
-    def _commit(self, home: Location, chain: Chain | None, stored: StoredLayer) -> Manifest:
+    def _commit(self, home: Location, below: Sequence[Manifest], stored: StoredLayer) -> Manifest:
         """Make the backup exist at home: everything of it is there, the database has looked."""
-        manifest = self._manifest(home, chain, stored)
+        manifest = self._manifest(home, below, stored)
         manifest.check()
         home.catalogue.commit(manifest)
         self._fates.stored_bytes[home.name] = manifest.stored_bytes
         return manifest
 
-    def _manifest(self, home: Location, chain: Chain | None, stored: StoredLayer) -> Manifest:
-        chain_id = chain.id if chain else self._id
-        below = [home.catalogue.manifest(one) for one in chain.ids] if chain else []
+    def _manifest(self, home: Location, below: Sequence[Manifest], stored: StoredLayer) -> Manifest:
+        chain_id = below[0].id if below else self._id
         layers = [one.layer for one in below if one.layer]
         objects = self._objects(home, chain_id)
         metadata = self._job.config.backup.metadata
@@ -262,15 +283,13 @@ class StoredBackup:
     # -- the other locations ---------------------------------------------------------
 
     def _copy(
-        self, home: Location, chain: Chain | None, newest: Manifest, ready: Sequence[Location]
+        self, home: Location, layers: Sequence[Manifest], ready: Sequence[Location]
     ) -> list[Location]:
         """Bring the whole chain to the other locations, the layers that they missed, too."""
         others = [location for location in self._fates.left(ready) if location is not home]
         if not others:
             return []
-        below = [home.catalogue.manifest(one) for one in chain.ids] if chain else []
-        objects = self._objects(home, below[0].id if below else newest.id)
-        layers = [*below, newest]
+        objects = self._objects(home, layers[0].id)
         answers = self._job.ask(
             "copy", others, lambda location: self._copy_to(location, home, objects, layers)
         )
@@ -280,7 +299,7 @@ class StoredBackup:
             if isinstance(answer, BackupError):
                 self._fates.fail(location.name, answer, "copy")
             else:
-                self._fates.stored_bytes[location.name] = newest.stored_bytes
+                self._fates.stored_bytes[location.name] = layers[-1].stored_bytes
                 copied.append(location)
         return copied
 

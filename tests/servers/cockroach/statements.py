@@ -73,3 +73,7 @@ class Forms:
             if match:
                 return handler, match.groups()
         raise SqlError("42601", f'at or near "{text[:60]}": syntax error')
+
+
+#: Those of the stand-in; its modules add theirs.
+FORMS = Forms()

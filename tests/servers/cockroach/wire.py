@@ -111,12 +111,12 @@ class Listener:
             thread.start()
 
     def _serve(self, raw: socket.socket) -> None:
+        connection = Connection(raw, self._answers, self._tls)
         with contextlib.suppress(OSError, EOFError, ssl.SSLError):
-            Connection(raw, self._answers, self._tls).run()
+            connection.run()
         with self._lock:
             self._open.discard(raw)
-        with contextlib.suppress(OSError):
-            raw.close()
+        connection.close()
 
 
 class Connection:
@@ -149,6 +149,10 @@ class Connection:
                     failed = kind != b"Q"
                     if kind == b"Q":
                         self._ready()
+
+    def close(self) -> None:
+        """Also what TLS has made of it."""
+        self._socket.close()
 
     # -- begin ------------------------------------------------------------------
 
@@ -191,8 +195,11 @@ class Connection:
             self._socket.sendall(b"N")
             return
         self._socket.sendall(b"S")
-        wrapped = self._tls.wrap_socket(self._socket, server_side=True)
+        wrapped = self._tls.wrap_socket(
+            self._socket, server_side=True, do_handshake_on_connect=False
+        )
         self._socket = wrapped
+        wrapped.do_handshake()
         subject = (wrapped.getpeercert() or {}).get("subject", ())
         names = {key: value for part in subject for key, value in part}
         self._login.certified = names.get("commonName", "")
