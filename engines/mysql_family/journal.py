@@ -22,7 +22,8 @@ _TABLE = "steps"
 #: How long a step back is tried while transactions hold a table.
 _PATIENCE_S = 30.0
 #: What was done to tables is taken back last step first; then what refers to them is made again.
-TABLES, CODE = 1, 2
+#: A view that was broken before can perhaps not be made again; that holds nothing up.
+TABLES, CODE, MAYBE = 1, 2, 3
 
 
 class Journal:
@@ -84,7 +85,8 @@ def undo(session: Session, beside: str) -> list[str]:
     failed: list[str] = []
     for phase, database, only_if, text in rows:
         if not only_if or _is_there(session, only_if):
-            failed += _run(session, database, orjson.loads(text), may_be_undone=phase == TABLES)
+            said = _run(session, database, orjson.loads(text), may_be_undone=phase == TABLES)
+            failed += [] if phase == MAYBE else said
     session.run("SET SESSION sql_mode = '', time_zone = '+00:00'", "SET NAMES utf8mb4")
     if not failed:
         targets.drop(session, schema)

@@ -67,7 +67,8 @@ class Definition:
     Args:
         kind: one of KINDS. statement: that makes it, in the default schema.
         table: of a trigger. definer: ``app@%``; empty: it has none.
-        is_broken: the source has it, and could not make it again.
+        is_broken: the source says that it could not make it again; it says so, too, of a view
+            that we could not run.
     """
 
     kind: str

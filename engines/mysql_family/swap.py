@@ -21,7 +21,7 @@ from controller.api.errors import AccessDenied, BackupError, DatabaseUnavailable
 from engines.mysql_family import catalogue, journal, objects, sequences, target as targets
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
-from engines.mysql_family.journal import CODE, TABLES, Journal
+from engines.mysql_family.journal import CODE, MAYBE, TABLES, Journal
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import account, identifier, qualified
 from engines.mysql_family.sequences import Default
@@ -263,13 +263,12 @@ class Swap:
         # Events first: none may act on what is half there.
         for one in sorted(old, key=lambda one: one.kind != "EVENT"):
             self._session.run(one.drop(), what="while dropping what is replaced")
-        self._make([one for one in new if not one.is_broken], self._new.collation)
+        self._make(new, self._new.collation)
 
     def _note_code(self, definitions: Sequence[Definition]) -> None:
         collation = self._old.collation if self._old else ""
         for one, made in objects.statements(definitions, schema_collation=collation):
-            if not one.is_broken:
-                self._journal.note(CODE, [one.drop(), *made])
+            self._journal.note(MAYBE if one.is_broken else CODE, [one.drop(), *made])
 
     def _make(self, definitions: Sequence[Definition], collation: str) -> None:
         make(self._session, definitions, collation)

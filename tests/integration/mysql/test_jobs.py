@@ -30,7 +30,7 @@ def world(mysql_server: MysqlServer, a_schema: Callable[..., str]) -> Iterator[W
         server=mysql_server,  # type: ignore[arg-type] - its address and login alone
         database=a_schema(mysql_server),
         places=[Folder(name, folder / name) for name in ("one", "two")],
-        environ=base_environ(folder, mysql_server) | mysql_server.bin_dirs(),  # type: ignore[arg-type]
+        environ=base_environ(folder, **mysql_server.bin_dirs()),
     )
     configure(world, mysql_server)
     try:
