@@ -71,7 +71,7 @@ cluster-down: $(VENV)/.installed  ## End it; nothing of it stays
 deploy-local: $(VENV)/.installed  ## Build and install into the current context, if that is a local one (LOCAL_IMAGE=registry/name)
 	@$(BIN)/python -m testenv $@
 
-deploy-testenv: $(VENV)/.installed  ## There a database with test data, MinIO and a DatabaseBackup (TESTENV_HUGEDATA=true: 8 GB)
+deploy-testenv: $(VENV)/.installed  ## There a database with test data, MinIO and a DatabaseBackup (TESTENV_DATABASE=, TESTENV_HUGEDATA=true: 8 GB)
 	@$(BIN)/python -m testenv $@
 
 force-local-backup: $(VENV)/.installed  ## Back that database up now

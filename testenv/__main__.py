@@ -23,7 +23,7 @@ def deploy_local() -> str:
     print(
         f"builds the images and installs the chart into the context {cluster.context}", flush=True
     )
-    deploy.controller(cluster)
+    deploy.controller(cluster, database=_database())
     return "make deploy-testenv"
 
 
@@ -36,10 +36,16 @@ def deploy_testenv() -> str:
         f" {deploy.NAMESPACE} of the context {cluster.context}",
         flush=True,
     )
-    deploy.test_environment(
-        cluster, database=os.environ.get("TESTENV_DATABASE") or "postgres", is_huge=is_huge
-    )
-    kubectl("wait", "--for=condition=Ready", "--timeout=120s", *_OBJECT)
+    deploy.test_environment(cluster, database=_database(), is_huge=is_huge)
+    try:
+        kubectl("wait", "--for=condition=Ready", "--timeout=120s", *_OBJECT)
+    except Refused as error:
+        ready = '{.status.conditions[?(@.type=="Ready")].message}'
+        says = kubectl("get", *_OBJECT, f"--output=jsonpath={ready}")
+        raise Refused(
+            f"{error}: {says} (deploy-local makes the runner of one database alone: run it with the"
+            " same TESTENV_DATABASE)"
+        ) from error
     return "make force-local-backup"
 
 
@@ -51,10 +57,10 @@ def force_local_backup() -> str:
 
 def force_local_dbdelete() -> str:
     print(f"DROPS the test database of the context {current().context}", flush=True)
-    psql = ("psql", "--host=/tmp", "--username=postgres", "--quiet")
+    database = kubectl("get", *_OBJECT, "--output=jsonpath={.spec.databaseType}")
     kubectl(
-        *("exec", "--namespace", deploy.NAMESPACE, "deploy/postgres", "--"),
-        *(*psql, "--command=DROP DATABASE IF EXISTS shop WITH (FORCE)"),
+        *("exec", "--namespace", deploy.NAMESPACE, f"deploy/{database}", "--"),
+        *("sh", "/start/drop.sh"),
     )
     return "make force-local-restore"
 
@@ -63,6 +69,11 @@ def force_local_restore() -> str:
     print(f"restores the test database of the context {current().context}", flush=True)
     _in_the_runner("restore", "--at", "now")
     return f"kubectl get dbb --namespace {deploy.NAMESPACE}"
+
+
+def _database() -> str:
+    """The one of the test environment; `deploy-local` makes an image of its runner, too."""
+    return os.environ.get("TESTENV_DATABASE") or deploy.DEFAULT_DATABASE
 
 
 def _in_the_runner(*command: str) -> None:

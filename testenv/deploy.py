@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from release import docker, images, version
 from testenv.cluster import Cluster, Refused, run
@@ -14,41 +17,42 @@ from tests.servers.provider import find_program
 NAMESPACE = "testenv"
 TESTENV_CHART = CHART.parent / "testenv"
 #: Database of the test environment -> the runner's image that it needs.
-ENGINE_IMAGES = {"postgres": "postgres:17"}
+ENGINE_IMAGES = {
+    "cockroach": "cockroach:all",
+    "mariadb": "mariadb:11.8",
+    "mysql": "mysql:8.4",
+    "postgres": "postgres:17",
+}
+#: What needs no registry of images, and so works on every cluster.
+DEFAULT_DATABASE = "postgres"
+#: Database -> packages of its server and client in NEWEST_SUITE, of the chart's version. Of the
+#: others the only source is the image that the chart names.
+_DEBIAN_PACKAGES = {
+    "mariadb": "mariadb-server-core mariadb-client-core",
+    "postgres": "postgresql-17",
+}
 _HUGE_ROWS = 10_000_000
-_SERVERS_IMAGE = "localhost/db-backup-testenv:dev"
+_SERVERS_IMAGE = "localhost/db-backup-testenv"
 
 
-def controller(cluster: Cluster) -> None:
+def controller(cluster: Cluster, *, database: str) -> None:
     """Install what is checked out, with images built here.
 
+    Args:
+        database: what has a runner's image, beside the controller's.
     Raises: Refused, NotBuilt, NoDocker, NotMade, NoVersion, ServerMissing.
     """
+    _check_is_known(database)
     registry = os.environ.get("LOCAL_IMAGE", "")
     cluster.check_can_give(is_registry=bool(registry))
     find_helm()
-    prefix = registry or images.DEFAULT_PREFIX
-    release = version.describe(images.REPOSITORY, version.with_changes(images.REPOSITORY))
-    wanted = images.choose([images.CONTROLLER, *ENGINE_IMAGES.values()])
-    with engine.running() as container_engine:
-        names = []
-        for image in wanted:
-            print(f"building {image.name(prefix, release)} ...", flush=True)
-            names.append(
-                images.build(
-                    image,
-                    prefix=prefix,
-                    release=release,
-                    sources=container_engine.sources(image.suite),
-                    options=container_engine.build_options,
-                )
-            )
-        print(f"giving them to {registry or cluster.context} ...", flush=True)
-        cluster.give(names, is_registry=bool(registry))
+    release = _release()
+    _build_and_give(cluster, [images.CONTROLLER, ENGINE_IMAGES[database]], release)
     print("installing the chart ...", flush=True)
     helm(
         *("upgrade", "--install", "--create-namespace", "--namespace", RELEASE, "--wait"),
-        *("--set", f"image.repo={prefix}", "--set", f"image.tag={release}", RELEASE, str(CHART)),
+        *("--set", f"image.repo={_prefix()}", "--set", f"image.tag={release}"),
+        *(RELEASE, str(CHART)),
     )
 
 
@@ -57,16 +61,13 @@ def test_environment(cluster: Cluster, *, database: str, is_huge: bool) -> None:
 
     Raises: the same.
     """
-    if database not in ENGINE_IMAGES:
-        known = ", ".join(ENGINE_IMAGES)
-        raise Refused(f"TESTENV_DATABASE: {database!r} is not there yet; it can be {known}")
+    _check_is_known(database)
     options = [f"database={database}"]
     if is_huge:
         options.append(f"rows={_HUGE_ROWS}")
     if cluster.is_node:
         # It reaches no registry.
-        _give_servers(cluster)
-        options += [f"{name}.image={_SERVERS_IMAGE}" for name in ("postgres", "minio")]
+        options += [f"{name}.image={image}" for name, image in _give_servers(cluster, database)]
     print("installing the test environment ...", flush=True)
     helm(
         *("upgrade", "--install", "--create-namespace", "--namespace", NAMESPACE, "--wait"),
@@ -80,17 +81,75 @@ def helm(*arguments: str) -> None:
     run([str(find_helm()), *arguments])
 
 
-def _give_servers(cluster: Cluster) -> None:
-    """One image with both servers, of Debian's package and of the program that the tests use."""
+def _check_is_known(database: str) -> None:
+    if database not in ENGINE_IMAGES:
+        known = ", ".join(ENGINE_IMAGES)
+        raise Refused(f"TESTENV_DATABASE: {database!r} is not there yet; it can be {known}")
+
+
+def _prefix() -> str:
+    return os.environ.get("LOCAL_IMAGE") or images.DEFAULT_PREFIX
+
+
+def _release() -> str:
+    return version.describe(images.REPOSITORY, version.with_changes(images.REPOSITORY))
+
+
+def _build_and_give(cluster: Cluster, keys: Sequence[str], release: str) -> None:
+    registry = os.environ.get("LOCAL_IMAGE", "")
+    wanted = images.choose(keys)
+    with engine.running() as container_engine:
+        names = []
+        for image in wanted:
+            print(f"building {image.name(_prefix(), release)} ...", flush=True)
+            names.append(
+                images.build(
+                    image,
+                    prefix=_prefix(),
+                    release=release,
+                    sources=container_engine.sources(image.suite),
+                    options=container_engine.build_options,
+                )
+            )
+        print(f"giving them to {registry or cluster.context} ...", flush=True)
+        cluster.give(names, is_registry=bool(registry))
+
+
+def _give_servers(cluster: Cluster, database: str) -> list[tuple[str, str]]:
+    """Part of the chart -> image of its server, which the node has now."""
     minio = find_program("minio", variable="DB_BACKUP_TEST_MINIO")
     if minio is None:
         raise Refused("no minio program found: make test-servers")
-    print(f"building {_SERVERS_IMAGE} ...", flush=True)
     with engine.running() as container_engine:
-        sources = container_engine.sources(images.NEWEST_SUITE)
-        base_image = sources.base_image.format(suite=images.NEWEST_SUITE)
-        options = ["--tag", _SERVERS_IMAGE, *container_engine.build_options]
-        options += ["--build-arg", f"BASE_IMAGE={base_image}"]
-        options += ["--build-arg", f"DEBIAN_MIRROR={sources.debian_mirror}"]
-        docker.build(Path(__file__).parent / "Dockerfile", minio.parent, options)
-        cluster.give([_SERVERS_IMAGE], is_registry=False)
+        built = _build_servers(container_engine, database, minio)
+        found = {"minio": built, database: built}
+        if database not in _DEBIAN_PACKAGES:
+            found[database] = _pull(container_engine, database)
+        cluster.give(sorted(set(found.values())), is_registry=False)
+    return list(found.items())
+
+
+def _build_servers(container_engine: engine.Engine, database: str, minio: Path) -> str:
+    """One image with both servers, of Debian's packages and of the program that the tests use."""
+    name = f"{_SERVERS_IMAGE}:{database}"
+    print(f"building {name} ...", flush=True)
+    sources = container_engine.sources(images.NEWEST_SUITE)
+    base_image = sources.base_image.format(suite=images.NEWEST_SUITE)
+    options = ["--tag", name, *container_engine.build_options]
+    options += ["--build-arg", f"BASE_IMAGE={base_image}"]
+    options += ["--build-arg", f"DEBIAN_MIRROR={sources.debian_mirror}"]
+    options += ["--build-arg", f"PACKAGES={_DEBIAN_PACKAGES.get(database, '')}"]
+    docker.build(Path(__file__).parent / "Dockerfile", minio.parent, options)
+    return name
+
+
+def _pull(container_engine: engine.Engine, database: str) -> str:
+    values = yaml.safe_load((TESTENV_CHART / "values.yaml").read_text())
+    name: str = values[database]["image"]
+    print(f"pulling {name} ...", flush=True)
+    if not (container_engine.has_image(name) or container_engine.pull(name)):
+        raise Refused(
+            f"TESTENV_DATABASE: the server of {database} comes as {name} alone, which has to be"
+            f" pulled, and no registry gave it; {' and '.join(_DEBIAN_PACKAGES)} need none"
+        )
+    return name

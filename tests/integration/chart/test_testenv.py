@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from testenv.deploy import NAMESPACE, TESTENV_CHART
+from testenv.deploy import ENGINE_IMAGES, NAMESPACE, TESTENV_CHART
 from tests.integration.chart.test_rendering import only
 from tests.integration.chart.test_server import a_pod
 from tests.integration.kube import definitions
@@ -32,11 +33,12 @@ def test_lint_has_nothing_to_say(helm: Helm) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("database", ENGINE_IMAGES)
 def test_every_manifest_is_taken_strictly(
-    kubernetes_server: KubernetesServer, helm: Helm, namespace: str, tmp_path: Path
+    kubernetes_server: KubernetesServer, helm: Helm, namespace: str, tmp_path: Path, database: str
 ) -> None:
     definitions.install(kubernetes_server)
-    text = rendered(helm, namespace)
+    text = rendered(helm, namespace, f"--set=database={database}")
     file = tmp_path / "rendered.yaml"
     file.write_text(text)
 
@@ -51,11 +53,12 @@ def test_every_manifest_is_taken_strictly(
     assert {"DatabaseBackup", "DatabaseBackupStorageClass", "Deployment"} <= set(kinds)
 
 
-@pytest.mark.parametrize("name", ["postgres", "minio"])
+@pytest.mark.parametrize("name", [*ENGINE_IMAGES, "minio"])
 def test_its_pods_are_admitted_where_only_restricted_ones_are(
     kubernetes_server: KubernetesServer, helm: Helm, restricted: str, name: str
 ) -> None:
-    manifests = [one for one in yaml.safe_load_all(rendered(helm, restricted)) if one]
+    options = [f"--set=database={name}"] if name in ENGINE_IMAGES else []
+    manifests = [one for one in yaml.safe_load_all(rendered(helm, restricted, *options)) if one]
     account = {"metadata": {"name": "default", "namespace": restricted}}
     path = f"/api/v1/namespaces/{restricted}"
     kubernetes_server.create(f"{path}/serviceaccounts", account)
@@ -69,14 +72,33 @@ def test_its_pods_are_admitted_where_only_restricted_ones_are(
     assert answer.status == 201, answer.body
 
 
-def test_ten_million_rows_are_a_number_to_the_database(helm: Helm) -> None:
-    text = rendered(helm, "testenv", "--set", "rows=10000000")
+@pytest.mark.parametrize("database", ENGINE_IMAGES)
+def test_ten_million_rows_are_a_number_to_the_database(helm: Helm, database: str) -> None:
+    text = rendered(helm, "testenv", "--set", f"rows=10000000,database={database}")
 
-    assert "generate_series(1, 10000000)" in text
+    manifests = [one for one in yaml.safe_load_all(text) if one]
+    (container,) = only(manifests, "Deployment", database)["spec"]["template"]["spec"]["containers"]
+    assert {"name": "ROWS", "value": "10000000"} in container["env"]
+    assert "ROWS" in only(manifests, "ConfigMap", database)["data"]["start.sh"]
+
+
+@pytest.mark.parametrize("database", ENGINE_IMAGES)
+def test_a_database_comes_with_the_scripts_that_its_pod_and_the_targets_run(
+    helm: Helm, tmp_path: Path, database: str
+) -> None:
+    text = rendered(helm, "testenv", "--set", f"database={database}")
+
+    found = only([one for one in yaml.safe_load_all(text) if one], "ConfigMap", database)["data"]
+    for name in ("start.sh", "ready.sh", "drop.sh"):
+        script = tmp_path / name
+        script.write_text(found[name])
+        done = subprocess.run(["sh", "-n", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_database_that_is_not_there_yet_is_refused(helm: Helm) -> None:
     done = helm.run("template", NAMESPACE, TESTENV_CHART, "--set", "database=oracle")
 
     assert done.returncode == 1
-    assert 'database: "oracle" is not there yet' in done.stderr
+    known = ", ".join(sorted(ENGINE_IMAGES))
+    assert f'database: "oracle" is not there yet; it can be {known}' in done.stderr

@@ -1,4 +1,4 @@
-{{/* The restricted pod security standard; the user is that of PostgreSQL in its image. */}}
+{{/* The restricted pod security standard; the user is that of PostgreSQL, MariaDB and MySQL in their images. */}}
 {{- define "podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 999

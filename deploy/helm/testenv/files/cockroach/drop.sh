@@ -1,0 +1,1 @@
+exec cockroach sql --insecure --execute='DROP DATABASE IF EXISTS shop CASCADE'

@@ -1,0 +1,1 @@
+exec cockroach sql --insecure --execute='SELECT 1'

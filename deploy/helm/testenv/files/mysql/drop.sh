@@ -1,0 +1,2 @@
+exec "$(command -v mariadb || command -v mysql)" --no-defaults --socket=/tmp/mysql.sock --user=root \
+  --execute='DROP DATABASE IF EXISTS shop'
