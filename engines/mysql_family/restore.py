@@ -15,7 +15,14 @@ from engines.interface import (
     StreamSource,
     Target,
 )
-from engines.mysql_family import archive, catalogue, sequences, swap, target as targets
+from engines.mysql_family import (
+    archive,
+    catalogue,
+    progress,
+    sequences,
+    swap,
+    target as targets,
+)
 from engines.mysql_family.connection import Server, Session, explained, use
 from engines.mysql_family.dump import DUMP
 from engines.mysql_family.objects import Definition
@@ -160,7 +167,7 @@ class Restore:
         return found
 
     def _swap(self, name: str, made: Sequence[Definition]) -> str | None:
-        """Not cancelled any more: it takes well under a second, and is taken back as a whole."""
+        """Not cancelled any more: it takes some milliseconds a table, and is taken back whole."""
         process.raise_if(self._context.cancelled)
         database = self._target.database
         character_set, collation = catalogue.charset(self._session, name)
@@ -181,7 +188,7 @@ class Restore:
         kept = None
         if self._state.exists and not self._state.empty:
             kept = swap.kept_name(self._session, database)
-        self._warnings += Swap(
+        swapping = Swap(
             self._session,
             beside=name,
             database=database,
@@ -189,7 +196,9 @@ class Restore:
             old=old,
             label=self._server.label,
             defaults=defaults,
-        ).run(kept)
+        )
+        with progress.watched(self._server, self._session, "swap", self._context.report):
+            self._warnings += swapping.run(kept)
         return kept
 
     def _drop(self, name: str, error: BaseException | None) -> None:

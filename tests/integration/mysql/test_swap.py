@@ -14,12 +14,13 @@ from controller.api.errors import (
     PreflightFailed,
     TargetExists,
 )
-from engines.interface import Restored
-from engines.mysql_family import journal, swap
+from engines.interface import Progress, Restored, Target
+from engines.mysql_family import journal, progress, swap
 from engines.mysql_family.connection import Session
 from tests.integration.mysql.conftest import Backup, a_backup, left_behind, schemas
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_samples import fill, fingerprint
+from tests.servers.postgres_engine import a_context
 
 AnySchema = Callable[..., str]
 
@@ -122,6 +123,26 @@ def test_an_open_transaction_ends_the_restore_and_everything_is_as_before(
     assert fingerprint(changed.server, changed.database) == before
     assert schemas(changed.server, changed.database) == [changed.database]
     assert left_behind(changed.server) == []
+
+
+def test_a_swap_that_takes_long_shows_that_the_server_is_at_work(
+    backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_PERIOD_S", 0.2)
+    monkeypatch.setattr(swap, "_PATIENCE_S", 1.0)
+    told: list[Progress] = []
+    with backup.server.connect(backup.database, autocommit=False) as holder:
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM b")
+        with pytest.raises(DatabaseUnavailable):
+            backup.engine.restore_backup(
+                backup.source(),
+                backup.facts,
+                a_context(tmp_path, report=told.append),
+                target=Target(database=backup.database, replace=True),
+            )
+
+    assert max(one.signs for one in told if one.stage == "swap") >= 3
 
 
 class Killed(BaseException):
