@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from attrs import define
@@ -16,11 +17,21 @@ from attrs import define
 from controller.api.version import version as installed_version
 from release import docker, images, version
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.tenant import CONTROLLER, Tenant, a_class, a_location, a_secret, unique
-from tests.servers import engine, postgres_samples
+from tests.e2e.tenant import (
+    CONTROLLER,
+    MariadbTenant,
+    PostgresTenant,
+    Tenant,
+    a_class,
+    a_location,
+    a_secret,
+    unique,
+)
+from tests.servers import engine, mysql_samples, postgres_samples
 from tests.servers.fixtures import given
 from tests.servers.helm import CHART, RELEASE, Helm
 from tests.servers.minio import MinioServer
+from tests.servers.mysql import MysqlServer
 from tests.servers.node import addresses
 from tests.servers.node.machine import Machine, of_this_machine
 from tests.servers.postgres import PostgresServer
@@ -29,10 +40,12 @@ from tests.servers.proxy import TcpProxy
 
 MAJOR = 17
 ENGINE_IMAGE = f"postgres:{MAJOR}"
+MARIADB_IMAGE = "mariadb:11.8"
 # Images that were never built here, on a machine that does something else, too.
 _TIMEOUT_S = 1200
 _FIGURES: dict[str, str] = {}
 Uninstall = Callable[[], None]
+_Kind = TypeVar("_Kind", bound=Tenant)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,9 +105,7 @@ def release(node: Machine, figures: dict[str, str]) -> Release:
     except version.NoVersion:
         # A clone without its history: by what this environment is installed as.
         name = installed_version()
-    for container_engine in given(engine.running()):
-        for key, built in _load_images(node, container_engine, name).items():
-            figures[f"image {key}"] = f"{images.size_bytes(built) / 1e6:.0f} MB"
+    _load_images(node, name, images.CONTROLLER, ENGINE_IMAGE, figures=figures)
     return Release(node=node, name=name)
 
 
@@ -102,29 +113,30 @@ def release(node: Machine, figures: dict[str, str]) -> Release:
 def next_release(node: Machine, release: Release) -> str:
     """The same code under another name, as its images say."""
     name = "0.0.0-g0000000"
-    for container_engine in given(engine.running()):
-        _load_images(node, container_engine, name)
+    _load_images(node, name, images.CONTROLLER, ENGINE_IMAGE)
     return name
 
 
 def _load_images(
-    node: Machine, container_engine: engine.Engine, release_name: str
-) -> dict[str, str]:
-    """Build the images and give them to the node. Returns key -> name."""
-    wanted = images.choose([images.CONTROLLER, ENGINE_IMAGE])
-    sources = container_engine.sources(images.NEWEST_SUITE)
-    built = {
-        image.key: images.build(
-            image,
-            prefix=images.DEFAULT_PREFIX,
-            release=release_name,
-            sources=sources,
-            options=container_engine.build_options,
-        )
-        for image in wanted
-    }
-    node.load(docker.program(), list(built.values()))
-    return built
+    node: Machine, release_name: str, *keys: str, figures: dict[str, str] | None = None
+) -> None:
+    """Build the images and give them to the node."""
+    for container_engine in given(engine.running()):
+        sources = container_engine.sources(images.NEWEST_SUITE)
+        built = {
+            image.key: images.build(
+                image,
+                prefix=images.DEFAULT_PREFIX,
+                release=release_name,
+                sources=sources,
+                options=container_engine.build_options,
+            )
+            for image in images.choose(keys)
+        }
+        node.load(docker.program(), list(built.values()))
+        if figures is not None:
+            for key, name in built.items():
+                figures[f"image {key}"] = f"{images.size_bytes(name) / 1e6:.0f} MB"
 
 
 @pytest.fixture(scope="session")
@@ -190,31 +202,92 @@ def tenant(
     minio_server: MinioServer,
     postgres17: PostgresServer,
     a_database: Callable[[PostgresServer], str],
-) -> Iterator[Tenant]:
+) -> Iterator[PostgresTenant]:
     """A filled database and a class with one bucket; the object itself is the test's to create."""
-    database = a_database(postgres17)
-    postgres_samples.fill(postgres17, database)
-    with TcpProxy(postgres17.port, listen_host=addresses.HOST) as wire:
-        one = Tenant(
+    yield from _of_postgres(installed, storage, minio_server, postgres17, a_database(postgres17))
+
+
+@pytest.fixture
+def mariadb_tenant(
+    installed: Kubectl,
+    release: Release,
+    figures: dict[str, str],
+    storage: TcpProxy,
+    minio_server: MinioServer,
+    mariadb_11_8: MysqlServer,
+    a_schema: Callable[[MysqlServer], str],
+) -> Iterator[MariadbTenant]:
+    """The same of MariaDB, and its runner's image."""
+    _load_images(release.node, release.name, MARIADB_IMAGE, figures=figures)
+    database = a_schema(mariadb_11_8)
+    mysql_samples.fill(mariadb_11_8, database)
+    with TcpProxy(mariadb_11_8.port, listen_host=addresses.HOST) as wire:
+        one = MariadbTenant(
             kubectl=installed,
             namespace=unique("webshop"),
-            server=postgres17,
+            server=mariadb_11_8,
             database=database,
             wire=wire,
             storage_class=unique("standard"),
             bucket=minio_server.new_bucket(),
         )
-        installed.apply(a_class(one.storage_class, a_location(one.bucket, storage.port)))
-        try:
-            yield one
-        finally:
-            wire.bytes_per_s = None
-            one.remove()
+        yield from _with_its_class(one, storage)
 
 
 @pytest.fixture
-def protected(tenant: Tenant) -> Tenant:
-    """The same, with the object, its runner and its first backup."""
+def protected(tenant: PostgresTenant) -> PostgresTenant:
+    """The same as `tenant`, with the object, its runner and its first backup."""
+    return _protect(tenant)
+
+
+@pytest.fixture(scope="module")
+def watched(
+    installed: Kubectl, storage: TcpProxy, minio_server: MinioServer, postgres17: PostgresServer
+) -> Iterator[PostgresTenant]:
+    """The same as `protected`, one for all tests that only look."""
+    database = unique("watched").replace("-", "_")
+    with postgres17.connect() as connection:
+        connection.execute(f"CREATE DATABASE {database} TEMPLATE template0")
+    try:
+        for one in _of_postgres(installed, storage, minio_server, postgres17, database):
+            yield _protect(one)
+    finally:
+        with postgres17.connect() as connection:
+            connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+def _of_postgres(
+    kubectl: Kubectl,
+    storage: TcpProxy,
+    minio_server: MinioServer,
+    server: PostgresServer,
+    database: str,
+) -> Iterator[PostgresTenant]:
+    """Fill the database, and have a class for it."""
+    postgres_samples.fill(server, database)
+    with TcpProxy(server.port, listen_host=addresses.HOST) as wire:
+        one = PostgresTenant(
+            kubectl=kubectl,
+            namespace=unique("webshop"),
+            server=server,
+            database=database,
+            wire=wire,
+            storage_class=unique("standard"),
+            bucket=minio_server.new_bucket(),
+        )
+        yield from _with_its_class(one, storage)
+
+
+def _with_its_class(one: _Kind, storage: TcpProxy) -> Iterator[_Kind]:
+    one.kubectl.apply(a_class(one.storage_class, a_location(one.bucket, storage.port)))
+    try:
+        yield one
+    finally:
+        one.wire.bytes_per_s = None
+        one.remove()
+
+
+def _protect(tenant: PostgresTenant) -> PostgresTenant:
     tenant.create()
     tenant.wait_for("Ready")
     tenant.first_backup()

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from attrs import define
 
 from tests.e2e.kubectl import Kubectl
 from tests.integration.jobs.commands import Done, eventually
+from tests.servers.mysql import MysqlServer
 from tests.servers.node import addresses
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import TcpProxy
@@ -29,8 +31,8 @@ CRAWL_BYTES_PER_S = 1e5
 
 
 @define(kw_only=True, eq=False)
-class Tenant:
-    """One DatabaseBackup and its surroundings.
+class Tenant(ABC):
+    """One DatabaseBackup and its surroundings, whatever the database is.
 
     Args:
         wire: between the pod and the database.
@@ -39,28 +41,49 @@ class Tenant:
 
     kubectl: Kubectl
     namespace: str
-    server: PostgresServer
     database: str
     wire: TcpProxy
     storage_class: str
     bucket: str
 
+    # -- the database ----------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def password(self) -> str:
+        """Of the user that backs up."""
+
+    @abstractmethod
+    def source(self) -> dict[str, Any]:
+        """What `spec` says of the database."""
+
+    @abstractmethod
+    def drop_database(self) -> None: ...
+
+    @abstractmethod
+    def server_time(self) -> str:
+        """Now, by the database server's own clock."""
+
+    def _section(self, user: Any) -> dict[str, Any]:
+        return {
+            "host": addresses.HOST_NAME,
+            "port": self.wire.port,
+            "database": self.database,
+            "user": user,
+            "pass": {"fromSecret": {"name": "shop-db", "key": "password"}},
+        }
+
+    # -- the object ------------------------------------------------------------
+
     def manifest(self, **spec: Any) -> dict[str, Any]:
         """As in docs/examples/database-backup.yaml; a field given as None is left out."""
         given = {
-            "databaseType": "postgres",
-            "databaseVersion": str(self.server.major),
             "backupStorageClass": self.storage_class,
             "backupCron": "0 3 * * *",
             "timeZone": "Europe/Berlin",
-            "postgres": {
-                "host": addresses.HOST_NAME,
-                "port": self.wire.port,
-                "database": self.database,
-                "user": self.server.user,
-                "pass": {"fromSecret": {"name": "shop-db", "key": "password"}},
-            },
-        } | spec
+            **self.source(),
+            **spec,
+        }
         return {
             "apiVersion": API,
             "kind": "DatabaseBackup",
@@ -83,7 +106,7 @@ class Tenant:
                 "metadata": {"name": self.namespace, "labels": labels},
             }
         )
-        self.set_password(self.server.password)
+        self.set_password(self.password)
 
     def remove(self) -> None:
         """Without waiting for its end, which takes some seconds."""
@@ -177,10 +200,6 @@ class Tenant:
                 if client.poll() is None:
                     client.kill()
 
-    def drop_database(self) -> None:
-        with self.server.connect() as connection:
-            connection.execute(f'DROP DATABASE "{self.database}" WITH (FORCE)')
-
     def kill(self) -> None:
         """SIGKILL for all processes of the pod, as the kernel does that has no memory left."""
         group = f"/pod{self.pod()['metadata']['uid']}/"
@@ -208,15 +227,57 @@ class Tenant:
             timeout_s=60,
         )
 
+    def _run(self, *arguments: str) -> Done:
+        return self.kubectl.run("--namespace", self.namespace, *arguments)
+
+
+@define(kw_only=True, eq=False)
+class PostgresTenant(Tenant):
+    server: PostgresServer
+
+    @property
+    def password(self) -> str:
+        return self.server.password
+
+    def source(self) -> dict[str, Any]:
+        return {
+            "databaseType": "postgres",
+            "databaseVersion": str(self.server.major),
+            "postgres": self._section(self.server.user),
+        }
+
+    def drop_database(self) -> None:
+        with self.server.connect() as connection:
+            connection.execute(f'DROP DATABASE "{self.database}" WITH (FORCE)')
+
     def server_time(self) -> str:
-        """Now, by the database server's own clock."""
         with self.server.connect() as connection:
             row = connection.execute("SELECT clock_timestamp()").fetchone()
         moment: str = row[0].isoformat()
         return moment
 
-    def _run(self, *arguments: str) -> Done:
-        return self.kubectl.run("--namespace", self.namespace, *arguments)
+
+@define(kw_only=True, eq=False)
+class MariadbTenant(Tenant):
+    server: MysqlServer
+
+    @property
+    def password(self) -> str:
+        return self.server.password
+
+    def source(self) -> dict[str, Any]:
+        return {
+            "databaseType": "mariadb",
+            "databaseVersion": self.server.series,
+            "mariadb": self._section({"value": self.server.user}),
+        }
+
+    def drop_database(self) -> None:
+        self.server.run(f"DROP DATABASE `{self.database}`")
+
+    def server_time(self) -> str:
+        ((moment,),) = self.server.run("SELECT UTC_TIMESTAMP(6)")
+        return f"{moment.isoformat()}Z"
 
 
 def a_secret(namespace: str, name: str, **texts: str) -> dict[str, Any]:

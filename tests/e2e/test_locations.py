@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.tenant import Tenant, a_class, a_location
+from tests.e2e.tenant import PostgresTenant, a_class, a_location
 from tests.servers import postgres_samples
 from tests.servers.minio import MinioServer
 from tests.servers.node import addresses
@@ -10,7 +10,7 @@ from tests.servers.proxy import TcpProxy
 
 
 def test_a_location_that_is_down_costs_nobody_the_other_one(
-    tenant: Tenant, storage: TcpProxy, minio_server: MinioServer
+    tenant: PostgresTenant, storage: TcpProxy, minio_server: MinioServer
 ) -> None:
     before = postgres_samples.fingerprint(tenant.server, tenant.database)
     with TcpProxy(minio_server.port, listen_host=addresses.HOST) as other:

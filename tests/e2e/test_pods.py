@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.tenant import CRAWL_BYTES_PER_S, Tenant, a_class, a_location
+from tests.e2e.tenant import CRAWL_BYTES_PER_S, PostgresTenant, a_class, a_location
 from tests.integration.jobs.commands import eventually
 from tests.servers import postgres_samples
 from tests.servers.node import addresses
 from tests.servers.proxy import TcpProxy
 
 
-def test_a_pod_killed_in_a_backup_leaves_none_and_the_next_one_works(protected: Tenant) -> None:
+def test_a_pod_killed_in_a_backup_leaves_none_and_the_next_one_works(
+    protected: PostgresTenant,
+) -> None:
     tenant = protected
 
     with tenant.backup_under_way() as client:
@@ -29,7 +31,7 @@ def test_a_pod_killed_in_a_backup_leaves_none_and_the_next_one_works(protected: 
     tenant.exec("runner", "verify", "--all").must(0)
 
 
-def test_a_pod_killed_in_a_restore_leaves_the_database_as_it_was(protected: Tenant) -> None:
+def test_a_pod_killed_in_a_restore_leaves_the_database_as_it_was(protected: PostgresTenant) -> None:
     tenant = protected
     with tenant.server.connect(tenant.database) as connection:
         connection.execute("CREATE TABLE public.newer AS SELECT 1 AS a")
@@ -51,7 +53,7 @@ def test_a_pod_killed_in_a_restore_leaves_the_database_as_it_was(protected: Tena
     assert not [name for name in _databases(tenant) if name.startswith("dbb_restore_")]
 
 
-def test_a_drained_node_waits_for_the_backup_that_runs(protected: Tenant) -> None:
+def test_a_drained_node_waits_for_the_backup_that_runs(protected: PostgresTenant) -> None:
     tenant = protected
     selector = f"db-backup.nect.com/src-namespace={tenant.namespace}"
     drain = ("drain", addresses.NODE, "--delete-emptydir-data", f"--pod-selector={selector}")
@@ -71,7 +73,7 @@ def test_a_drained_node_waits_for_the_backup_that_runs(protected: Tenant) -> Non
     assert len(tenant.backups()) == 2
 
 
-def _databases(tenant: Tenant) -> list[str]:
+def _databases(tenant: PostgresTenant) -> list[str]:
     with tenant.server.connect() as connection:
         return [name for (name,) in connection.execute("SELECT datname FROM pg_database")]
 
@@ -89,7 +91,7 @@ _TOO_LITTLE = {"requests": {"memory": "16Mi"}, "limits": {"memory": "24Mi"}}
     ],
 )
 def test_a_pod_that_does_not_come_up_says_why_in_the_status_and_an_event(
-    tenant: Tenant, storage: TcpProxy, runner: dict[str, Any], image: str, reason: str
+    tenant: PostgresTenant, storage: TcpProxy, runner: dict[str, Any], image: str, reason: str
 ) -> None:
     if image:
         location = a_location(tenant.bucket, storage.port)

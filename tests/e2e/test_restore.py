@@ -6,16 +6,19 @@ import time
 
 import pytest
 
-from tests.e2e.tenant import CONTROLLER, Tenant
+from tests.e2e.conftest import MARIADB_IMAGE
+from tests.e2e.tenant import CONTROLLER, MariadbTenant, PostgresTenant
 from tests.integration.jobs.commands import eventually
-from tests.servers import postgres_samples
+from tests.servers import mysql_samples, postgres_samples
 
 #: What a runner may take that does nothing.
 _IDLE_BYTES = 60 * 2**20
 
 
 @pytest.mark.short
-def test_a_dropped_database_comes_back_row_by_row(tenant: Tenant, figures: dict[str, str]) -> None:
+def test_a_dropped_database_comes_back_row_by_row(
+    tenant: PostgresTenant, figures: dict[str, str]
+) -> None:
     before = postgres_samples.fingerprint(tenant.server, tenant.database)
     tenant.prepare()
     began = time.monotonic()
@@ -41,7 +44,25 @@ def test_a_dropped_database_comes_back_row_by_row(tenant: Tenant, figures: dict[
     assert usage.memory_bytes <= _IDLE_BYTES
 
 
-def test_a_backup_by_its_name_goes_into_a_database_beside(protected: Tenant) -> None:
+def test_a_dropped_database_of_mariadb_comes_back_row_by_row(
+    mariadb_tenant: MariadbTenant,
+) -> None:
+    tenant = mariadb_tenant
+    before = mysql_samples.fingerprint(tenant.server, tenant.database)
+    tenant.create()
+    tenant.wait_for("Ready")
+    assert f"-{MARIADB_IMAGE}-" in tenant.pod()["spec"]["containers"][0]["image"]
+    tenant.first_backup()
+
+    tenant.exec("backup-now").must(0, "succeeded")
+    at = tenant.server_time()
+    tenant.drop_database()
+    tenant.exec("restore", "--at", at).must(0, "restored", "succeeded")
+
+    assert before == mysql_samples.fingerprint(tenant.server, tenant.database)
+
+
+def test_a_backup_by_its_name_goes_into_a_database_beside(protected: PostgresTenant) -> None:
     tenant = protected
     before = postgres_samples.fingerprint(tenant.server, tenant.database)
     (backup,) = tenant.backups()
@@ -55,7 +76,7 @@ def test_a_backup_by_its_name_goes_into_a_database_beside(protected: Tenant) -> 
     assert before != postgres_samples.fingerprint(tenant.server, tenant.database)
 
 
-def test_a_database_with_data_is_never_written_over_unasked(protected: Tenant) -> None:
+def test_a_database_with_data_is_never_written_over_unasked(protected: PostgresTenant) -> None:
     tenant = protected
     with tenant.server.connect(tenant.database) as connection:
         connection.execute("CREATE TABLE public.newer AS SELECT 1 AS a")
@@ -68,7 +89,9 @@ def test_a_database_with_data_is_never_written_over_unasked(protected: Tenant) -
     assert before == postgres_samples.fingerprint(tenant.server, tenant.database)
 
 
-def test_a_database_is_replaced_when_told_and_the_former_one_is_kept(protected: Tenant) -> None:
+def test_a_database_is_replaced_when_told_and_the_former_one_is_kept(
+    protected: PostgresTenant,
+) -> None:
     tenant = protected
     before = postgres_samples.fingerprint(tenant.server, tenant.database)
     with tenant.server.connect(tenant.database) as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from tests.e2e.tenant import CONTROLLER, Tenant, a_class, a_location, a_secret, unique
+from tests.e2e.tenant import CONTROLLER, PostgresTenant, a_class, a_location, a_secret, unique
 from tests.integration.jobs.commands import eventually
 from tests.servers.minio import MinioServer
 from tests.servers.proxy import TcpProxy
@@ -13,7 +13,7 @@ from tests.servers.proxy import TcpProxy
 _PUBLISHED_S = 60
 
 
-def test_a_new_password_of_the_database_needs_no_restart(tenant: Tenant) -> None:
+def test_a_new_password_of_the_database_needs_no_restart(tenant: PostgresTenant) -> None:
     role, first, second = unique("backup"), secrets.token_hex(8), secrets.token_hex(8)
     with tenant.server.connect() as connection:
         connection.execute(f"CREATE ROLE \"{role}\" SUPERUSER LOGIN PASSWORD '{first}'")
@@ -40,7 +40,7 @@ def test_a_new_password_of_the_database_needs_no_restart(tenant: Tenant) -> None
 
 
 def test_a_class_s_new_keys_reach_its_runners_without_a_restart(
-    tenant: Tenant, storage: TcpProxy, minio_server: MinioServer
+    tenant: PostgresTenant, storage: TcpProxy, minio_server: MinioServer
 ) -> None:
     name = unique("keys")
     location = a_location(tenant.bucket, storage.port, secret=name)

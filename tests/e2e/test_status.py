@@ -9,8 +9,8 @@ from tests.e2e.tenant import NAME, Tenant
 from tests.integration.jobs.commands import eventually
 
 
-def test_kubectl_get_answers_whether_it_is_protected(protected: Tenant) -> None:
-    tenant = protected
+def test_kubectl_get_answers_whether_it_is_protected(watched: Tenant) -> None:
+    tenant = watched
     within = ("--namespace", tenant.namespace)
 
     shown = tenant.kubectl.run("get", "dbb", *within, "--output=wide").must(0).out
@@ -21,12 +21,12 @@ def test_kubectl_get_answers_whether_it_is_protected(protected: Tenant) -> None:
         assert word in row.split()
 
 
-def test_scripts_can_wait_for_it(protected: Tenant) -> None:
-    protected.wait_for("Ready")
-    protected.wait_for("BackupHealthy")
-    protected.wait_for("LocationsHealthy")
+def test_scripts_can_wait_for_it(watched: Tenant) -> None:
+    watched.wait_for("Ready")
+    watched.wait_for("BackupHealthy")
+    watched.wait_for("LocationsHealthy")
 
-    told = {one["type"]: one["status"] for one in protected.status()["conditions"]}
+    told = {one["type"]: one["status"] for one in watched.status()["conditions"]}
     assert told["Ready"] == told["BackupHealthy"] == told["LocationsHealthy"] == "True"
 
 
@@ -48,26 +48,26 @@ def test_events_tell_what_happened(protected: Tenant) -> None:
     assert {one["type"] for one in events if one["reason"] in reasons} == {"Normal"}
 
 
-def test_the_class_counts_its_objects_and_the_runners_that_reach_it(protected: Tenant) -> None:
-    found = protected.kubectl.get("databasebackupstorageclass", protected.storage_class)
+def test_the_class_counts_its_objects_and_the_runners_that_reach_it(watched: Tenant) -> None:
+    found = watched.kubectl.get("databasebackupstorageclass", watched.storage_class)
 
     assert found["status"]["usedBy"] == 1
     (location,) = found["status"]["locations"]
     assert (location["name"], location["healthy"]) == ("s3", 1)
 
 
-def test_the_pod_serves_metrics_that_a_prometheus_reads(protected: Tenant) -> None:
-    address = protected.pod()["status"]["podIP"]
+def test_the_pod_serves_metrics_that_a_prometheus_reads(watched: Tenant) -> None:
+    address = watched.pod()["status"]["podIP"]
     with urllib.request.urlopen(f"http://{address}:3000/metrics", timeout=10) as answer:
         text = answer.read().decode()
 
-    labels = f'engine="postgres",name="{NAME}",namespace="{protected.namespace}"'
+    labels = f'engine="postgres",name="{NAME}",namespace="{watched.namespace}"'
     assert f"db_backup_controller_stored_backup_count{{{labels}}} 1.0" in text
 
 
-def test_the_pod_is_of_the_strictest_kind(protected: Tenant) -> None:
+def test_the_pod_is_of_the_strictest_kind(watched: Tenant) -> None:
     """The namespace takes no other; what the kernel says of it is looked at here."""
-    seen = protected.exec(
+    seen = watched.exec(
         "python3",
         "-c",
         "import json, os; status = dict(line.split(':', 1) for line in open('/proc/self/status'));"
