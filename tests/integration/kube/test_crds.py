@@ -353,9 +353,10 @@ def test_codec_and_server_agree_on_what_crosses_fields_of_a_backup(
 
 
 numbers = st.sampled_from(["0", "1", "7", "59", "60", "366", "8784", ".5", "1.", "0.25", "999"])
-# No nanoseconds: the codec cuts them off, the server counts them.
 units = st.sampled_from(["us", "µs", "ms", "s", "m", "h", "d", "w", "x", ""])
-durations = st.lists(st.tuples(numbers, units).map("".join), max_size=3).map("".join)
+# Nothing below a microsecond: the codec cuts it off, the server counts it.
+terms = st.tuples(numbers, units).filter(lambda it: "." not in it[0] or it[1] not in {"us", "µs"})
+durations = st.lists(terms.map("".join), max_size=3).map("".join)
 _YEAR = timedelta(days=366)
 
 
