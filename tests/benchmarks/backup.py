@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
-from datetime import datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.measure import Row, interleave, ratio
-from tests.benchmarks.workload import PASSPHRASE, Runner, write_runner
+from tests.benchmarks.workload import PASSPHRASE, write_runner
 from tests.servers.minio import MinioServer
 from tests.servers.postgres import PostgresServer
 
@@ -24,16 +24,19 @@ MIXED = "two locations (MinIO, filesystem)"
 def run(
     server: PostgresServer, database: str, minio: MinioServer, folder: Path, rounds: int
 ) -> list[Row]:
-    def runner(name: str, locations: Sequence[dict[str, Any]], parallelism: int = 1) -> Runner:
-        return write_runner(folder / name, server, database, locations, parallelism=parallelism)
+    def job(
+        name: str, locations: Sequence[dict[str, Any]], parallelism: int = 1
+    ) -> Callable[[], float]:
+        runner = write_runner(folder / name, server, database, locations, parallelism=parallelism)
+        return lambda: runner.job_s("backup-now")
 
     subjects = {
         SHELL: _shell(server, database, folder),
-        ONE: _job(runner("one", [directory(folder, "a")])),
-        STREAMS: _job(runner("streams", [directory(folder, "b")], 2)),
-        TWO: _job(runner("two", [directory(folder, "c"), directory(folder, "d")])),
-        MINIO: _job(runner("minio", [bucket(minio, "m")])),
-        MIXED: _job(runner("mixed", [bucket(minio, "n"), directory(folder, "e")])),
+        ONE: job("one", [directory(folder, "a")]),
+        STREAMS: job("streams", [directory(folder, "b")], 2),
+        TWO: job("two", [directory(folder, "c"), directory(folder, "d")]),
+        MINIO: job("minio", [bucket(minio, "m")]),
+        MIXED: job("mixed", [bucket(minio, "n"), directory(folder, "e")]),
     }
     times = interleave(subjects, rounds)
     return [
@@ -69,28 +72,21 @@ def bucket(minio: MinioServer, name: str) -> dict[str, Any]:
 
 
 def _shell(server: PostgresServer, database: str, folder: Path) -> Callable[[], float]:
-    made = subprocess.run(
-        ["age-keygen", "-o", folder / "key"], capture_output=True, text=True, check=True
-    )
-    recipient = made.stderr.split()[-1]
+    recipient = age_recipient(folder, "key")
     line = f"pg_dump -Fc -Z0 {database} | zstd -1 -q | age -r {recipient} > {folder}/shell.age"
-
-    def run_once() -> float:
-        import time
-
-        started = time.perf_counter()
-        subprocess.run(["bash", "-o", "pipefail", "-c", line], env=server.environment(), check=True)
-        return time.perf_counter() - started
-
-    return run_once
+    return lambda: bash_s(line, server.environment())
 
 
-def _job(runner: Runner) -> Callable[[], float]:
-    """The job from its start to its end: preflight, dump, upload, commit and retention."""
+def age_recipient(folder: Path, name: str) -> str:
+    """Make a key in a file of `folder`; returns whom to encrypt to."""
+    made = subprocess.run(
+        ["age-keygen", "-o", folder / name], capture_output=True, text=True, check=True
+    )
+    return made.stderr.split()[-1]
 
-    def run_once() -> float:
-        outcome = runner.outcome("backup-now")
-        ended, began = (datetime.fromisoformat(outcome[key]) for key in ("finishedAt", "startedAt"))
-        return (ended - began).total_seconds()
 
-    return run_once
+def bash_s(line: str, environ: Mapping[str, str]) -> float:
+    """Seconds of a line of bash, each of whose programs has to exit 0."""
+    started = time.perf_counter()
+    subprocess.run(["bash", "-o", "pipefail", "-c", line], env=environ, check=True)
+    return time.perf_counter() - started

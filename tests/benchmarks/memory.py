@@ -44,14 +44,15 @@ def run(
             if count == 3:
                 locations += [bucket(minio, "minio"), directory(folder, f"{name}-directory")]
             runner = write_runner(folder / name, server, database, locations)
-            rows.append(_measure(runner, gigabytes, count))
+            rows.append(measure(runner, gigabytes, count))
             print(f"  {rows[-1]}", flush=True)
         with server.connect() as connection:
             connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
     return rows
 
 
-def _measure(runner: Runner, gigabytes: float, locations: int) -> MemoryRow:
+def measure(runner: Runner, gigabytes: float, locations: int) -> MemoryRow:
+    """A backup by a runner that serves; the other arguments say of what."""
     with _parent(runner) as pid:
         idle = _mebibytes(pid, "VmRSS")
         jobs: dict[int, float] = {}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
-from tests.benchmarks.backup import directory
+from tests.benchmarks.backup import bash_s, directory
 from tests.benchmarks.measure import Row, interleave, ratio
 from tests.benchmarks.workload import Runner, write_runner
 from tests.servers.postgres import PostgresServer
@@ -52,18 +50,18 @@ class Shell:
         self._server = server
         self._dump = folder / "plain.sql.zst"
         self._analyzed_s = 0.0
-        _bash(f"pg_dump {database} | zstd -1 -q -o {self._dump}", server.environment())
+        bash_s(f"pg_dump {database} | zstd -1 -q -o {self._dump}", server.environment())
 
     def run(self) -> float:
         environ = self._server.environment()
-        target = _new_name()
-        _bash(f"createdb {target}", environ)
+        target = new_name()
+        bash_s(f"createdb {target}", environ)
         started = time.perf_counter()
-        _bash(
+        bash_s(
             f"zstd -dcq {self._dump} | psql -qX -v ON_ERROR_STOP=1 -o /dev/null {target}", environ
         )
         seconds = time.perf_counter() - started
-        _bash(f"psql -qX -c ANALYZE {target}", environ)
+        bash_s(f"psql -qX -c ANALYZE {target}", environ)
         self._analyzed_s = time.perf_counter() - started
         _drop(self._server, target)
         return seconds
@@ -75,16 +73,15 @@ class Shell:
 
 def _restore(server: PostgresServer, runner: Runner) -> Callable[[], float]:
     def run_once() -> float:
-        target = _new_name()
-        outcome = runner.outcome("restore", "--at", "now", "--database", target)
+        target = new_name()
+        seconds = runner.job_s("restore", "--at", "now", "--database", target)
         _drop(server, target)
-        ended, began = (datetime.fromisoformat(outcome[key]) for key in ("finishedAt", "startedAt"))
-        return (ended - began).total_seconds()
+        return seconds
 
     return run_once
 
 
-def _new_name() -> str:
+def new_name() -> str:
     return f"restored_{secrets.token_hex(4)}"
 
 
@@ -92,7 +89,3 @@ def _drop(server: PostgresServer, database: str) -> None:
     with server.connect() as connection:
         connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
         connection.execute("CHECKPOINT")
-
-
-def _bash(line: str, environ: dict[str, str]) -> None:
-    subprocess.run(["bash", "-o", "pipefail", "-c", line], env=environ, check=True)

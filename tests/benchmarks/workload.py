@@ -1,4 +1,4 @@
-"""A PostgreSQL database of a given size, and the configuration of a runner for it."""
+"""A PostgreSQL database of a given size, and the configuration of a runner for a database."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 from attrs import frozen
 
+from tests.servers.mysql import MysqlServer
 from tests.servers.postgres import PostgresServer
 
 _BIN = Path(sys.executable).parent
@@ -81,10 +83,16 @@ class Runner:
         outcome: dict[str, Any] = last["outcome"]
         return {**outcome, "wall_s": wall_s}
 
+    def job_s(self, *argv: str) -> float:
+        """Seconds of a job from its start to its end: preflight, commit and retention included."""
+        outcome = self.outcome(*argv)
+        ended, began = (datetime.fromisoformat(outcome[key]) for key in ("finishedAt", "startedAt"))
+        return (ended - began).total_seconds()
+
 
 def write_runner(
     folder: Path,
-    server: PostgresServer,
+    server: PostgresServer | MysqlServer,
     database: str,
     locations: Sequence[Mapping[str, Any]],
     *,
@@ -94,20 +102,25 @@ def write_runner(
     (config / "secrets" / "db").mkdir(parents=True)
     (config / "secrets" / "db" / "password").write_text(server.password)
     (config / "cluster").write_text("bench")
+    user: object = server.user
+    if isinstance(server, MysqlServer):
+        engine, user, programs = server.family, {"value": server.user}, server.bin_dirs()
+    else:
+        engine, programs = "postgres", {"POSTGRES_BIN_DIRS": str(server.bin_dir)}
     backup = {
         "metadata": {"namespace": "bench", "name": database},
         "spec": {
-            "databaseType": "postgres",
+            "databaseType": engine,
             "backupStorageClass": "bench",
             "suspend": True,
             "compression": {"level": 1},
             "retention": {"keepLast": 1, "minimumKeep": 1},
             "runner": {"parallelism": parallelism},
-            "postgres": {
+            engine: {
                 "database": database,
                 "host": server.host,
                 "port": server.port,
-                "user": server.user,
+                "user": user,
                 "pass": {"fromSecret": {"name": "db", "key": "password"}},
             },
         },
@@ -118,10 +131,10 @@ def write_runner(
     )
     environ = {
         **os.environ,
+        **programs,
         "CONFIG_DIR": str(config),
         "CONTROL_DIR": str(folder / "run"),
         "LISTEN": "127.0.0.1:0",
         "LOG_LEVEL": "WARNING",
-        "POSTGRES_BIN_DIRS": str(server.bin_dir),
     }
     return Runner(config=config, environ=environ)

@@ -131,7 +131,7 @@ def running(
     family: str,
     series: str,
     *,
-    options: Mapping[str, str] | None = None,
+    options: Mapping[str, str | None] | None = None,
     tls: Path | None = None,
 ) -> Iterator[MysqlServer]:
     """Start a server, hand it out, stop it.
@@ -153,7 +153,8 @@ def running(
     try:
         data = folder / "data"
         password = secrets.token_urlsafe(12)
-        settings = _settings(family, bin_dir, folder, tls) | (options or {})
+        wanted = _settings(family, bin_dir, folder, tls) | (options or {})
+        settings = {name: value for name, value in wanted.items() if value is not None}
         init = _initialise(family, bin_dir, folder, settings, password)
         port = free_port()
         process = _start(family, bin_dir, folder, {**settings, "port": str(port)}, init)
