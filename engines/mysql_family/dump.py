@@ -40,6 +40,8 @@ _LEAVES = re.compile(
     rb"set (?:@@)?global|set password|source|system|delimiter|tee|pager|connect|exit|quit)\b)"
 )
 _LONGEST_BYTES = 32
+#: MariaDB's tool begins a line with each row, and rows are nearly all of a dump.
+_NO_ROW = re.compile(rb"\n[^(]")
 _LOG_POSITION = re.compile(rb"MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+)")
 _GTID = re.compile(rb"gtid_slave_pos='([^']*)'")
 #: A location that is slow for longer has been dropped long before.
@@ -75,6 +77,11 @@ class Text:
     def feed(self, chunk: bytes) -> None:
         if len(self.head) < _HEAD_BYTES:
             self.head += chunk[: _HEAD_BYTES - len(self.head)]
+        if _NO_ROW.search(self.tail[-_LONGEST_BYTES:] + chunk):
+            self._read(chunk)
+        self.tail = (self.tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+
+    def _read(self, chunk: bytes) -> None:
         for kind, pattern in (
             ("tables", b"\nCREATE TABLE `"),
             ("sequences", b"\nCREATE SEQUENCE `"),
@@ -85,7 +92,6 @@ class Text:
             setattr(self, kind, getattr(self, kind) + number)
         self._look(self.tail[-_LONGEST_BYTES:] + chunk[:_LONGEST_BYTES])
         self._look(chunk)
-        self.tail = (self.tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
 
     def _look(self, part: bytes) -> None:
         if not self.leaves and (found := _LEAVES.search(part)):

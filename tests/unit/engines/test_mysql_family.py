@@ -181,9 +181,12 @@ def test_tables_are_counted_however_the_dump_is_cut(
     assert text.leaves == ""
 
 
-@given(st.integers(1, 60))
-def test_a_statement_that_leaves_the_schema_is_seen_however_the_dump_is_cut(size: int) -> None:
-    whole = b"-- MySQL dump\nINSERT INTO `a` VALUES (1);\nuse `mysql`;\nSELECT 1;\n"
+@given(st.integers(1, 60), st.integers(0, 40))
+def test_a_statement_that_leaves_the_schema_is_seen_however_the_dump_is_cut(
+    size: int, rows: int
+) -> None:
+    lines = b"(1,'x'),\n" * rows
+    whole = b"-- a dump\nINSERT INTO `a` VALUES\n" + lines + b"(1);\nuse `mysql`;\n" + lines
     text = Text()
 
     for at in range(0, len(whole), size):
