@@ -36,18 +36,20 @@ _PARTS = ("backup", "restore", "memory", "listing", "mariadb")
 def main(megabytes: int, rounds: int, sizes: str, only: str | None) -> None:
     """Benchmarks of the runner against the shell pipeline on real servers."""
     parts = (only,) if only else _PARTS
-    sections = {}
+
+    def tell(heading: str, text: str) -> None:
+        """At once: the next part may find no server."""
+        print(text)
+        if not only:
+            write_section(heading, text)
+
     with minio.running() as store, tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         if parts != ("mariadb",):
             steps = [float(size) for size in sizes.split(",")]
-            sections["The runner"] = of_postgres(store, folder, parts, megabytes, rounds, steps)
+            tell("The runner", of_postgres(store, folder, parts, megabytes, rounds, steps))
         if "mariadb" in parts:
-            sections["The runner with MariaDB"] = of_mariadb(store, folder, megabytes // 2, rounds)
-    for heading, text in sections.items():
-        print(text)
-        if not only:
-            write_section(heading, text)
+            tell("The runner with MariaDB", of_mariadb(store, folder, megabytes // 2, rounds))
 
 
 def of_postgres(
