@@ -249,6 +249,7 @@ def test_a_node_of_another_authority_is_refused(
     world.configure(database={"pass": {"value": "hunter-two"}, "certCA": another})
 
     world.cli("backup-now").must(78, "certCA", "spec.cockroach")
+    assert world.backups() == []
 
 
 def test_a_client_s_certificate_needs_no_password(
@@ -264,4 +265,6 @@ def test_a_client_s_certificate_needs_no_password(
         }
     )
 
-    world.back_up()
+    full = world.back_up()
+
+    assert world.backups() == [full]

@@ -77,7 +77,10 @@ def test_a_chain_that_lost_a_file_is_left_and_a_full_backup_follows(world: Cockr
 def test_doctor_looks_at_the_cluster_and_at_the_location(world: CockroachWorld) -> None:
     world.back_up()
 
-    world.cli("doctor").must(0, "database, backup: ready", "database, restore: ready")
+    said = world.cli("doctor").must(0, "database, backup: ready", "database, restore: ready").said
+
+    assert all(f"location {place.name}" in said for place in world.places)
+    assert "FAIL" not in said
 
 
 def test_the_printed_derivation_gives_the_passphrase_that_the_cluster_was_given(
@@ -124,6 +127,7 @@ def test_unpack_says_that_there_is_nothing_to_unpack(
     full = world.back_up()
 
     world.cli("unpack", full, "--to", str(world.folder / "out")).must(78, "by itself")
+    assert not (world.folder / "out").exists()
 
 
 @pytest.mark.parametrize(

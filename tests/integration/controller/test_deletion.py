@@ -297,6 +297,7 @@ class TestLettingGo:
         world.start()
 
         wait_for(lambda: mark(world))
+        assert is_deleting(world)
         report(world, "True", "Deleted", "")
         wait_until_gone(world)
 

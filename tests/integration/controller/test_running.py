@@ -116,10 +116,11 @@ def test_after_a_kill_the_next_one_goes_on(world: World, controller: Controller)
     world.create_backup("meanwhile")
     world.delete(DEPLOYMENTS, child_name(world.namespace, "before"))
 
-    world.start()
+    after = world.start()
 
     world.wait_for_children("meanwhile")
     world.wait_for_children("before")
+    assert after.metric("unexpected_errors_total") == 0
 
 
 def test_it_is_elected_where_the_classes_secrets_are_wherever_its_kubeconfig_is(
@@ -323,3 +324,4 @@ class TestHeldBackChanges:
         self.upgrade(world, down)
 
         wait_for(lambda: ":17-" in self.image(world, down))
+        assert world.condition("Ready", down)["status"] == "False"

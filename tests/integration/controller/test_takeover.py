@@ -177,6 +177,7 @@ def test_a_suspended_object_has_no_backup_to_wait_for(world: World) -> None:
     original.make_children()
     world.start()
     world.wait_for_children()
+    assert original.children() == set(KINDS)
 
     world.set_available()
 

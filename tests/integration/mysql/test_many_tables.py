@@ -8,10 +8,11 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import evolve
 
-from engines.interface import Target
+from engines.interface import StreamName, Target
 from tests.integration.mysql.conftest import left_behind, schemas
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
@@ -23,38 +24,45 @@ MANY = int(os.environ.get("DB_BACKUP_TEST_MANY_TABLES", "150"))
 GROWTH_BYTES = 48 << 20
 
 
-class OnDisk:
+class Written:
+    """One stream, into a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("wb")
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        return self._file.write(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def abort(self, cause: BaseException, /) -> None:
+        self._file.close()
+        raise cause
+
+
+class FolderSink:
     """Streams as files: what is in memory is the engine's own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def open(self, name: str, /) -> OnDisk:
-        file = (self._folder / name).open("wb")
-        writer = OnDisk(self._folder)
-        writer.write = file.write  # type: ignore[method-assign]
-        writer.close = file.close  # type: ignore[method-assign]
-        return writer
-
-    def write(self, data: bytes, /) -> int:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def abort(self, cause: BaseException, /) -> None:
-        raise cause
-
-    def names(self) -> list[str]:
-        return [path.name for path in self._folder.iterdir()]
-
-    def size(self, name: str, /) -> int:
-        return (self._folder / name).stat().st_size
+    def open(self, name: StreamName, /) -> Written:
+        return Written(self._folder / name)
 
 
-class FromDisk(OnDisk):
-    def open(self, name: str, /) -> object:  # type: ignore[override]
+class FolderSource:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, name: StreamName, /) -> BinaryIO:
         return (self._folder / name).open("rb")
+
+    def names(self) -> list[StreamName]:
+        return [StreamName(path.name) for path in self._folder.iterdir()]
+
+    def size(self, name: StreamName, /) -> int:
+        return (self._folder / name).stat().st_size
 
 
 def _there_and_back(
@@ -64,10 +72,10 @@ def _there_and_back(
     streams.mkdir()
     engine = an_engine(server, database)
     started = time.monotonic()
-    facts = engine.create_backup(OnDisk(streams), a_context(folder))  # type: ignore[arg-type]
+    facts = engine.create_backup(FolderSink(streams), a_context(folder))
     dumped = time.monotonic()
     target = Target(database=database, replace=True)
-    engine.restore_backup(FromDisk(streams), facts, a_context(folder), target=target)  # type: ignore[arg-type]
+    engine.restore_backup(FolderSource(streams), facts, a_context(folder), target=target)
     answers.put(
         (
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,

@@ -56,6 +56,18 @@ def test_a_dockerfile_takes_what_a_build_tells_it(image: Image) -> None:
     assert set(images.arguments(image, release="1.2.3", sources=images.Sources())) <= taken
 
 
+@pytest.mark.parametrize("stage", ["FROM ${BASE_IMAGE} AS base", "FROM base AS build"])
+def test_the_engines_images_are_built_alike(stage: str) -> None:
+    """Docker includes nothing, so what all of them do is in each: no copy may fall behind."""
+    found = {}
+    for path in {image.dockerfile for image in ENGINE_IMAGES}:
+        lines = (REPOSITORY / path).read_text().partition(f"{stage}\n")[2]
+        found[path] = lines.partition("\nFROM ")[0].strip()
+
+    assert all(found.values())
+    assert len(set(found.values())) == 1, sorted(found)
+
+
 def test_every_source_of_a_build_is_what_its_documented_variable_says() -> None:
     page = (REPOSITORY / "docs" / "images.md").read_text()
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE))
