@@ -227,6 +227,14 @@ class Target:
     parallel: int = 1
     label: str = field(default="", validator=matches_re(r"[a-z0-9]{0,16}"))
 
+    @property
+    def in_the_way(self) -> str:
+        """What to say when the database is there with data in it, and `replace` is not set."""
+        return (
+            f'the database "{self.database}" exists and is not empty: restore into another name '
+            "with --database, or swap it for the restored one with --replace"
+        )
+
 
 @frozen(kw_only=True)
 class Restored:

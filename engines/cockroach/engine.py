@@ -21,7 +21,7 @@ from engines.cockroach import databases, jobs, locations, rights, statements, ve
 from engines.cockroach.connection import Cluster, connected, server_of
 from engines.cockroach.databases import Database
 from engines.cockroach.layers import Chain, extend_or_end
-from engines.cockroach.restore import Restore, in_the_way
+from engines.cockroach.restore import Restore
 from engines.interface import (
     BackupFacts,
     Collection,
@@ -83,7 +83,7 @@ class CockroachEngine:
             found = databases.look(cluster, target.database)
             problems = self._restore_problems(cluster, facts, found)
         if found and found.tables and not target.replace:
-            problems.append(Problem("target", in_the_way(target.database)))
+            problems.append(Problem("target", target.in_the_way))
         return problems
 
     def by_hand(self, facts: BackupFacts, /) -> Sequence[str]:
@@ -135,7 +135,7 @@ class CockroachEngine:
             warnings = databases.clear_leftovers(cluster, target.database, context)
             found = databases.look(cluster, target.database)
             if found and found.tables and not target.replace:
-                raise TargetExists(in_the_way(target.database))
+                raise TargetExists(target.in_the_way)
             problems = self._restore_problems(cluster, facts, found)
             if problems:
                 raise PreflightFailed(problems)

@@ -73,7 +73,7 @@ class Restore:
             databases.give_name(self.cluster, made, name)
             return None
         if self.found.tables and not self.target.replace:
-            raise TargetExists(in_the_way(name))
+            raise TargetExists(self.target.in_the_way)
         kept = databases.swap(self.cluster, made, name)
         if self.found.tables or databases.count_tables(self.cluster, kept):
             return kept
@@ -92,10 +92,3 @@ class Restore:
             databases.drop(self.cluster, made)
         except BackupError as further:
             error.add_note(f'"{made}" may be left on the cluster: {further}')
-
-
-def in_the_way(database: str) -> str:
-    return (
-        f'the database "{database}" exists and is not empty: restore into another name with '
-        "--database, or swap it for the restored one with --replace"
-    )

@@ -74,7 +74,7 @@ class FamilyEngine:
                 state=state,
             )
         if state.exists and not state.empty and not target.replace:
-            problems.append(Problem("target", _in_the_way(target.database)))
+            problems.append(Problem("target", target.in_the_way))
         return problems
 
     def create_backup(
@@ -104,7 +104,7 @@ class FamilyEngine:
             warnings = journal.leftovers(session, target.database)
             state = targets.state_of(session, target.database)
             if state.exists and not state.empty and not target.replace:
-                raise TargetExists(_in_the_way(target.database))
+                raise TargetExists(target.in_the_way)
             problems = preflight.restore(
                 session,
                 self.family,
@@ -167,10 +167,3 @@ def _image_series(family: Family, version: str) -> str:
         if version == series or version.startswith(f"{series}."):
             return series
     raise InvalidSpec([Problem("spec.databaseVersion", f"must be a series of {', '.join(known)}")])
-
-
-def _in_the_way(database: str) -> str:
-    return (
-        f'the database "{database}" exists and is not empty: restore into another name with '
-        "--database, or swap it for the restored one with --replace"
-    )

@@ -79,7 +79,7 @@ class PostgresEngine:
                 session, self._options.environ, facts=facts, target=target, state=state
             )
         if state.exists and not state.empty and not target.replace:
-            problems.append(Problem("target", _in_the_way(target.database)))
+            problems.append(Problem("target", target.in_the_way))
         return problems
 
     def create_backup(
@@ -111,7 +111,7 @@ class PostgresEngine:
             warnings = targets.clear_leftovers(maintenance, target.database)
             state = targets.state_of(server, maintenance, target.database)
             if state.exists and not state.empty and not target.replace:
-                raise TargetExists(_in_the_way(target.database))
+                raise TargetExists(target.in_the_way)
             problems = preflight.restore(
                 maintenance, self._options.environ, facts=facts, target=target, state=state
             )
@@ -165,10 +165,3 @@ def _image_major(version: str) -> int:
     if major not in (*versions.PAST_END_OF_LIFE, *versions.SUPPORTED):
         raise ValueError(version)
     return major
-
-
-def _in_the_way(database: str) -> str:
-    return (
-        f'the database "{database}" exists and is not empty: restore into another name with '
-        "--database, or swap it for the restored one with --replace"
-    )
