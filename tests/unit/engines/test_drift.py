@@ -119,7 +119,7 @@ def api(engine: str) -> Iterator[str]:
     if section_type(engine) is None:
         yield f"controller/api/v1.py: DatabaseBackupSpec has no field {engine}"
     elif title(engine) == engine:
-        yield f"controller/api/v1.py: the docstring of {engine}'s section begins with no title"
+        yield f"controller/api/databases.py: the docstring of {engine}'s section begins with no title"
     if engine not in ENGINE_BLOCKS:
         yield f"controller/api/rules.py: {engine} is not in ENGINE_BLOCKS"
 
@@ -243,7 +243,7 @@ def claims(engine: str) -> Mapping[str, bool]:
     works = " ".join(text for kind, text in status if kind == "works")
     not_yet = " ".join(text for kind, text in status if kind == "not yet")
     return {
-        "controller/api/v1.py, docstring of the section": (
+        "controller/api/databases.py, docstring of the section": (
             section is not None and NONE_YET not in " ".join((section.__doc__ or "").split())
         ),
         "docs/configuration.md, row databaseType": (
