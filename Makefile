@@ -40,7 +40,7 @@ test-churn: $(VENV)/.installed  ## The controller under random changes and fault
 
 test-many-tables: TABLES := 10000
 test-many-tables: $(VENV)/.installed  ## MySQL and MariaDB with very many tables (TABLES=10000)
-	DB_BACKUP_TEST_MANY_TABLES=$(TABLES) $(BIN)/pytest -s tests/integration/mysql/test_many_tables.py
+	DB_BACKUP_TEST_MANY_TABLES=$(TABLES) $(BIN)/pytest -s --timeout=3600 tests/integration/mysql/test_many_tables.py
 
 test-e2e: SHORT :=
 test-e2e: $(VENV)/.installed  ## Images, chart and kubectl exec on a real node of Kubernetes; needs root (SHORT=1: 4 minutes)

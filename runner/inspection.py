@@ -20,7 +20,8 @@ class Inspection:
             last tried with some success.
         complete: the newest one that as many locations hold as are required,
             now or when it was made.
-        complete_plain_bytes: what the engine wrote for it; 0 without one.
+        complete_plain_bytes: what the engine wrote for it or, of one that has what changed only,
+            for the full backup before it; 0 without one.
         last: the last job of each kind that some location remembers.
         consecutive_failures: of backups, as remembered.
         last_verified_at: the earliest over the locations of when its newest

@@ -99,7 +99,7 @@ METRICS: tuple[Metric, ...] = (
     _gauge("job_timeout_seconds", "After how long a job is ended: `spec.timeout`."),
     _counter("jobs_total", "Finished jobs.", "job_type", "result"),
     _gauge("last_job_duration_seconds", "Duration of the last finished job.", "job_type"),
-    _gauge("last_backup_plain_bytes", "What the engine wrote in the last successful backup."),
+    _gauge("last_backup_plain_bytes", "What the engine wrote in the last successful full backup."),
     _gauge(
         "last_backup_stage_seconds",
         "Time at work of each stage of the last successful backup: the largest is the bottleneck.",
@@ -123,7 +123,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge(
         "location_last_backup_stored_bytes",
-        "Stored size of the last backup that the location took.",
+        "Stored size of the last full backup that the location took.",
         "location",
     ),
     _gauge(
@@ -241,7 +241,7 @@ class RunnerMetrics:
             self._set("last_successful_backup", _unix(newest_at))
 
     def set_plain_bytes(self, plain_bytes: int) -> None:
-        """Show how much the newest successful backup has, by its manifest."""
+        """Show how much the newest successful full backup has, by its manifest."""
         with self._lock:
             self._set("last_backup_plain_bytes", plain_bytes)
 
@@ -295,7 +295,7 @@ class RunnerMetrics:
             self._add("jobs_total", 1, kind, outcome.result.value)
             for use in outcome.storage:
                 self._count(use)
-            if outcome.kind is JobKind.BACKUP and outcome.success:
+            if outcome.kind is JobKind.BACKUP and outcome.success and not outcome.incremental:
                 self._set("last_backup_plain_bytes", outcome.plain_bytes)
             if outcome.kind in _WATCHED:
                 if outcome.result is Result.FAILURE:
@@ -344,7 +344,7 @@ class RunnerMetrics:
     def _show_backup(self, outcome: JobOutcome) -> None:
         for fate in outcome.fates:
             self._set("location_last_backup_success", bool(fate.ok), fate.name)
-            if fate.ok:
+            if fate.ok and not outcome.incremental:
                 self._set("location_last_backup_stored_bytes", fate.stored_bytes, fate.name)
         if not outcome.success:
             return

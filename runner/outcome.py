@@ -112,6 +112,8 @@ class JobOutcome:
             job began that was killed; empty if it did not get that far.
         fates: one per location that took part, in the order of the class.
         plain_bytes: what the engine wrote or was given.
+        incremental: the backup has what changed since the one before it, and no more: its sizes
+            say nothing about the database's.
         database: into which a restore went, or was to go.
     """
 
@@ -124,6 +126,7 @@ class JobOutcome:
     backup_id: str = ""
     fates: tuple[LocationFate, ...] = ()
     plain_bytes: int = field(default=0, validator=_not_negative)
+    incremental: bool = False
     stages: tuple[StageTiming, ...] = ()
     storage: tuple[StorageUse, ...] = ()
     database: str = ""

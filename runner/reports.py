@@ -106,7 +106,7 @@ class Reports:
         stored = self._stored_backups(inspection)
         if stored is not None:
             self._metrics.set_stored(count=stored, newest_at=last.started_at if last else None)
-        if last is not None and last == inspection.complete:
+        if last is not None and last == inspection.complete and inspection.complete_plain_bytes:
             self._metrics.set_plain_bytes(inspection.complete_plain_bytes)
         oldest = [one.oldest_restorable_at for one in states if one.oldest_restorable_at]
         latest = [one.newest_restorable_at for one in states if one.newest_restorable_at]

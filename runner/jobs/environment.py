@@ -114,6 +114,7 @@ class JobEnvironment:
         backup_id: str = "",
         fates: tuple[LocationFate, ...] = (),
         plain_bytes: int = 0,
+        incremental: bool = False,
         stages: tuple[StageTiming, ...] = (),
         locations: Locations | None = None,
     ) -> JobOutcome:
@@ -127,6 +128,7 @@ class JobEnvironment:
             database=self.target(),
             fates=fates,
             plain_bytes=plain_bytes,
+            incremental=incremental,
             stages=stages,
             storage=tuple(
                 use

@@ -72,7 +72,12 @@ class Fates:
                 self._job.events.warning(f"location {name}: not pruned: {answer}")
 
     def outcome(
-        self, backup_id: BackupId, plain_bytes: int, stages: tuple[StageTiming, ...] = ()
+        self,
+        backup_id: BackupId,
+        plain_bytes: int,
+        stages: tuple[StageTiming, ...] = (),
+        *,
+        incremental: bool = False,
     ) -> JobOutcome:
         return self._job.outcome(
             self._started_at,
@@ -81,6 +86,7 @@ class Fates:
                 self._fate(spec.name) for spec in self._job.config.storage.backup_locations
             ),
             plain_bytes=plain_bytes,
+            incremental=incremental,
             stages=stages,
             locations=self._locations,
         )
@@ -90,7 +96,9 @@ class Fates:
             return failed_fate(name, self.errors[name])
         return LocationFate(name=name, ok=True, stored_bytes=self.stored_bytes.get(name, 0))
 
-    def incomplete(self, backup_id: BackupId, plain_bytes: int) -> JobFailure:
+    def incomplete(
+        self, backup_id: BackupId, plain_bytes: int, *, incremental: bool = False
+    ) -> JobFailure:
         """Too few locations: worth another try unless every one of them needs a person first."""
         total = len(self._job.config.storage.backup_locations)
         required = self._job.config.storage.required_locations
@@ -98,7 +106,7 @@ class Fates:
             f"{len(self.stored_bytes)} of {total} locations hold the backup, "
             f"{required} required; failed: {', '.join(self.errors)}"
         )
-        outcome = self.outcome(backup_id, plain_bytes)
+        outcome = self.outcome(backup_id, plain_bytes, incremental=incremental)
         causes = list(self.errors.values())
         if all(isinstance(cause, TerminalError) for cause in causes):
             details = "; ".join(describe(cause) for cause in causes)

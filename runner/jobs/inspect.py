@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from attrs import Factory, evolve, frozen
@@ -186,6 +186,13 @@ def _complete(looks: Sequence[_Look], required: int) -> BackupSummary | None:
     )
 
 
+def _plain_bytes(backups: Mapping[BackupId, Summary], complete: BackupSummary) -> int:
+    """Of the full backup that it is, or that its chain begins with; 0: nobody lists that."""
+    layer = backups[parse_backup_id(complete.id)].layer
+    full = backups.get(layer.chain if layer else parse_backup_id(complete.id))
+    return full.plain_bytes if full else 0
+
+
 def _together(looks: list[_Look], now: datetime, required: int) -> Inspection:
     backups = {
         backup.id: backup for look in looks if look.listing for backup in look.listing.backups
@@ -197,7 +204,7 @@ def _together(looks: list[_Look], now: datetime, required: int) -> Inspection:
         stored_backups=len(backups),
         newest_at=max((backup.started_at for backup in backups.values()), default=None),
         complete=complete,
-        complete_plain_bytes=backups[parse_backup_id(complete.id)].plain_bytes if complete else 0,
+        complete_plain_bytes=_plain_bytes(backups, complete) if complete else 0,
     )
     # Locations remember what they were told; one that was down knows less. The latest wins.
     last: dict[str, JobOutcome] = {}

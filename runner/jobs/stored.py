@@ -85,9 +85,10 @@ class StoredBackup:
         if self._fates.are_enough:
             self._fates.prune(committed, self._cluster_id)
         inspect(self._job, self._locations)
+        incremental = bool(below)
         if not self._fates.are_enough:
-            raise self._fates.incomplete(self._id, manifest.plain_bytes)
-        return self._fates.outcome(self._id, manifest.plain_bytes)
+            raise self._fates.incomplete(self._id, manifest.plain_bytes, incremental=incremental)
+        return self._fates.outcome(self._id, manifest.plain_bytes, incremental=incremental)
 
     # -- the database's part ----------------------------------------------------
 

@@ -94,7 +94,7 @@ def there_and_back(server: MysqlServer, database: str, folder: Path) -> tuple[in
     arguments = (evolve(server, process=None), database, folder, answers)
     process = context.Process(target=_there_and_back, args=arguments)
     process.start()
-    peak, tables, *seconds = answers.get(timeout=900)
+    peak, tables, *seconds = answers.get(timeout=3000)
     process.join()
     print(f"{server.family}: {tables} tables, {peak >> 20} MiB, dump and restore {seconds} s")
     return peak, tables

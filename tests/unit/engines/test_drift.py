@@ -119,7 +119,7 @@ def api(engine: str) -> Iterator[str]:
     if section_type(engine) is None:
         yield f"controller/api/v1.py: DatabaseBackupSpec has no field {engine}"
     elif title(engine) == engine:
-        yield f"controller/api/databases.py: the docstring of {engine}'s section begins with no title"
+        yield f"controller/api/databases.py: docstring of {engine}'s section begins with no title"
     if engine not in ENGINE_BLOCKS:
         yield f"controller/api/rules.py: {engine} is not in ENGINE_BLOCKS"
 

@@ -167,6 +167,22 @@ def test_a_failed_backup_leaves_the_figures_of_the_last_good_one() -> None:
     assert value(metrics, "last_successful_backup") == START.timestamp()
 
 
+def test_what_an_incremental_backup_has_is_not_the_size_of_the_database() -> None:
+    """Else each full backup after one would look as if data had been loaded, and lost after it."""
+    metrics = some_metrics()
+    fates = (LocationFate(name="a", ok=True, stored_bytes=300),)
+    metrics.job_finished(an_outcome(plain_bytes=1000, fates=fates))
+
+    later = START + timedelta(hours=1)
+    fates = (LocationFate(name="a", ok=True, stored_bytes=2),)
+    metrics.job_finished(an_outcome(incremental=True, plain_bytes=5, fates=fates, started_at=later))
+
+    assert value(metrics, "last_backup_plain_bytes") == 1000
+    assert value(metrics, "location_last_backup_stored_bytes", location="a") == 300
+    assert value(metrics, "location_last_backup_success", location="a") == 1
+    assert value(metrics, "last_successful_backup") == later.timestamp()
+
+
 def test_stages_of_an_older_backup_disappear() -> None:
     metrics = some_metrics()
     metrics.job_finished(an_outcome(stages=(StageTiming(stage="age", seconds=1),)))

@@ -162,6 +162,16 @@ def test_the_size_of_the_newest_backup_comes_from_its_manifest_after_a_restart()
     )
 
 
+def test_of_a_chain_whose_full_backup_nobody_lists_no_size_is_shown() -> None:
+    metrics = _metrics()
+    reports = Reports(LastStatus(), metrics, FakeClock())
+
+    complete = BackupSummary(id="b1", started_at=START, locations=("s3",))
+    reports.inspected(Inspection(at=START, states=(), complete=complete))
+
+    assert b"last_backup_plain_bytes{" not in metrics.render()
+
+
 def test_while_no_location_answers_what_was_stored_stays_known() -> None:
     reports, sink = _reports()
     reports.resume(_FORMER)
