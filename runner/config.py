@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from attrs import evolve, field, frozen
 
 from controller.api import codec
 from controller.api.errors import AccessDenied, BackupError, DependencyMissing, InvalidSpec, Problem
-from controller.api.secrets import Secret, SecretValue, secret_values
+from controller.api.secrets import AccountName, Secret, SecretValue, secret_values
 from controller.api.v1 import DatabaseBackup, DatabaseBackupStorageClass, StorageClassSpec
 from controller.process.documents import MAX_BYTES, read_documents
 
@@ -81,7 +81,8 @@ class RunnerConfig:
             raise InvalidSpec("a secret value needs value or fromSecret")
         reference = value.from_secret
         text = _secret_text(self.secrets_folder / reference.name / reference.key)
-        self._resolved.add(text)
+        if not isinstance(value, AccountName):
+            self._resolved.add(text)
         return Secret(text)
 
     def digest(self) -> str:
@@ -99,7 +100,7 @@ class RunnerConfig:
         inline = (
             value.value.reveal()
             for value in secret_values((self.backup, self.storage))
-            if value.value is not None
+            if value.value is not None and not isinstance(value, AccountName)
         )
         return frozenset({*inline, *self._resolved} - {""})
 
@@ -131,10 +132,13 @@ def load(path: Path) -> RunnerConfig:
     cluster_id = reading.cluster_id(files[CLUSTER_FILE])
     if reading.problems or backup is None or storage is None:
         raise InvalidSpec(reading.problems, reading.warnings)
+    hidden = []
     for value in secret_values((backup, storage)):
         if value.from_secret is not None:
             name = f"{SECRETS_FOLDER}/{value.from_secret}"
             files[name] = _read_if_possible(folder / name)
+            if not isinstance(value, AccountName):
+                hidden.append(files[name])
     return RunnerConfig(
         backup=backup,
         storage=storage,
@@ -142,7 +146,7 @@ def load(path: Path) -> RunnerConfig:
         secrets_folder=folder / SECRETS_FOLDER,
         fingerprint=_fingerprint(files),
         warnings=tuple(reading.warnings),
-        resolved=_texts_of(files),
+        resolved=_texts_of(hidden),
     )
 
 
@@ -262,13 +266,9 @@ def _secret_text(path: Path) -> str:
     return text
 
 
-def _texts_of(files: Mapping[str, bytes | None]) -> set[str]:
+def _texts_of(files: Iterable[bytes | None]) -> set[str]:
     """Return the texts of the referenced secrets that can be read now."""
-    return {
-        raw.decode("utf-8", "replace").removesuffix("\n")
-        for name, raw in files.items()
-        if raw is not None and name.startswith(f"{SECRETS_FOLDER}/")
-    }
+    return {raw.decode("utf-8", "replace").removesuffix("\n") for raw in files if raw is not None}
 
 
 def _fingerprint(files: Mapping[str, bytes | None]) -> bytes:

@@ -28,7 +28,7 @@ from controller.api import durations
 from controller.api.durations import HoldTime
 from controller.api.errors import InvalidSpec, Problem
 from controller.api.raw import RawObject
-from controller.api.secrets import REDACTED, Secret, SecretValue
+from controller.api.secrets import REDACTED, AccountName, Secret, SecretValue
 from controller.api.v1 import API_VERSION, ObjectMeta
 from controller.api.wire import join_path, key_path, relocated, wire_name
 
@@ -108,9 +108,10 @@ def build_converter(*, reveal_secrets: bool = False) -> Converter:
     converter.register_structure_hook_factory(_is_mapping, _mapping_decoder)
     converter.register_structure_hook_factory(attrs.has, _object_decoder)
     converter.register_structure_hook(Secret, _decode_secret)
-    converter.register_structure_hook(
-        SecretValue, _secret_value_decoder(_object_decoder(SecretValue, converter))
-    )
+    for kind in (SecretValue, AccountName):
+        converter.register_structure_hook(
+            kind, _secret_value_decoder(_object_decoder(kind, converter))
+        )
 
     converter.register_unstructure_hook(timedelta, durations.format_duration)
     converter.register_unstructure_hook(datetime, _encode_time)
@@ -317,6 +318,10 @@ def _decode_secret(raw: Any, _: Any) -> Secret:
 
 def _secret_value_decoder(decode_object: _Structure) -> _Structure:
     def structure(raw: Any, kind: Any) -> SecretValue:
+        if isinstance(raw, str):
+            raise InvalidSpec(
+                "must be an object: the text as value, or name and key of a Secret as fromSecret"
+            )
         value: SecretValue = decode_object(raw, kind)
         if value.from_secret is not None and not value.value:
             # The Go original writes an empty value beside a reference.

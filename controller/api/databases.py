@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from controller.api import rules
 from controller.api.bounds import TEXT, Between, Matches
-from controller.api.secrets import SecretValue
+from controller.api.secrets import AccountName, SecretValue
 
 _PORT = Between(1, 65535)
 _SCHEMA = Matches(r"[^\x00-\x1f\x7f]{1,64}", "1 to 64 characters without control characters")
@@ -84,7 +84,7 @@ class MysqlSpec(rules.Checked):
         database: what to back up, one database.
         host: name, address, or the path of a Unix socket.
         port: TCP port.
-        user: user of the database, a secret value, too; the rights that it needs are in
+        user: user of the database; the rights that it needs are in
             docs/mysql.md.
         password: password of the user; leave it out if the server asks for none.
         ssl_mode: whether TLS is used. Only verify-ca and verify-identity prove who
@@ -99,7 +99,7 @@ class MysqlSpec(rules.Checked):
     database: str = field(validator=_SCHEMA)
     host: str = field(validator=TEXT)
     port: int = field(default=3306, validator=_PORT)
-    user: SecretValue
+    user: AccountName
     password: SecretValue | None = None
     ssl_mode: TlsMode = TlsMode.PREFERRED
     ssl_ca: SecretValue | None = None
@@ -115,7 +115,7 @@ class MariadbSpec(rules.Checked):
         database: what to back up, one database.
         host: name, address, or the path of a Unix socket.
         port: TCP port.
-        user: user of the database, a secret value, too; the rights that it needs are in
+        user: user of the database; the rights that it needs are in
             docs/mariadb.md.
         password: password of the user; leave it out if the server asks for none.
         ssl_mode: whether TLS is used. Only verify-identity proves who the server is;
@@ -130,7 +130,7 @@ class MariadbSpec(rules.Checked):
     database: str = field(validator=_SCHEMA)
     host: str = field(validator=TEXT)
     port: int = field(default=3306, validator=_PORT)
-    user: SecretValue
+    user: AccountName
     password: SecretValue | None = None
     ssl_mode: MariadbTlsMode = MariadbTlsMode.PREFERRED
     ssl_ca: SecretValue | None = None

@@ -92,6 +92,16 @@ class SecretValue(rules.Checked):
     from_secret: SecretRef | None = field(default=None)
 
 
+@frozen(kw_only=True)
+class AccountName(SecretValue):
+    """A name that may lie in a Secret beside its password; messages and logs show it.
+
+    Args:
+        value: the name itself. Wins over `fromSecret` unless it is empty.
+        from_secret: a key of a Secret in the namespace of the DatabaseBackup.
+    """
+
+
 def secret_values(value: Any) -> Iterator[SecretValue]:
     """Find the secret values in attrs values and tuples of them."""
     if isinstance(value, SecretValue):

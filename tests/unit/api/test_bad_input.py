@@ -17,6 +17,7 @@ TEXT = "must be a string; put it in quotes"
 BOOL = "must be true or false"
 INT = "must be an integer"
 OBJECT = "must be an object"
+SECRET_OBJECT = "must be an object: the text as value, or name and key of a Secret as fromSecret"
 DURATION = 'must be a duration such as "7d", "36h" or "1h30m"'
 REQUIRED = "is required"
 SECRET = "needs value or fromSecret"
@@ -192,7 +193,7 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
     (pg(port=0), "postgres.port", "must be >= 1"),
     (pg(port=65_536), "postgres.port", "must be <= 65535"),
     (pg(port="5432"), "postgres.port", INT),
-    (pg(**{"pass": "canary-secret"}), "postgres.pass", OBJECT),
+    (pg(**{"pass": "canary-secret"}), "postgres.pass", SECRET_OBJECT),
     (pg(**{"pass": {}}), "postgres.pass", SECRET),
     (pg(**{"pass": {"value": None}}), "postgres.pass", SECRET),
     (pg(**{"pass": {"value": 123}}), "postgres.pass.value", TEXT),
@@ -254,7 +255,7 @@ BACKUP_CASES: list[tuple[dict[str, Any], str, str]] = [
             "mysql": {"database": "a", "host": "b", "user": "root"},
         },
         "mysql.user",
-        OBJECT,
+        SECRET_OBJECT,
     ),
     *(
         (

@@ -13,6 +13,7 @@ from tests.builders import a_location_manifest
 TEXT = "must be a string; put it in quotes"
 BOOL = "must be true or false"
 OBJECT = "must be an object"
+SECRET_OBJECT = "must be an object: the text as value, or name and key of a Secret as fromSecret"
 LIST = "must be a list"
 REQUIRED = "is required"
 SECRET = "needs value or fromSecret"
@@ -58,7 +59,7 @@ LOCATION_CASES: list[tuple[Any, str, str]] = [
     (a_location_manifest(storageLocation="eu west"), "storageLocation", "must be a region's name"),
     (a_location_manifest(storageAccessKeyID=None), "storageSecretAccessKey", KEYS),
     (a_location_manifest(storageSecretAccessKey=None), "storageSecretAccessKey", KEYS),
-    (a_location_manifest(storageAccessKeyID="canary-secret"), "storageAccessKeyID", OBJECT),
+    (a_location_manifest(storageAccessKeyID="canary-secret"), "storageAccessKeyID", SECRET_OBJECT),
     (
         a_location_manifest(storageSecretAccessKey={"valu": "canary-secret"}),
         "storageSecretAccessKey",
@@ -82,10 +83,10 @@ LOCATION_CASES: list[tuple[Any, str, str]] = [
         "does not belong to storageType s3: remove it",
     ),
     (a_location_manifest(path="/x"), "path", "does not belong to storageType s3: remove it"),
-    (a_location_manifest(caBundle="PEM"), "caBundle", OBJECT),
+    (a_location_manifest(caBundle="PEM"), "caBundle", SECRET_OBJECT),
     (a_location_manifest(encryptionPass={"value": ""}), "encryptionPass", EMPTY),
     (a_location_manifest(encryptionPass={}), "encryptionPass", SECRET),
-    (a_location_manifest(encryptionPass="canary-secret"), "encryptionPass", OBJECT),
+    (a_location_manifest(encryptionPass="canary-secret"), "encryptionPass", SECRET_OBJECT),
     (
         a_location_manifest(previousEncryptionPasses=[{"value": ""}]),
         "previousEncryptionPasses[0]",
@@ -99,7 +100,7 @@ LOCATION_CASES: list[tuple[Any, str, str]] = [
     (
         a_location_manifest(previousEncryptionPasses=[REF, "canary-secret"]),
         "previousEncryptionPasses[1]",
-        OBJECT,
+        SECRET_OBJECT,
     ),
     (a_location_manifest(encryptionRecipients="age1"), "encryptionRecipients", LIST),
     (

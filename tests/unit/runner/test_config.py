@@ -272,6 +272,28 @@ def test_redactions_hold_every_secret_that_is_known_after_loading(tmp_path: Path
     }
 
 
+def test_the_name_of_a_user_is_told_wherever_it_lies(tmp_path: Path) -> None:
+    """A GRANT without the name that it is for cures nothing."""
+    section = {"database": "shop", "host": "db"}
+    by_value = {"value": "backup"}
+    by_reference = {"fromSecret": {"name": "shop-db", "key": "user"}}
+    password = {"value": "canary-password"}
+    for number, user in enumerate((by_value, by_reference)):
+        backup = a_backup_manifest(
+            databaseType="mysql", postgres=None, mysql=section | {"user": user, "pass": password}
+        )
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        folder = a_folder(folder, backup=backup, secrets={"shop-db/user": "backup"})
+        loaded = config.load(folder)
+
+        mysql = loaded.backup.spec.mysql
+        assert mysql is not None
+        assert loaded.resolve(mysql.user) == Secret("backup")
+        assert "canary-password" in loaded.redactions()
+        assert "backup" not in loaded.redactions()
+
+
 def test_no_secret_is_in_the_texts_of_a_configuration(tmp_path: Path) -> None:
     folder = a_folder(
         tmp_path,
