@@ -61,7 +61,7 @@ class CockroachSpec:
         cert: PEM of the client's certificate; goes together with `certKey`.
         cert_key: PEM of its key.
         cert_ca: PEM of the authority that signed the nodes' certificates; with it they are
-            proven, without it the connection is only encrypted if they offer it.
+            proven, without it and `cert` the connection is only encrypted if they offer it.
         cert_ca_from_cluster: that authority is the Kubernetes cluster's own; `certCA` wins.
     """
 
