@@ -145,9 +145,9 @@ def newest_at_or_before(at: datetime | None, backups: Sequence[Summary], now: da
             "has not happened, or check the offset"
         )
         if ordered:
-            newest = ordered[-1]
+            newest = max(ordered, key=lambda backup: (backup.coverage_end, backup.id))
             refusal += (
-                f". The newest backup is {newest.id}, of {time_text(newest.coverage_start)}: "
+                f". The newest backup is {newest.id}, of {time_text(newest.coverage_end)}: "
                 f"restore it with --at now or --name {newest.id}"
             )
         raise UsageError(refusal)

@@ -16,6 +16,7 @@ from runner.jobs.request import JobRequest, RestoreOptions
 from runner.jobs.restore import choose, newest_at_or_before
 from runner.outcome import JobKind
 from runner.repository.index import Summary
+from runner.wording import time_text
 from tests.unit.jobs.environment import Surroundings
 from tests.unit.repository.samples import START, a_layer, a_manifest, an_id, facts_of
 
@@ -134,6 +135,16 @@ def test_the_refusal_of_the_future_names_the_newest_backup() -> None:
 
     assert f"The newest backup is {an_id(1)}, of 2026-11-23T02:20:00Z" in str(refused.value)
     assert f"--name {an_id(1)}" in str(refused.value)
+
+
+def test_it_names_the_latest_state_of_a_chain_and_not_what_its_newest_layer_begins_with() -> None:
+    full, layer = Summary.of(a_layer(0, 0)), Summary.of(a_layer(0, 1))
+    assert layer.coverage_end > layer.coverage_start
+
+    with pytest.raises(UsageError) as refused:
+        newest_at_or_before(NOW + timedelta(days=1), [layer, full], NOW)
+
+    assert f"is {layer.id}, of {time_text(layer.coverage_end)}" in str(refused.value)
 
 
 def test_the_future_is_refused_where_no_backup_is_and_names_none() -> None:
