@@ -62,6 +62,19 @@ class Table:
         return self.kind == "SEQUENCE" or self.engine in _IN_THE_SNAPSHOT
 
 
+@frozen(kw_only=True)
+class Code:
+    """A view, routine, trigger or event, without its text.
+
+    Args:
+        kind: as in DROP: "VIEW", "FUNCTION", "PACKAGE BODY". definer: ``app@%``.
+    """
+
+    kind: str
+    name: str
+    definer: str
+
+
 def identity(session: Session) -> Identity:
     version = str(session.one("SELECT VERSION()", what=_WHAT))
     rows = session.rows(
@@ -221,3 +234,30 @@ def foreign_references(session: Session, schema: str) -> list[tuple[str, str, st
         what=_WHAT,
     )
     return [(of, table, key) for of, table, key, into in rows if into == schema]
+
+
+#: Table of information_schema, what its columns begin with, its kind as SQL.
+_CODE = (
+    ("VIEWS", "TABLE", "'VIEW'"),
+    ("ROUTINES", "ROUTINE", "ROUTINE_TYPE"),
+    ("TRIGGERS", "TRIGGER", "'TRIGGER'"),
+    ("EVENTS", "EVENT", "'EVENT'"),
+)
+
+
+def code(session: Session, schema: str) -> list[Code]:
+    """What is in a schema besides tables; none: there is no such schema."""
+    found: list[Code] = []
+    for source, prefix, kind in _CODE:
+        rows = session.rows(
+            f"SELECT {prefix}_SCHEMA, {kind}, {prefix}_NAME, DEFINER"  # noqa: S608
+            f" FROM information_schema.{source} WHERE {prefix}_SCHEMA = %s",
+            (schema,),
+            what=_WHAT,
+        )
+        found += [
+            Code(kind=kind, name=name, definer=definer)
+            for of, kind, name, definer in rows
+            if of == schema
+        ]
+    return found

@@ -2,28 +2,33 @@
 
 The server has no transaction around what it renames, drops and creates. A
 runner that is killed in the middle leaves this behind, and the next restore of
-the same target takes it back before it does anything else.
+the same target takes it back before it does anything else. A step goes out of
+here once it is taken back, and each may be taken back twice: whoever dies
+between the two harms nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import orjson
+from attrs import frozen
 
 from controller.api.errors import BackupError
 from engines.mysql_family import catalogue, target as targets
-from engines.mysql_family.connection import LOCK_WAIT, NO_SUCH_TABLE, Session, code_of, use
-from engines.mysql_family.quoting import literal, qualified
+from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
+from engines.mysql_family.quoting import identifier, literal, qualified
 
 _SUFFIX = "_undo"
 _TABLE = "steps"
+_WHAT = "while taking back a swap"
 #: How long a step back is tried while transactions hold a table.
 _PATIENCE_S = 30.0
-#: What was done to tables is taken back last step first; then what refers to them is made again.
-#: A view that was broken before can perhaps not be made again; that holds nothing up.
-TABLES, CODE, MAYBE = 1, 2, 3
+#: What was moved or made is taken back last step first; then what was dropped is made again, in
+#: the order in which it can be. A view that was broken before can perhaps not be made again; that
+#: holds nothing up.
+DONE, DROPPED, MAYBE = 1, 2, 3
 
 
 class Journal:
@@ -43,20 +48,29 @@ class Journal:
         targets.create(self._session, self._schema, "utf8mb4", "utf8mb4_bin")
         self._session.run(
             f"CREATE TABLE {self.table} (number INT AUTO_INCREMENT PRIMARY KEY, phase INT,"
-            " in_schema VARCHAR(64), only_if VARCHAR(400), statements LONGTEXT) ENGINE = InnoDB",
+            " in_schema VARCHAR(64), only_if LONGTEXT, makes LONGTEXT, statements LONGTEXT)"
+            " ENGINE = InnoDB",
             what="while beginning the swap",
         )
 
-    def note(self, phase: int, undo: Sequence[str], *, only_if: str = "") -> None:
-        """Write down what takes the next step back.
+    def note(
+        self,
+        phase: int,
+        undo: Sequence[str],
+        *,
+        only_if: str = "",
+        makes: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Write down what takes the next step back; it has to be safe to repeat.
 
         Args:
-            only_if: a table, as SQL, that there is once the step has been done.
+            only_if: a query that has a row once the step has been done and not taken back.
+            makes: kinds and names of objects; when all of them are there, there is nothing to do.
         """
         if undo:
-            values = (self._database, only_if, orjson.dumps(list(undo)).decode())
+            values = (self._database, only_if, *(orjson.dumps(x).decode() for x in (makes, undo)))
             self._session.run(
-                f"INSERT INTO {self.table} (phase, in_schema, only_if, statements)"  # noqa: S608
+                f"INSERT INTO {self.table} (phase, in_schema, only_if, makes, statements)"  # noqa: S608
                 f" VALUES ({phase}, {', '.join(map(literal, values))})",
                 what="while writing down a step of the swap",
             )
@@ -66,10 +80,44 @@ class Journal:
         targets.drop(self._session, self._schema)
 
 
+@frozen
+class _Step:
+    """One row of a journal."""
+
+    number: int
+    phase: int
+    schema: str
+    only_if: str
+    makes: frozenset[tuple[str, str]]
+    statements: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return "; ".join(self.statements)
+
+
+def where_table(schema: str, name: str) -> str:
+    """A query that has a row when there is such a table; none, too, when there is no schema."""
+    return (
+        "SELECT 1 FROM information_schema.TABLES WHERE"  # noqa: S608
+        f" TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME = {literal(name)}"
+    )
+
+
+def where_collation_is_not(schema: str, collation: str) -> str:
+    """A query that has a row when the schema's collation is another one."""
+    return (
+        "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME ="  # noqa: S608
+        f" {literal(schema)} AND DEFAULT_COLLATION_NAME <> {literal(collation)}"
+    )
+
+
 def undo(session: Session, beside: str) -> list[str]:
     """Take back what the swap of that schema began.
 
-    Returns: what could not be taken back, with the statement.
+    Returns: what could not be made again, with the statement; it is tried again the next time.
+    Raises: BackupError: a table could not be moved back, or what is in its way not dropped.
+        Nothing was done after that, all before it is done, and what to do is said.
     """
     schema = beside + _SUFFIX
     if not catalogue.schema_exists(session, schema):
@@ -77,76 +125,127 @@ def undo(session: Session, beside: str) -> list[str]:
     if not catalogue.tables(session, schema):
         targets.drop(session, schema)
         return []
-    rows = session.rows(
-        f"SELECT phase, in_schema, only_if, statements FROM {qualified(schema, _TABLE)}"  # noqa: S608
-        f" ORDER BY phase, IF(phase = {TABLES}, -number, number)",
-        what="while reading what to take back",
-    )
-    failed: list[str] = []
-    for phase, database, only_if, text in rows:
-        if not only_if or _is_there(session, only_if):
-            said = _run(session, database, orjson.loads(text), may_be_undone=phase == TABLES)
-            failed += [] if phase == MAYBE else said
+    table = qualified(schema, _TABLE)
+    steps = _read(session, table)
+    # Tables that were restored go back there, whoever dropped it meanwhile.
+    session.run(f"CREATE DATABASE IF NOT EXISTS {identifier(beside)}", what=_WHAT)
+    failed = []
+    for step in (step for step in steps if step.phase == DONE):
+        failed += _take_back(session, step, table)
+    failed += _make_again(session, [step for step in steps if step.phase != DONE], table)
     session.run("SET SESSION sql_mode = '', time_zone = '+00:00'", "SET NAMES utf8mb4")
     if not failed:
         targets.drop(session, schema)
     return failed
 
 
-#: No such table, one is there already, no such trigger: the step did not happen.
-_NOT_DONE = {1146, 1050, 1017, 1360}
+def _read(session: Session, table: str) -> list[_Step]:
+    rows = session.rows(
+        f"SELECT number, phase, in_schema, only_if, makes, statements FROM {table}"  # noqa: S608
+        f" ORDER BY phase, IF(phase = {DONE}, -number, number)",
+        what="while reading what to take back",
+    )
+    return [
+        _Step(
+            number,
+            phase,
+            schema,
+            only_if,
+            frozenset((kind, name) for kind, name in orjson.loads(makes)),
+            tuple(orjson.loads(statements)),
+        )
+        for number, phase, schema, only_if, makes, statements in rows
+    ]
 
 
-def _is_there(session: Session, table: str) -> bool:
-    try:
-        session.rows(f"SHOW CREATE TABLE {table}", what="while taking back a swap")
-    except BackupError as error:
-        if code_of(error) != NO_SUCH_TABLE:
-            raise
-        return False
-    return True
-
-
-def _run(
-    session: Session, database: str, statements: Iterable[str], *, may_be_undone: bool
-) -> list[str]:
-    deadline = time.monotonic() + _PATIENCE_S
-    try:
-        use(session, database)
-        for statement in statements:
-            while True:
-                try:
-                    session.run(statement, what="while taking back a swap")
-                    break
-                except BackupError as error:
-                    if code_of(error) != LOCK_WAIT or time.monotonic() > deadline:
-                        raise
-    except BackupError as error:
-        if may_be_undone and code_of(error) in _NOT_DONE:
-            return []
-        return [f"{error}: {'; '.join(statements)}"]
+def _take_back(session: Session, step: _Step, table: str) -> list[str]:
+    if _is_needed(session, step):
+        if not catalogue.schema_exists(session, step.schema):
+            # Somebody dropped the target since. What had left it for elsewhere stays there.
+            return [f'"{step.schema}" is gone: {step.text}'] if step.only_if else []
+        try:
+            _run(session, step)
+        except BackupError as error:
+            by_hand = f"{step.text}; DELETE FROM {table} WHERE number = {step.number};"  # noqa: S608
+            raise type(error)(
+                f"a swap in {identifier(step.schema)} is taken back only in part ({error}): cure "
+                f"that, or run by hand, there, {by_hand} then restore again, which takes back the "
+                "rest first"
+            ) from error.__cause__
+    _forget(session, table, step)
     return []
+
+
+def _make_again(session: Session, steps: Sequence[_Step], table: str) -> list[str]:
+    if not steps:
+        return []
+    there = {(one.kind, one.name) for one in catalogue.code(session, steps[0].schema)}
+    failed: list[str] = []
+    for step in steps:
+        try:
+            if _is_needed(session, step) and not (step.makes and step.makes <= there):
+                _run(session, step)
+        except BackupError as error:
+            failed += [f"{error}: {step.text}"] if step.phase != MAYBE else []
+        else:
+            _forget(session, table, step)
+    return failed
+
+
+def _is_needed(session: Session, step: _Step) -> bool:
+    return not step.only_if or bool(session.rows(step.only_if, what=_WHAT))
+
+
+def _forget(session: Session, table: str, step: _Step) -> None:
+    session.run(f"DELETE FROM {table} WHERE number = {step.number}", what=_WHAT)  # noqa: S608
+
+
+def _run(session: Session, step: _Step) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    use(session, step.schema)
+    for statement in step.statements:
+        while True:
+            try:
+                session.run(statement, what=_WHAT)
+                break
+            except BackupError as error:
+                if code_of(error) != LOCK_WAIT or time.monotonic() > deadline:
+                    raise
 
 
 def leftovers(session: Session, database: str) -> list[str]:
     """Take back and drop what killed restores of a target left; call with its lock held.
 
-    Returns: warnings: what could not be taken back or dropped.
+    Returns: warnings: what could not be made again or dropped.
+    Raises: BackupError: the target is in the middle of a swap; what to do is said.
     """
     warnings: list[str] = []
-    found = catalogue.schemas(session, targets.prefix(database), is_prefix=True)
-    kept: set[str] = set()
-    for schema in found:
+    prefix = targets.prefix(database)
+    for schema in catalogue.schemas(session, prefix, is_prefix=True):
         if schema.endswith(_SUFFIX):
             failed = undo(session, schema.removesuffix(_SUFFIX))
-            if failed:
-                kept |= {schema, schema.removesuffix(_SUFFIX)}
-                warnings += [f"an earlier restore was not taken back: {one}" for one in failed]
-    for schema in found:
-        if schema in kept or schema.endswith(_SUFFIX):
-            continue
-        try:
-            targets.drop(session, schema)
-        except BackupError as error:
-            warnings.append(f'"{schema}" is left from an earlier restore: {error}')
+            warnings += [f"an earlier restore was not taken back: {one}" for one in failed]
+    for schema in catalogue.schemas(session, prefix, is_prefix=True):
+        if not schema.endswith(_SUFFIX):
+            warnings += _drop(session, schema)
     return warnings
+
+
+def forget(session: Session, database: str) -> list[str]:
+    """Drop the journals of earlier restores: what they would make again has been replaced.
+
+    Returns: warnings.
+    """
+    warnings: list[str] = []
+    for schema in catalogue.schemas(session, targets.prefix(database), is_prefix=True):
+        if schema.endswith(_SUFFIX):
+            warnings += _drop(session, schema)
+    return warnings
+
+
+def _drop(session: Session, schema: str) -> list[str]:
+    try:
+        targets.drop(session, schema)
+    except BackupError as error:
+        return [f'"{schema}" is left from an earlier restore: {error}']
+    return []

@@ -18,7 +18,7 @@ _SHOWN = 5
 _TO_DUMP = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 #: What makes tables, their rows and all other objects, and moves them.
 _TO_RESTORE = (
-    "SELECT", "INSERT", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "CREATE VIEW",
+    "SELECT", "INSERT", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES", "CREATE VIEW",
     "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "TRIGGER", "EVENT",
     "LOCK TABLES",
 )  # fmt: skip

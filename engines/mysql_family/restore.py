@@ -18,6 +18,7 @@ from engines.interface import (
 from engines.mysql_family import (
     archive,
     catalogue,
+    journal,
     progress,
     sequences,
     swap,
@@ -79,6 +80,7 @@ class Restore:
             self._drop(name, error)
             raise
         self._drop(name, None)
+        self._warnings += journal.forget(self._session, self._target.database)
         return Restored(
             database=self._target.database,
             kept_as=kept,

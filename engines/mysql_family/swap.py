@@ -11,6 +11,7 @@ Routines, views and events follow. What is replaced keeps all of its own.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -21,7 +22,7 @@ from controller.api.errors import AccessDenied, BackupError, DatabaseUnavailable
 from engines.mysql_family import catalogue, journal, objects, sequences, target as targets
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
-from engines.mysql_family.journal import CODE, MAYBE, TABLES, Journal
+from engines.mysql_family.journal import DONE, DROPPED, MAYBE, Journal
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import account, identifier, qualified
 from engines.mysql_family.sequences import Default
@@ -31,6 +32,8 @@ _LOCK_WAIT_S = 5
 #: How long it is tried for in all.
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.5
+#: Schema and name of a table.
+_Place = tuple[str, str]
 _CODE_KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "EVENT")
 
 
@@ -98,7 +101,6 @@ class Swap:
         self._label = label
         self._defaults = defaults
         self._journal = Journal(session, beside, database)
-        self._are_triggers_noted = False
 
     def run(self, kept: str | None) -> list[str]:
         """Swap, or take back all of it.
@@ -126,9 +128,17 @@ class Swap:
             targets.create(self._session, self._database, new.character_set, new.collation)
         use(self._session, self._database)
         self._session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
-        if old is not None and old.collation != new.collation:
-            self._patiently(lambda: self._session.run(_collate(self._database, new)))
-            self._journal.note(TABLES, [_collate(self._database, old)])
+        if old is not None:
+            self._note_collation(DONE, old)
+            if old.collation != new.collation:
+                self._patiently(lambda: self._session.run(_collate(self._database, new)))
+
+    def _note_collation(self, phase: int, old: Content) -> None:
+        self._journal.note(
+            phase,
+            [_collate(self._database, old)],
+            only_if=journal.where_collation_is_not(self._database, old.collation),
+        )
 
     def _tables(self, kept: str | None) -> None:
         triggers = self._new.of_kind("TRIGGER")
@@ -136,19 +146,19 @@ class Swap:
             {one.table for one in triggers} | {one.table for one in self._defaults}
         )
         leaving = [
-            (self._at_home(name), qualified(kept, name))
+            (self._at_home(name), (kept, name))
             for name in (self._old.table_names if self._old else [])
             if kept
         ]
         coming = [
-            (qualified(self._beside, name), self._at_home(aside.get(name, name)))
+            ((self._beside, name), self._at_home(aside.get(name, name)))
             for name in self._new.table_names
         ]
+        self._note_code()
         self._clear_names()
         self._move([*leaving, *coming])
-        for one in triggers:
-            # Dropped with its table's leaving; a name is one schema's.
-            self._journal.note(TABLES, [one.drop()])
+        # Before their tables leave: a name is one schema's.
+        self._journal.note(DONE, [one.drop() for one in triggers])
         self._make([one.on_table(aside[one.table]) for one in triggers], self._new.collation)
         for default in self._defaults:
             given = sequences.give(
@@ -157,9 +167,7 @@ class Swap:
             self._session.run(*given, what="while giving columns their defaults")
         named = [(self._at_home(short), self._at_home(name)) for name, short in aside.items()]
         if named:
-            self._journal.note(
-                TABLES, [_rename((new, old) for old, new in named)], only_if=named[0][1]
-            )
+            self._note_move(named)
             self._session.run(_rename(named), what="while giving tables their names")
 
     def _names_aside(self, with_triggers: Iterable[str]) -> Mapping[str, str]:
@@ -167,8 +175,8 @@ class Swap:
             name: f"dbb_{self._label}_{number}" for number, name in enumerate(sorted(with_triggers))
         }
 
-    def _at_home(self, name: str) -> str:
-        return qualified(self._database, name)
+    def _at_home(self, name: str) -> _Place:
+        return self._database, name
 
     def _clear_names(self) -> None:
         """Views whose name a table takes: the two share one room."""
@@ -177,10 +185,9 @@ class Swap:
         taken = set(self._new.table_names)
         for view in self._old.of_kind("VIEW"):
             if view.name in taken:
-                self._note_code([view])
                 self._session.run(view.drop())
 
-    def _move(self, moves: Sequence[tuple[str, str]]) -> None:
+    def _move(self, moves: Sequence[tuple[_Place, _Place]]) -> None:
         """Move all tables at once, again while transactions hold one of them."""
         if not moves:
             return
@@ -199,24 +206,21 @@ class Swap:
 
         self._patiently(move)
 
-    def _note_move(self, moves: Sequence[tuple[str, str]]) -> None:
+    def _note_move(self, moves: Sequence[tuple[_Place, _Place]]) -> None:
         back = _rename((new, old) for old, new in reversed(moves))
-        # The first has left for a new schema or, if none leaves, come into an empty one.
-        self._journal.note(TABLES, [back], only_if=moves[0][1])
+        # One statement moves all or none, and to where nothing was of the first one's name.
+        self._journal.note(DONE, [back], only_if=journal.where_table(*moves[0][1]))
 
     def _drop_triggers(self, triggers: Sequence[Definition]) -> None:
         """All of them or, while transactions hold one of the tables, none."""
         if not triggers:
             return
-        names = [*sorted({self._at_home(one.table) for one in triggers}), self._journal.table]
+        tables = sorted({self._at_home(one.table) for one in triggers})
         self._session.run(
-            f"LOCK TABLES {', '.join(f'{name} WRITE' for name in names)}",
+            f"LOCK TABLES {', '.join(f'{qualified(*one)} WRITE' for one in tables)}",
             what="while locking tables",
         )
         try:
-            if not self._are_triggers_noted:
-                self._note_code(triggers)
-                self._are_triggers_noted = True
             for one in triggers:
                 self._session.run(one.drop(), what="while dropping triggers")
         finally:
@@ -257,18 +261,38 @@ class Swap:
         """Routines, views and events of the target become those of the backup."""
         old = self._old.of_kind(*_CODE_KINDS) if self._old else []
         new = self._new.of_kind(*_CODE_KINDS)
-        before = {(one.kind, one.name) for one in old}
-        self._journal.note(CODE, [one.drop() for one in new if (one.kind, one.name) not in before])
-        self._note_code(old)
         # Events first: none may act on what is half there.
         for one in sorted(old, key=lambda one: one.kind != "EVENT"):
             self._session.run(one.drop(), what="while dropping what is replaced")
+        # From here on what has such a name is new: a view may have the name of a table that left.
+        self._journal.note(DONE, [one.drop() for one in new])
         self._make(new, self._new.collation)
 
-    def _note_code(self, definitions: Sequence[Definition]) -> None:
-        collation = self._old.collation if self._old else ""
-        for one, made in objects.statements(definitions, schema_collation=collation):
-            self._journal.note(MAYBE if one.is_broken else CODE, [one.drop(), *made])
+    def _note_code(self) -> None:
+        """All that is dropped, before the first of it is."""
+        if self._old is None:
+            return
+        collation = self._old.collation
+        for one, made in objects.statements(
+            self._old.of_kind(*_CODE_KINDS), schema_collation=collation
+        ):
+            phase = MAYBE if one.is_broken else DROPPED
+            self._journal.note(phase, made, makes=[(one.kind, one.name)])
+        for _, found in itertools.groupby(self._old.of_kind("TRIGGER"), lambda one: one.table):
+            # All of a table's at once: the order in which they are made is the one they act in.
+            triggers = list(found)
+            made = [
+                statement
+                for _, statements in objects.statements(triggers, schema_collation=collation)
+                for statement in statements
+            ]
+            self._journal.note(
+                DROPPED,
+                [*(one.drop() for one in triggers), *made],
+                makes=[(one.kind, one.name) for one in triggers],
+            )
+        # Making one may change it for that moment.
+        self._note_collation(DROPPED, self._old)
 
     def _make(self, definitions: Sequence[Definition], collation: str) -> None:
         make(self._session, definitions, collation)
@@ -277,7 +301,9 @@ class Swap:
         """What the journal has; then the schemas that were made for it, if they are empty."""
         try:
             for failed in journal.undo(self._session, self._beside):
-                error.add_note(f"not taken back: {failed}")
+                error.add_note(
+                    f"not made again, which the next restore of this database tries first: {failed}"
+                )
             made = [kept] if kept else []
             if self._old is None:
                 made.append(self._database)
@@ -304,7 +330,8 @@ class Swap:
                 make(self._session, [changed], self._old.collation)
             except BackupError as error:
                 warnings.append(
-                    f'the {one.kind.lower()} {identifier(one.name)} is not in "{kept}": {error}'
+                    f'the {one.kind.lower()} {identifier(one.name)} is not in "{kept}" ({error}): '
+                    f"{one.statement}"
                 )
         warnings += self._furnish_defaults(kept)
         if asleep:
@@ -353,5 +380,7 @@ def _collate(schema: str, content: Content) -> str:
     )
 
 
-def _rename(moves: Iterable[tuple[str, str]]) -> str:
-    return "RENAME TABLE " + ", ".join(f"{old} TO {new}" for old, new in moves)
+def _rename(moves: Iterable[tuple[_Place, _Place]]) -> str:
+    return "RENAME TABLE " + ", ".join(
+        f"{qualified(*old)} TO {qualified(*new)}" for old, new in moves
+    )

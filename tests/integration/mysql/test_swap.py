@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from controller.api.errors import (
     TargetExists,
 )
 from engines.interface import Progress, Restored, Target
-from engines.mysql_family import journal, progress, swap
+from engines.mysql_family import progress, swap
 from engines.mysql_family.connection import Session
 from tests.integration.mysql.conftest import Backup, a_backup, left_behind, schemas
 from tests.servers.mysql import MysqlServer
@@ -149,9 +150,10 @@ class Killed(BaseException):
     """In place of a process that ends: nothing of ours runs any more."""
 
 
+#: Beginnings of statements. At the last but one, a view has the name of a table that has left.
 STEPS = [
     "CREATE DATABASE", "DROP TRIGGER", "RENAME TABLE", "CREATE DEFINER", "DROP FUNCTION",
-    "DROP VIEW", "DROP EVENT",
+    "DROP VIEW", "DROP EVENT", "CREATE .* EVENT", "CREATE .* EVENT `once`",
 ]  # fmt: skip
 
 
@@ -180,7 +182,10 @@ def test_a_swap_that_stops_anywhere_is_taken_back(
 def stop_at(
     step: str, changed: Backup, tmp_path: Path, patches: pytest.MonkeyPatch, *, is_killed: bool
 ) -> bool:
-    """Run a restore that stops at the first statement of a swap that begins so; if it did."""
+    """Run a restore that stops at the first statement of a swap that begins so.
+
+    Returns: whether it did.
+    """
     run, swap_run = Session.run, swap.Swap.run
     state = {"in swap": False, "stopped": False}
 
@@ -189,7 +194,7 @@ def stop_at(
         if (
             state["in swap"]
             and not state["stopped"]
-            and any(statement.startswith(step) for statement in statements)
+            and any(re.match(step, statement) for statement in statements)
         ):
             state["stopped"] = True  # it happened, and its answer was lost
             raise Killed if is_killed else BackupError("the server is on fire")
@@ -233,23 +238,3 @@ def test_a_foreign_key_from_elsewhere_is_a_refusal_that_names_it(
         changed.restore(tmp_path, replace=True)
 
     changed.server.run("DROP TABLE far", database=other)
-
-
-def test_a_journal_that_cannot_be_taken_back_is_told_and_kept(
-    changed: Backup, tmp_path: Path
-) -> None:
-    from engines.mysql_family import target as targets
-
-    schema = targets.beside(changed.database, "dead") + "_undo"
-    changed.server.run(
-        f"CREATE DATABASE {schema}",
-        f"CREATE TABLE {schema}.steps (number INT AUTO_INCREMENT PRIMARY KEY, phase INT,"
-        " in_schema VARCHAR(64), only_if VARCHAR(400) DEFAULT '', statements LONGTEXT)",
-        f"INSERT INTO {schema}.steps (phase, in_schema, statements) VALUES"
-        f" ({journal.CODE}, '{changed.database}', '[\"NO SUCH STATEMENT\"]')",
-    )
-
-    restored = changed.restore(tmp_path, replace=True)
-
-    assert any("NO SUCH STATEMENT" in warning for warning in restored.warnings)
-    assert schema in left_behind(changed.server)
