@@ -79,8 +79,12 @@ class Definition:
     table: str = ""
     is_broken: bool = field(default=False)
 
-    def drop(self) -> str:
-        return f"DROP {self.kind} IF EXISTS {identifier(self.name)}"
+    def drop(self) -> list[str]:
+        """Statements; safe where it is not there. MariaDB 10.11 knows packages in one mode only."""
+        drop = f"DROP {self.kind} IF EXISTS {identifier(self.name)}"
+        if not self.kind.startswith("PACKAGE"):
+            return [drop]
+        return ["SET SESSION sql_mode = 'ORACLE'", drop, "SET SESSION sql_mode = ''"]
 
     def without_definer(self) -> Definition:
         """The same as an object of whoever makes it."""

@@ -176,7 +176,7 @@ class Restore:
         use(self._session, name)
         for one in made:
             if one.kind == "TRIGGER":
-                self._session.run(one.drop())
+                self._session.run(*one.drop())
         new = Content(
             schema=name,
             character_set=character_set,

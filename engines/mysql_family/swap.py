@@ -158,7 +158,7 @@ class Swap:
         self._clear_names()
         self._move([*leaving, *coming])
         # Before their tables leave: a name is one schema's.
-        self._journal.note(DONE, [one.drop() for one in triggers])
+        self._journal.note(DONE, _drops(triggers))
         self._make([one.on_table(aside[one.table]) for one in triggers], self._new.collation)
         for default in self._defaults:
             given = sequences.give(
@@ -185,7 +185,7 @@ class Swap:
         taken = set(self._new.table_names)
         for view in self._old.of_kind("VIEW"):
             if view.name in taken:
-                self._session.run(view.drop())
+                self._session.run(*view.drop())
 
     def _move(self, moves: Sequence[tuple[_Place, _Place]]) -> None:
         """Move all tables at once, again while transactions hold one of them."""
@@ -222,7 +222,7 @@ class Swap:
         )
         try:
             for one in triggers:
-                self._session.run(one.drop(), what="while dropping triggers")
+                self._session.run(*one.drop(), what="while dropping triggers")
         finally:
             self._session.run("UNLOCK TABLES")
 
@@ -263,9 +263,9 @@ class Swap:
         new = self._new.of_kind(*_CODE_KINDS)
         # Events first: none may act on what is half there.
         for one in sorted(old, key=lambda one: one.kind != "EVENT"):
-            self._session.run(one.drop(), what="while dropping what is replaced")
+            self._session.run(*one.drop(), what="while dropping what is replaced")
         # From here on what has such a name is new: a view may have the name of a table that left.
-        self._journal.note(DONE, [one.drop() for one in new])
+        self._journal.note(DONE, _drops(new))
         self._make(new, self._new.collation)
 
     def _note_code(self) -> None:
@@ -288,7 +288,7 @@ class Swap:
             ]
             self._journal.note(
                 DROPPED,
-                [*(one.drop() for one in triggers), *made],
+                [*_drops(triggers), *made],
                 makes=[(one.kind, one.name) for one in triggers],
             )
         # Making one may change it for that moment.
@@ -371,6 +371,10 @@ def make(session: Session, definitions: Sequence[Definition], collation: str) ->
 def kept_name(session: Session, database: str) -> str:
     now: datetime = catalogue.clock(session)
     return targets.kept_name(database, now)
+
+
+def _drops(definitions: Iterable[Definition]) -> list[str]:
+    return [statement for one in definitions for statement in one.drop()]
 
 
 def _collate(schema: str, content: Content) -> str:
