@@ -18,8 +18,7 @@ MARIADB = Family(
     package="mariadb-client",
     supported=versions.SUPPORTED,
     past_end_of_life=versions.PAST_END_OF_LIFE,
-    definer_rights=("SUPER", "SET USER"),
-    creator_rights=("SUPER", "BINLOG ADMIN"),
+    definer_rights=("SET USER",),
     position_rights=("SUPER", "BINLOG MONITOR", "REPLICATION CLIENT"),
 )
 

@@ -18,8 +18,12 @@ MYSQL = Family(
     package="mysql-client",
     supported=versions.SUPPORTED,
     past_end_of_life=versions.PAST_END_OF_LIFE,
-    definer_rights=("SUPER", "SET_ANY_DEFINER", "SET_USER_ID"),
-    creator_rights=("SUPER",),
+    definer_rights=(
+        "SYSTEM_USER",
+        "ALLOW_NONEXISTENT_DEFINER",
+        "SET_USER_ID",
+        "SET_ANY_DEFINER",
+    ),
     position_rights=("SUPER", "REPLICATION CLIENT"),
 )
 

@@ -181,6 +181,7 @@ _COUNTED: dict[str, tuple[str, str, str, str]] = {
     "partitions": ("PARTITIONS", "TABLE_SCHEMA", "*", "PARTITION_NAME IS NOT NULL"),
     "triggers": ("TRIGGERS", "TRIGGER_SCHEMA", "*", ""),
     "routines": ("ROUTINES", "ROUTINE_SCHEMA", "*", ""),
+    "functions": ("ROUTINES", "ROUTINE_SCHEMA", "*", "ROUTINE_TYPE = 'FUNCTION'"),
 }
 
 

@@ -22,9 +22,7 @@ class Family:
         package: Debian's name of the client's package.
         supported: series with an image, the newest last.
         past_end_of_life: backups are taken, upstream mends nothing any more.
-        definer_rights: any of these lets a session create what others define.
-        creator_rights: any of these lets it create functions and triggers in spite of the
-            binary log.
+        definer_rights: what a server may want of who makes what others define.
         position_rights: any of these lets it read the binary log's position.
     """
 
@@ -39,7 +37,6 @@ class Family:
     supported: tuple[str, ...]
     past_end_of_life: tuple[str, ...]
     definer_rights: tuple[str, ...]
-    creator_rights: tuple[str, ...]
     position_rights: tuple[str, ...]
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from attrs import frozen
 
 from engines.mysql_family.connection import Session
+from engines.mysql_family.quoting import identifier, schema_pattern
 
 _NAME = r"(\*|`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"
 _LINE = re.compile(
@@ -29,7 +30,8 @@ class Grant:
     """One line: rights on everything, on schemas of a pattern, or on one table.
 
     Args:
-        schema: pattern with SQL's wildcards; None: all. table: None: all of the schema.
+        schema: pattern with SQL's wildcards, or a name if the server has none; None: all.
+        table: None: all of the schema.
         is_given: False for a right that is taken back from a wider one.
     """
 
@@ -41,10 +43,16 @@ class Grant:
 
 @frozen
 class Rights:
-    """All that was given to the account and to its roles that are active."""
+    """All that was given to the account and to its roles that are active.
+
+    Args:
+        is_literal: the server takes a schema's name in a GRANT as it is, wildcards and the
+            backslashes before them too, as MySQL does with partial_revokes.
+    """
 
     account: str
     grants: tuple[Grant, ...]
+    is_literal: bool = False
 
     def on_server(self, right: str) -> bool:
         return self._given(right, lambda grant: grant.schema is None)
@@ -54,7 +62,7 @@ class Rights:
         return self._given(
             right,
             lambda grant: (
-                grant.table is None and (grant.schema is None or _like(grant.schema, schema))
+                grant.table is None and (grant.schema is None or self._is(grant.schema, schema))
             ),
         )
 
@@ -70,6 +78,13 @@ class Rights:
     def any_on_server(self, rights: Iterable[str]) -> bool:
         return any(self.on_server(right) for right in rights)
 
+    def named(self, schema: str) -> str:
+        """That schema alone, as a GRANT on this server takes it."""
+        return identifier(schema) if self.is_literal else schema_pattern(schema)
+
+    def _is(self, pattern: str, schema: str) -> bool:
+        return pattern == schema if self.is_literal else _like(pattern, schema)
+
     def _given(self, right: str, reaches: Callable[[Grant], bool]) -> bool:
         fitting = [g for g in self.grants if reaches(g) and _has(g.rights, right)]
         # A partial revoke names one schema and wins over what was given on all of them.
@@ -79,7 +94,13 @@ class Rights:
 def read(session: Session) -> Rights:
     account = session.one("SELECT CURRENT_USER()", what="while looking at rights")
     rows = session.rows("SHOW GRANTS", what="while looking at rights")
-    return Rights(account, tuple(filter(None, (parse(line) for (line, *_) in rows))))
+    # MariaDB has no such variable.
+    partial = session.rows("SHOW VARIABLES LIKE 'partial_revokes'", what="while looking at rights")
+    return Rights(
+        account,
+        tuple(filter(None, (parse(line) for (line, *_) in rows))),
+        is_literal=[value for _, value in partial] == ["ON"],
+    )
 
 
 def parse(line: str) -> Grant | None:

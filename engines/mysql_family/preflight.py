@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from controller.api.errors import PreflightFailed, Problem
 from engines.interface import BackupFacts, Target
-from engines.mysql_family import catalogue, grants, tools, versions
-from engines.mysql_family.catalogue import Identity, Table
+from engines.mysql_family import catalogue, definers, grants, tools, versions
+from engines.mysql_family.catalogue import Code, Identity, Table
 from engines.mysql_family.connection import Session
 from engines.mysql_family.family import Family
 from engines.mysql_family.grants import Rights
-from engines.mysql_family.quoting import account, identifier, qualified, schema_pattern
+from engines.mysql_family.quoting import account, identifier, qualified
 from engines.mysql_family.target import TargetState, beside_pattern, kept_pattern
 
 _SHOWN = 5
@@ -37,7 +37,7 @@ def backup(
                 "privileges",
                 f"{account(rights.account)} does not see all that is in {identifier(database)}, "
                 f"and what it does not see would be missing from a backup without a word: "
-                f"GRANT {', '.join(missing)} ON {schema_pattern(database)}.* "
+                f"GRANT {', '.join(missing)} ON {rights.named(database)}.* "
                 f"TO {account(rights.account)};",
             )
         )
@@ -77,7 +77,7 @@ def _routines(family: Family, identity: Identity, rights: Rights, database: str)
         if identity.series >= (11, 3):
             if rights.on_schema("SHOW CREATE ROUTINE", database):
                 return []
-            cure = f"GRANT SHOW CREATE ROUTINE ON {schema_pattern(database)}.* TO {who};"
+            cure = f"GRANT SHOW CREATE ROUTINE ON {rights.named(database)}.* TO {who};"
     return [
         Problem(
             "privileges",
@@ -121,9 +121,12 @@ def restore(
     found += _skew(family, facts, identity)
     found += _names(facts, identity)
     found += _may_make(rights, target, state)
-    found += _creators(family, facts, identity, rights)
-    if target.owners:
-        found += _definers(session, family, facts, rights)
+    is_replacing = target.replace and state.exists and not state.empty
+    replaced = catalogue.code(session, target.database) if is_replacing else []
+    found += _creators(family, facts, identity, rights, replaced)
+    found += definers.problems(
+        session, family, rights, facts=facts, target=target, replaced=replaced
+    )
     if state.exists and not state.empty:
         found += _routines(family, identity, rights, target.database)
         found += _hindrances(session, target.database)
@@ -166,12 +169,15 @@ def _names(facts: BackupFacts, identity: Identity) -> list[Problem]:
 def _may_make(rights: Rights, target: Target, state: TargetState) -> list[Problem]:
     """The right to fill the schema beside, the target, and the one that is kept."""
     who = account(rights.account)
-    places = [
-        (beside_pattern(target.database), "dbb_restore_x"),
-        (schema_pattern(target.database), target.database),
-    ]
-    if state.exists and not state.empty:
-        places.append((kept_pattern(target.database), f"{target.database}_before_x"))
+    places = [(rights.named(target.database), target.database)]
+    if rights.is_literal:
+        everywhere = [right for right in _TO_RESTORE if not rights.on_server(right)]
+        if everywhere:
+            return [_everywhere(everywhere, who)]
+    else:
+        places.insert(0, (beside_pattern(target.database), "dbb_restore_x"))
+        if state.exists and not state.empty:
+            places.append((kept_pattern(target.database), f"{target.database}_before_x"))
     found = []
     for pattern, example in places:
         missing = [right for right in _TO_RESTORE if not rights.on_schema(right, example)]
@@ -187,63 +193,38 @@ def _may_make(rights: Rights, target: Target, state: TargetState) -> list[Proble
     return found
 
 
+def _everywhere(missing: Sequence[str], who: str) -> Problem:
+    return Problem(
+        "privileges",
+        f"{who} may not make what a restore needs in databases with names of its own, and with "
+        "partial_revokes, which is ON here, no pattern stands for names: GRANT "
+        f"{', '.join(missing)} ON *.* TO {who}; then REVOKE them on the databases that the "
+        "account has nothing to do with",
+    )
+
+
 def _creators(
-    family: Family, facts: BackupFacts, identity: Identity, rights: Rights
+    family: Family,
+    facts: BackupFacts,
+    identity: Identity,
+    rights: Rights,
+    replaced: Sequence[Code],
 ) -> list[Problem]:
-    makes = facts.counts.get("triggers", 0) + facts.counts.get("routines", 0)
-    if (
-        not makes
-        or not identity.log_bin
-        or identity.trusts_creators
-        or rights.any_on_server(family.creator_rights)
-    ):
+    """The right to make functions and triggers, of the backup and of what is kept."""
+    makes = (
+        facts.counts.get("triggers", 0)
+        # Backups of before functions were counted: procedures, which need no right, are in it.
+        + facts.counts.get("functions", facts.counts.get("routines", 0))
+        + sum(one.kind in ("FUNCTION", "TRIGGER") for one in replaced)
+    )
+    if not makes or not identity.log_bin or identity.trusts_creators or rights.on_server("SUPER"):
         return []
+    setting = f"SET {'GLOBAL' if family.is_mariadb else 'PERSIST'} log_bin_trust_function_creators"
     return [
         Problem(
             "server",
             "it writes a binary log and lets nobody but administrators make functions and "
-            "triggers: SET GLOBAL log_bin_trust_function_creators = 1; or "
-            f"GRANT {family.creator_rights[-1]} ON *.* TO {account(rights.account)};",
-        )
-    ]
-
-
-def _definers(
-    session: Session, family: Family, facts: BackupFacts, rights: Rights
-) -> list[Problem]:
-    definers = sorted(
-        key.removeprefix("definer:") for key in facts.needs if key.startswith("definer:")
-    )
-    others = [definer for definer in definers if definer != rights.account]
-    if not others:
-        return []
-    who = account(rights.account)
-    named = ", ".join(account(one) for one in others[:_SHOWN]) + _more(others)
-    if not rights.any_on_server(family.definer_rights):
-        cure = family.definer_rights[1]
-        return [
-            Problem(
-                "privileges",
-                f"views, routines, triggers or events belong to {named}, and {who} may not make "
-                f"what belongs to others: GRANT {cure} ON *.* TO {who}; or restore with "
-                "--no-owner, which makes all of it ours",
-            )
-        ]
-    if not rights.on_table("SELECT", "mysql", "user"):
-        return []  # who is there is not ours to see; the server will say it
-    rows = session.rows(
-        "SELECT CONCAT(User, '@', Host) FROM mysql.user", what="while looking for definers"
-    )
-    there = {name for (name,) in rows}
-    missing = [one for one in others if one not in there and f"{one}@" not in there]
-    if not missing:
-        return []
-    return [
-        Problem(
-            "definers",
-            f"there is no account {', '.join(account(one) for one in missing[:_SHOWN])}"
-            f"{_more(missing)} here, which views, routines, triggers or events belong to: "
-            f"CREATE USER {account(missing[0])} ACCOUNT LOCK; or restore with --no-owner",
+            f"triggers: {setting} = 1; or GRANT SUPER ON *.* TO {account(rights.account)};",
         )
     ]
 
