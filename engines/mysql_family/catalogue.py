@@ -262,3 +262,15 @@ def code(session: Session, schema: str) -> list[Code]:
             if of == schema
         ]
     return found
+
+
+def undeclared_functions(session: Session, schema: str) -> list[str]:
+    """Those that nobody may make while a binary log's server does not trust their makers."""
+    rows = session.rows(
+        "SELECT ROUTINE_SCHEMA, ROUTINE_NAME FROM information_schema.ROUTINES"
+        " WHERE ROUTINE_SCHEMA = %s AND ROUTINE_TYPE = 'FUNCTION' AND IS_DETERMINISTIC = 'NO'"
+        " AND SQL_DATA_ACCESS NOT IN ('NO SQL', 'READS SQL DATA')",
+        (schema,),
+        what=_WHAT,
+    )
+    return [name for of, name in rows if of == schema]

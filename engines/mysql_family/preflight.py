@@ -123,7 +123,9 @@ def restore(
     found += _may_make(rights, target, state)
     is_replacing = target.replace and state.exists and not state.empty
     replaced = catalogue.code(session, target.database) if is_replacing else []
-    found += _creators(family, facts, identity, rights, replaced)
+    if identity.log_bin and not identity.trusts_creators:
+        undeclared = catalogue.undeclared_functions(session, target.database) if replaced else []
+        found += _creators(family, facts, rights, replaced, undeclared)
     found += definers.problems(
         session, family, rights, facts=facts, target=target, replaced=replaced
     )
@@ -206,25 +208,35 @@ def _everywhere(missing: Sequence[str], who: str) -> Problem:
 def _creators(
     family: Family,
     facts: BackupFacts,
-    identity: Identity,
     rights: Rights,
     replaced: Sequence[Code],
+    undeclared: Sequence[str],
 ) -> list[Problem]:
     """The right to make functions and triggers, of the backup and of what is kept."""
+    trust = f"SET {'GLOBAL' if family.is_mariadb else 'PERSIST'} log_bin_trust_function_creators"
     makes = (
         facts.counts.get("triggers", 0)
         # Backups of before functions were counted: procedures, which need no right, are in it.
         + facts.counts.get("functions", facts.counts.get("routines", 0))
         + sum(one.kind in ("FUNCTION", "TRIGGER") for one in replaced)
     )
-    if not makes or not identity.log_bin or identity.trusts_creators or rights.on_server("SUPER"):
+    if makes and not rights.on_server("SUPER"):
+        return [
+            Problem(
+                "server",
+                "it writes a binary log and lets nobody but administrators make functions and "
+                f"triggers: {trust} = 1; or GRANT SUPER ON *.* TO {account(rights.account)};",
+            )
+        ]
+    if not undeclared:
         return []
-    setting = f"SET {'GLOBAL' if family.is_mariadb else 'PERSIST'} log_bin_trust_function_creators"
+    named = ", ".join(map(identifier, undeclared[:_SHOWN])) + _more(undeclared)
     return [
         Problem(
             "server",
-            "it writes a binary log and lets nobody but administrators make functions and "
-            f"triggers: {setting} = 1; or GRANT SUPER ON *.* TO {account(rights.account)};",
+            "it writes a binary log and lets nobody make functions again that are declared neither "
+            f"DETERMINISTIC nor NO SQL nor READS SQL DATA, as {named} are not, which are kept: "
+            f"{trust} = 1;",
         )
     ]
 

@@ -330,6 +330,30 @@ def test_procedures_need_no_trust_of_the_binary_log(
     is_kept_whole(server, before, restored)
 
 
+def test_a_function_that_not_even_an_administrator_could_make_again_is_not_replaced(
+    distrusting: MysqlServer, a_schema: AnySchema, tmp_path: Path
+) -> None:
+    """It was made while the server trusted its makers."""
+    server, database = distrusting, a_schema(distrusting)
+    server.run("CREATE TABLE a (id INT PRIMARY KEY)", database=database)
+    backup = a_backup(server, database, tmp_path)
+    server.run(
+        "SET GLOBAL log_bin_trust_function_creators = 1",
+        "CREATE FUNCTION plain() RETURNS INT RETURN 1",
+        "SET GLOBAL log_bin_trust_function_creators = 0",
+        database=database,
+    )
+    before = fingerprint(server, database)
+
+    with pytest.raises(PreflightFailed, match="as `plain` are not, which are kept") as refused:
+        backup.restore(tmp_path, replace=True)
+    assert fingerprint(server, database) == before
+    (cure,) = cures(refused.value.problems)
+    server.run(cure)
+
+    is_kept_whole(server, before, backup.restore(tmp_path, replace=True))
+
+
 @pytest.mark.parametrize("mysql_server", ["mysql_9_7"], indirect=True)
 def test_with_partial_revokes_a_pattern_is_no_right(
     distrusting: MysqlServer, a_schema: AnySchema, an_account: AnAccount, tmp_path: Path

@@ -48,6 +48,16 @@ def test_a_line_of_show_grants_gives_what_it_says(line: str, has: bool) -> None:
     assert rights(line).on_schema("TRIGGER", "shop") is has
 
 
+@pytest.mark.parametrize(
+    ("name", "has"), [("sh_p", True), (r"sh\_p", False), ("sh%", False), ("sh_x", False)]
+)
+def test_with_partial_revokes_the_name_in_a_grant_is_the_schema_s(name: str, has: bool) -> None:
+    line = grants.parse(f"GRANT TRIGGER ON `{name}`.* TO `u`@`%`")
+    assert line is not None
+
+    assert Rights("u@%", (line,), is_literal=True).on_schema("TRIGGER", "sh_p") is has
+
+
 def test_a_partial_revoke_wins_over_what_was_given_everywhere() -> None:
     given_ = rights("GRANT SELECT ON *.* TO `u`@`%`", "REVOKE SELECT ON `shop`.* FROM `u`@`%`")
 
