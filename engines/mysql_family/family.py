@@ -19,7 +19,7 @@ class Family:
         spec: type of its section.
         dump, client: names of the tools.
         variable: environment variable with folders of client tools.
-        package: Debian's name of the client's package.
+        package: the client's, and where it is from if that is not Debian.
         supported: series with an image, the newest last.
         past_end_of_life: backups are taken, upstream mends nothing any more.
         definer_rights: what a server may want of who makes what others define.

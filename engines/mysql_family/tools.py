@@ -71,7 +71,7 @@ def _missing(family: Family, environ: Mapping[str, str], series: Series) -> Prob
         "client tools",
         f"there is no {family.dump} and {family.client} of {family.title} {wanted} or newer here "
         f"(found: {here or 'none'}). Use the runner image for {family.name} {wanted}, install "
-        f"{family.package} of that version, or name its folder in {family.variable}",
+        f"that version of {family.package}, or name its folder in {family.variable}",
     )
 
 

@@ -344,7 +344,8 @@ def test_tools_that_are_missing_are_named_with_image_and_package(
 
     assert f"the runner image for {mysql_server.family} {mysql_server.series}" in problem.message
     assert variable in problem.message
-    assert f"{mysql_server.family}-client" in problem.message
+    package = {"mysql": "mysql-community-client from MySQL's own", "mariadb": "mariadb-client"}
+    assert f"install that version of {package[mysql_server.family]}" in problem.message
 
 
 def test_older_tools_are_not_used_for_a_newer_server(
