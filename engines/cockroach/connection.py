@@ -199,6 +199,9 @@ def connected(server: Server) -> Iterator[Cluster]:
             version = version_of(said)
         except ValueError as error:
             raise TerminalError(str(error)) from None
+        if version.numbers_backups:
+            with contextlib.suppress(driver_error()):  # a preview, which may go again
+                session.execute(sql("SET use_backups_with_ids = 'off'"))
         yield Cluster(
             session=session,
             id=_id(session) or f"{server.spec.host}:{server.spec.port}",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from attrs import frozen
 
 from controller.api.errors import BackupError, Cancelled
 from engines import process
+from engines.cockroach import statements
 from engines.cockroach.connection import Cluster, ClusterFailed, classified
 from engines.interface import JobContext, Progress
 
@@ -43,7 +43,6 @@ class Job:
     description: str
     reason: str = ""
     done: float = 0.0
-    created: datetime | None = None
 
     @property
     def is_ended(self) -> bool:
@@ -70,12 +69,10 @@ class Job:
 
 def jobs(cluster: Cluster, kind: str) -> Sequence[Job]:
     """Our jobs of a kind (BACKUP, RESTORE) that run or ended lately, the latest first."""
-    rows = cluster.rows(
-        "while looking for jobs",
-        "SELECT * FROM [SHOW JOBS] WHERE job_type = %s ORDER BY created DESC",
-        (kind,),
-    )
-    return [_job(row) for row in rows]
+    # Newer versions cut the descriptions in a list of all jobs short, and the times to the second:
+    # of named jobs they tell it all, and a job's number begins with its time.
+    found = map(_job, cluster.rows("while looking for jobs", statements.jobs_of(kind)))
+    return sorted(found, key=lambda job: job.id, reverse=True)
 
 
 def _job(row: Mapping[str, Any]) -> Job:
@@ -87,7 +84,6 @@ def _job(row: Mapping[str, Any]) -> Job:
         description=str(row.get("description") or ""),
         reason=str(reason),
         done=float(row.get("fraction_completed") or 0.0),
-        created=row.get("created"),
     )
 
 

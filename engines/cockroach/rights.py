@@ -23,13 +23,16 @@ class Rights:
 
     Args:
         roles: the user and every role that they are a member of.
-        system: privileges such as RESTORE. options: such as CREATEDB.
+        system: privileges such as RESTORE.
+        options: CREATEDB and CONTROLJOB, which roles do not hand on.
+        ends_own_jobs: whether the version lets everyone.
     """
 
     user: str
     roles: AbstractSet[str]
     system: AbstractSet[str] = frozenset()
     options: AbstractSet[str] = frozenset()
+    ends_own_jobs: bool = True
 
     @property
     def is_admin(self) -> bool:
@@ -39,7 +42,8 @@ class Rights:
         return self.is_admin or bool({privilege, "ALL"} & self.system)
 
     def has_option(self, option: str) -> bool:
-        return self.is_admin or option in self.options
+        """Newer versions have each as a privilege, too."""
+        return option in self.options or self.may(option)
 
 
 def closure(user: str, memberships: Iterable[tuple[str, str]]) -> frozenset[str]:
@@ -69,18 +73,24 @@ def read(cluster: Cluster, user: str) -> Rights:
         for row in cluster.rows(what, "SHOW SYSTEM GRANTS")
         if row["grantee"] in roles | {"public"}
     }
-    options = {
-        word.strip().split("=")[0]
-        for row in cluster.rows(what, "SHOW USERS")
-        if row["username"] == user
-        for word in _options(row["options"])
-    }
-    return Rights(user=user, roles=roles, system=system, options=options)
+    return Rights(
+        user=user,
+        roles=roles,
+        system=system,
+        options=frozenset(_options(cluster, what)),
+        ends_own_jobs=cluster.version.lets_owners_end_jobs,
+    )
 
 
-def _options(listed: object) -> Iterable[str]:
-    """A text of older versions, a list of newer ones."""
-    return listed if isinstance(listed, list) else str(listed or "").strip("{}").split(",")
+def _options(cluster: Cluster, what: str) -> Iterator[str]:
+    """SHOW USERS would list them, to those who may read the system's tables."""
+    asked = "SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    if cluster.row(what, asked)["rolcreatedb"]:
+        yield "CREATEDB"
+    if not cluster.version.lets_owners_end_jobs:
+        asked = "SELECT crdb_internal.has_role_option('CONTROLJOB') AS granted"
+        if cluster.row(what, asked)["granted"]:
+            yield "CONTROLJOB"
 
 
 def on_database(cluster: Cluster, database: str, rights: Rights) -> frozenset[str]:
@@ -103,6 +113,7 @@ def missing_for_backup(
             f"GRANT BACKUP ON DATABASE {identifier(database)} TO {who};",
         )
     yield from _missing_external_io(rights, external_io=external_io)
+    yield from _missing_control(rights)
 
 
 def missing_for_restore(
@@ -119,6 +130,7 @@ def missing_for_restore(
     if not rights.has_option("CREATEDB"):
         yield _problem(f"{who} may not rename databases", f"ALTER USER {who} CREATEDB;")
     yield from _missing_external_io(rights, external_io=external_io)
+    yield from _missing_control(rights)
     if replaced_owner and not rights.is_admin and replaced_owner not in rights.roles:
         yield _problem(
             f"{who} does not own the database that is to be replaced",
@@ -133,6 +145,12 @@ def _missing_external_io(rights: Rights, *, external_io: bool) -> Iterator[Probl
             f"{who} may not use a store with an endpoint of its own, or without keys",
             f"GRANT SYSTEM EXTERNALIOIMPLICITACCESS TO {who};",
         )
+
+
+def _missing_control(rights: Rights) -> Iterator[Problem]:
+    if not rights.ends_own_jobs and not rights.has_option("CONTROLJOB"):
+        who = identifier(rights.user)
+        yield _problem(f"{who} may not end their own jobs", f"ALTER USER {who} CONTROLJOB;")
 
 
 def _problem(what: str, cure: str) -> Problem:

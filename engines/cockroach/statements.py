@@ -62,6 +62,11 @@ def show_backup(uri: Secret, passphrase: Secret | None) -> tuple[str, Arguments]
     return f"SHOW BACKUP FROM LATEST IN %s{options}", (uri.reveal(), *arguments)
 
 
+def jobs_of(kind: str) -> str:
+    """Jobs of a kind that run or ended in the last 12 hours, each with all that is known of it."""
+    return f"SHOW JOBS SELECT job_id FROM [SHOW JOBS] WHERE job_type = {literal(kind)}"  # noqa: S608 - quoted
+
+
 def rename(old: str, new: str) -> str:
     return f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}"
 

@@ -29,6 +29,16 @@ class Version:
         """Whether a URI may say AWS_USE_PATH_STYLE; older ones do so with every endpoint."""
         return self >= Version(24, 3)
 
+    @property
+    def lets_owners_end_jobs(self) -> bool:
+        """Whether a user may end their own jobs; older ones want CONTROLJOB for that."""
+        return self >= Version(25, 1)
+
+    @property
+    def numbers_backups(self) -> bool:
+        """Whether a session may ask for backups by their ids, and then LATEST is one layer."""
+        return self >= Version(26, 2)
+
 
 OLDEST = Version(23, 1)
 

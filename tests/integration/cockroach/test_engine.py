@@ -249,7 +249,8 @@ def test_every_missing_right_for_a_backup_is_named_with_its_grant(
     engine = user("saver")
     problems = engine.preflight(bench.context(), purpose=Purpose.BACKUP)
 
-    assert len(problems) == 2
+    older = bench.server.version < (25, 1)
+    assert len(problems) == 2 + older
     with pytest.raises(PreflightFailed):
         engine.store_layer(bench.collection, bench.context(), since=None)
     for problem in problems:
@@ -270,7 +271,7 @@ def test_every_missing_right_for_a_restore_is_named_with_its_grant(
         )
         return [problem.message for problem in found]
 
-    assert len(problems()) == 3
+    assert len(problems()) == 3 + (bench.server.version < (25, 1))
     for message in problems():
         bench.server.execute(message.split(": ", 1)[1].rstrip(";"))
     assert problems() == []

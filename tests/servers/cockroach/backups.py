@@ -92,6 +92,8 @@ def _show_backup(
         it, login, text_in(groups[0], arguments), options.get("encryption_passphrase")
     )
     layers = collection.layers()
+    if it.shows_by_id(login):
+        layers = layers[-1:]
     if "check_files" in options:
         collection.check_files()
     rows: list[list[Any]] = []

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from controller.api.v1 import BackupLocation, CockroachSpec, StorageType
 from engines.cockroach.engine import CockroachEngine
+from engines.cockroach.versions import version_of
 from engines.interface import InitOptions
 from tests.builders import a_secret
 from tests.servers.cockroach.standin import StandIn
@@ -55,6 +56,12 @@ class CockroachServer:
         ) as connection:
             cursor = connection.execute(statement, arguments or None)
             return cursor.fetchall() if cursor.description else []
+
+    @property
+    def version(self) -> tuple[int, int]:
+        ((said,),) = self.execute("SELECT version()")
+        found = version_of(said)
+        return found.year, found.release
 
     def new_database(self) -> str:
         """A database for one test, with a table `t` of two columns."""

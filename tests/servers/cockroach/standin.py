@@ -34,6 +34,7 @@ class StandIn:
     Args:
         version: such as (24, 3): decides which statements, options and URIs are taken.
         licensed: older versions give history, encryption and increments only with a licence.
+        shows_by_id: what a session's `use_backups_with_ids` is at its begin.
         passwords: user -> password; without one a user needs a certificate, or an insecure server.
     """
 
@@ -44,8 +45,10 @@ class StandIn:
         tls: ssl.SSLContext | None = None,
         passwords: dict[str, str] | None = None,
         licensed: bool = True,
+        shows_by_id: str = "off",
     ) -> None:
         self.version = version
+        self._shows_by_id = shows_by_id
         self.licensed = licensed
         self.clock = Clock()
         self.jobs = Jobs(self.clock)
@@ -134,15 +137,26 @@ class StandIn:
 
     @FORMS.add(r"SELECT crdb_internal.cluster_id\(\)")
     def _cluster_id(self, *_: object) -> Result:
+        if self.version >= (26, 1):
+            raise SqlError("42501", "Access to crdb_internal and system is restricted.")
         return Result([("crdb_internal.cluster_id", str)], [[_INTERNAL]])
 
     @FORMS.add(r"SELECT (clock_timestamp|now)\(\)")
     def _now(self, _login: Login, groups: Sequence[str], _: object) -> Result:
         return Result([(groups[0].lower(), datetime)], [[self.clock.now()]])
 
-    @FORMS.add(r"SET [a-z_]+ (?:=|TO) .*")
-    def _set(self, *_: object) -> Result:
+    @FORMS.add(r"SET ([a-z_]+) (?:=|TO) '?([^']*)'?")
+    def _set(self, login: Login, groups: Sequence[str], _: object) -> Result:
+        name = groups[0].lower()
+        if name == "use_backups_with_ids" and self.version < (26, 2):
+            raise SqlError("42704", f'unrecognized configuration parameter "{name}"')
+        login.settings[name] = groups[1]
         return Result(tag="SET")
+
+    def shows_by_id(self, login: Login) -> bool:
+        """Whether LATEST is one layer: what a session of newer versions may have been set to."""
+        asked = login.settings.get("use_backups_with_ids", self._shows_by_id)
+        return self.version >= (26, 2) and asked == "on"
 
     # -- users and rights
 
@@ -151,9 +165,9 @@ class StandIn:
         self.users[name_in(groups[0])] = set()
         return Result(tag="CREATE ROLE")
 
-    @FORMS.add(rf"ALTER USER {NAME} CREATEDB")
+    @FORMS.add(rf"ALTER USER {NAME} (CREATEDB|CONTROLJOB)")
     def _alter_user(self, _login: Login, groups: Sequence[str], _: object) -> Result:
-        self.users[name_in(groups[0])].add("CREATEDB")
+        self.users[name_in(groups[0])].add(groups[1].upper())
         return Result(tag="ALTER ROLE")
 
     @FORMS.add(rf"GRANT SYSTEM ([A-Z]+) TO {NAME}")
@@ -193,15 +207,15 @@ class StandIn:
         columns = [("database_name", str), ("grantee", str), ("privilege_type", str)]
         return Result([*columns, ("is_grantable", bool)], rows)
 
-    @FORMS.add(r"SHOW USERS")
-    def _show_users(self, *_: object) -> Result:
-        listed = self.version >= (24, 1)
-        rows = [
-            [user, sorted(options) if listed else ", ".join(sorted(options)), []]
-            for user, options in self.users.items()
-        ]
-        kind = list if listed else str
-        return Result([("username", str), ("options", kind), ("member_of", list)], rows)
+    @FORMS.add(r"SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user")
+    def _role(self, login: Login, *_: object) -> Result:
+        return Result([("rolcreatedb", bool)], [["CREATEDB" in self.users[login.user]]])
+
+    @FORMS.add(r"SELECT crdb_internal.has_role_option\('CONTROLJOB'\) AS granted")
+    def _has_option(self, login: Login, *_: object) -> Result:
+        if self.version >= (26, 1):
+            raise SqlError("42501", "Access to crdb_internal and system is restricted.")
+        return Result([("granted", bool)], [["CONTROLJOB" in self.users[login.user]]])
 
     # -- databases and tables
 
@@ -314,7 +328,7 @@ class StandIn:
         ]
         return Result(_JOB_COLUMNS, rows)
 
-    @FORMS.add(rf"SELECT \* FROM \[SHOW JOBS\] WHERE job_type = {TEXT} ORDER BY created DESC")
+    @FORMS.add(rf"SHOW JOBS SELECT job_id FROM \[SHOW JOBS\] WHERE job_type = {TEXT}")
     def _show_jobs(self, login: Login, groups: Sequence[str], arguments: Sequence[str]) -> Result:
         kind = text_in(groups[0], arguments)
         everyone = self.may(login.user, "VIEWJOB")
@@ -323,13 +337,17 @@ class StandIn:
             for job in self.jobs.all()
             if job.kind == kind and (everyone or job.user == login.user)
         ]
-        return self._job_rows(sorted(jobs, key=lambda job: job.created, reverse=True))
+        return self._job_rows(jobs)
 
     @FORMS.add(r"SHOW JOB (\d+)")
     def _show_job(self, _login: Login, groups: Sequence[str], _: object) -> Result:
         return self._job_rows([self.jobs.get(int(groups[0]))])
 
     @FORMS.add(r"CANCEL JOB (\d+)")
-    def _cancel_job(self, _login: Login, groups: Sequence[str], _: object) -> Result:
-        self.jobs.cancel(int(groups[0]))
+    def _cancel_job(self, login: Login, groups: Sequence[str], _: object) -> Result:
+        job = self.jobs.get(int(groups[0]))
+        owns = self.version >= (25, 1) and job.user == login.user
+        if not (owns or self.is_admin(login.user) or "CONTROLJOB" in self.users[login.user]):
+            raise SqlError("42501", f"user {login.user} does not have privileges for job {job.id}")
+        self.jobs.cancel(job.id)
         return Result(tag="CANCEL JOBS 1")

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 _OIDS = {bool: 16, int: 20, float: 701, str: 25, dt.datetime: 1184, list: 1009}
@@ -41,11 +41,13 @@ class Login:
 
     Args:
         certified: the name in the client's certificate; empty without one.
+        settings: what the session has set.
     """
 
     user: str
     database: str
     certified: str = ""
+    settings: dict[str, str] = Factory(dict)
 
 
 @frozen(kw_only=True)
@@ -104,6 +106,8 @@ class Listener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            # An answer is several small messages: each would wait for the other side's ACK.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(target=self._serve, args=(connection,), name="stand-in")
             with self._lock:
                 self._open.add(connection)

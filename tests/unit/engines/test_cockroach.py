@@ -242,6 +242,25 @@ class TestRights:
             'GRANT "boss" TO "o""k";',
         ]
 
+    @pytest.mark.parametrize("option", ["CONTROLJOB", "CREATEDB"])
+    def test_an_option_may_be_a_privilege_too(self, option: str) -> None:
+        by_option = Rights(user="u", roles={"u"}, options={option})
+        by_privilege = Rights(user="u", roles={"u"}, system={option})
+
+        assert by_option.has_option(option)
+        assert by_privilege.has_option(option)
+
+    def test_older_versions_want_a_right_to_end_a_job_of_one_s_own(self) -> None:
+        """Else a paused job would lie on the cluster for ever."""
+        mine = Rights(user="u", roles={"u"}, system={"RESTORE", "CREATEDB"}, ends_own_jobs=False)
+
+        for found in (
+            rights.missing_for_backup(mine, "d", frozenset({"BACKUP"}), external_io=False),
+            rights.missing_for_restore(mine, external_io=False, replaced_owner=None),
+        ):
+            (problem,) = found
+            assert problem.message.endswith('ALTER USER "u" CONTROLJOB;')
+
 
 class TestVersions:
     @pytest.mark.parametrize(
