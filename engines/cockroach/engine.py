@@ -81,7 +81,7 @@ class CockroachEngine:
             if facts is None or target is None:
                 raise TypeError("a restore's preflight needs facts and a target")
             found = databases.look(cluster, target.database)
-            problems = self._restore_problems(cluster, facts, found)
+            problems = self._restore_problems(cluster, facts, target, found)
         if found and found.tables and not target.replace:
             problems.append(Problem("target", target.in_the_way))
         return problems
@@ -136,7 +136,7 @@ class CockroachEngine:
             found = databases.look(cluster, target.database)
             if found and found.tables and not target.replace:
                 raise TargetExists(target.in_the_way)
-            problems = self._restore_problems(cluster, facts, found)
+            problems = self._restore_problems(cluster, facts, target, found)
             if problems:
                 raise PreflightFailed(problems)
             chain = self._chain(cluster, collection)
@@ -188,7 +188,7 @@ class CockroachEngine:
         return found
 
     def _restore_problems(
-        self, cluster: Cluster, facts: BackupFacts, found: Database | None
+        self, cluster: Cluster, facts: BackupFacts, target: Target, found: Database | None
     ) -> list[Problem]:
         if facts.engine != "cockroach" or facts.engine_version != versions.LAYOUT:
             raise FormatError(
@@ -209,7 +209,7 @@ class CockroachEngine:
         problems += rights.missing_for_restore(
             mine,
             external_io=self._needs_external_io(),
-            replaced_owner=found.owner if found else None,
+            replaced=(target.database, found.owner) if found else None,
         )
         return problems
 

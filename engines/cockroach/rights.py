@@ -15,6 +15,7 @@ from engines.cockroach.connection import Cluster
 from engines.postgres.quoting import identifier
 
 _ADMIN = "admin"
+_ALMIGHTY = (_ADMIN, "root", "node")
 
 
 @frozen(kw_only=True)
@@ -117,12 +118,12 @@ def missing_for_backup(
 
 
 def missing_for_restore(
-    rights: Rights, *, external_io: bool, replaced_owner: str | None
+    rights: Rights, *, external_io: bool, replaced: tuple[str, str] | None
 ) -> Iterator[Problem]:
     """What keeps the user from restoring.
 
     Args:
-        replaced_owner: who owns the database that is swapped away; None: none is.
+        replaced: the database that is swapped away, and who owns it; None: none is.
     """
     who = identifier(rights.user)
     if not rights.may("RESTORE"):
@@ -131,11 +132,15 @@ def missing_for_restore(
         yield _problem(f"{who} may not rename databases", f"ALTER USER {who} CREATEDB;")
     yield from _missing_external_io(rights, external_io=external_io)
     yield from _missing_control(rights)
-    if replaced_owner and not rights.is_admin and replaced_owner not in rights.roles:
-        yield _problem(
-            f"{who} does not own the database that is to be replaced",
-            f"GRANT {identifier(replaced_owner)} TO {who};",
+    if replaced and not rights.is_admin and replaced[1] not in rights.roles:
+        database, owner = map(identifier, replaced)
+        # To be root, or admin, is more than this needs.
+        cure = (
+            f"ALTER DATABASE {database} OWNER TO {who};"
+            if replaced[1] in _ALMIGHTY
+            else f"GRANT {owner} TO {who};"
         )
+        yield _problem(f"{who} does not own the database that is to be replaced", cure)
 
 
 def _missing_external_io(rights: Rights, *, external_io: bool) -> Iterator[Problem]:

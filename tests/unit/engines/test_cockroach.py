@@ -223,14 +223,14 @@ class TestRights:
 
         assert not list(rights.missing_for_backup(admin, "d", frozenset(), external_io=True))
         assert not list(
-            rights.missing_for_restore(admin, external_io=True, replaced_owner="somebody")
+            rights.missing_for_restore(admin, external_io=True, replaced=("d", "somebody"))
         )
 
     def test_each_missing_right_is_named_with_its_statement(self) -> None:
         mine = Rights(user='o"k', roles={'o"k'})
 
         backup = rights.missing_for_backup(mine, "d", frozenset({"CONNECT"}), external_io=True)
-        restore = rights.missing_for_restore(mine, external_io=False, replaced_owner="boss")
+        restore = rights.missing_for_restore(mine, external_io=False, replaced=("d", "boss"))
 
         assert [one.message.split(": ")[1] for one in backup] == [
             'GRANT BACKUP ON DATABASE "d" TO "o""k";',
@@ -241,6 +241,13 @@ class TestRights:
             'ALTER USER "o""k" CREATEDB;',
             'GRANT "boss" TO "o""k";',
         ]
+
+    def test_nobody_needs_to_be_root_for_a_database_of_root_s(self) -> None:
+        mine = Rights(user="u", roles={"u"}, system={"RESTORE"}, options={"CREATEDB"})
+
+        (problem,) = rights.missing_for_restore(mine, external_io=False, replaced=("d", "root"))
+
+        assert problem.message.endswith('ALTER DATABASE "d" OWNER TO "u";')
 
     @pytest.mark.parametrize("option", ["CONTROLJOB", "CREATEDB"])
     def test_an_option_may_be_a_privilege_too(self, option: str) -> None:
@@ -256,7 +263,7 @@ class TestRights:
 
         for found in (
             rights.missing_for_backup(mine, "d", frozenset({"BACKUP"}), external_io=False),
-            rights.missing_for_restore(mine, external_io=False, replaced_owner=None),
+            rights.missing_for_restore(mine, external_io=False, replaced=None),
         ):
             (problem,) = found
             assert problem.message.endswith('ALTER USER "u" CONTROLJOB;')
