@@ -118,10 +118,12 @@ class Cluster:
     """A session with the cluster.
 
     Args:
+        server: where it is, for a session beside this one.
         id: of the cluster; of one that does not say it, its address.
         hidden: secrets that an error of the next statements might repeat.
     """
 
+    server: Server
     session: Session
     id: str
     version: Version
@@ -203,6 +205,7 @@ def connected(server: Server) -> Iterator[Cluster]:
             with contextlib.suppress(driver_error()):  # a preview, which may go again
                 session.execute(sql("SET use_backups_with_ids = 'off'"))
         yield Cluster(
+            server=server,
             session=session,
             id=_id(session) or f"{server.spec.host}:{server.spec.port}",
             version=version,

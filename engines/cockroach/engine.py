@@ -119,7 +119,7 @@ class CockroachEngine:
         self, collection: Collection, context: JobContext, /
     ) -> Sequence[StoredLayer]:
         with self._connected(context) as cluster:
-            return self._chain(cluster, collection).layers()
+            return self._chain(cluster, collection).layers(context)
 
     def restore_layer(
         self,

@@ -20,6 +20,7 @@ from controller.api.errors import (
 from controller.api.secrets import Secret
 from engines.cockroach import jobs, statements
 from engines.cockroach.connection import LICENCE, Cluster, ClusterFailed
+from engines.cockroach.progress import watched
 from engines.cockroach.versions import LAYOUT, version_of
 from engines.interface import (
     BackupFacts,
@@ -51,11 +52,12 @@ class Chain:
 
     # -- reading --------------------------------------------------------------
 
-    def layers(self) -> Sequence[StoredLayer]:
+    def layers(self, context: JobContext) -> Sequence[StoredLayer]:
         """Every layer, the full one first; the cluster looks for each file."""
-        found = self.cluster.rows(
-            "while looking at the backup", *statements.show_backup(self.uri, self.passphrase)
-        )
+        with watched(self.cluster, "look at the files", context):
+            found = self.cluster.rows(
+                "while looking at the backup", *statements.show_backup(self.uri, self.passphrase)
+            )
         if not found:
             raise TruncatedBackup("the cluster finds no backup there")
         return layers_of(
@@ -76,12 +78,12 @@ class Chain:
         if job is not None:
             jobs.wait(self.cluster, job.id, context, stage="incremental backup")
         else:
-            done = self._beyond(since)
+            done = self._beyond(since, context)
             if done is not None:
                 return self._with_history(done, self._latest_job())
             self._check_extensible(since)
             job = self._begin(context, extend=True)
-        stored = self._beyond(since)
+        stored = self._beyond(since, context)
         if stored is None:
             raise TruncatedBackup(f"job {job.id} succeeded, and its layer is not there")
         return self._with_history(stored, job)
@@ -95,7 +97,7 @@ class Chain:
             job = self._latest_job()
             if job is None or not job.has_succeeded:
                 job = self._begin(context, extend=False)
-        stored = self.layers()
+        stored = self.layers(context)
         if len(stored) != 1:
             raise TruncatedBackup(f"job {job.id} succeeded, and there are {len(stored)} layers")
         return self._with_history(stored[0], job)
@@ -146,13 +148,13 @@ class Chain:
     def _latest_job(self) -> jobs.Job | None:
         return next(iter(self._jobs()), None)
 
-    def _beyond(self, since: BackupFacts) -> StoredLayer | None:
+    def _beyond(self, since: BackupFacts, context: JobContext) -> StoredLayer | None:
         """The layer after `since`, if there is one.
 
         Raises: ChainEnded: the collection is not what we know of it.
         """
         try:
-            stored = self.layers()
+            stored = self.layers(context)
         except (NoKey, TruncatedBackup) as error:
             raise ChainEnded(str(error)) from error
         ends = [one.facts.coverage.end for one in stored]

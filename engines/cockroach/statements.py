@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from controller.api.secrets import Secret
 from engines.postgres.quoting import identifier, literal
 
+#: What a session is executing, as another one of the same user sees it.
+AT_WORK = "SELECT phase FROM [SHOW CLUSTER STATEMENTS] WHERE session_id = %s"
 #: What a statement's placeholders stand for.
 Arguments = tuple[str, ...]
 

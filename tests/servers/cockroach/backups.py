@@ -83,7 +83,7 @@ def _old_syntax(it: StandIn, *_: object) -> Result:
     raise SqlError("0A000", "unimplemented in the stand-in")
 
 
-@FORMS.add(rf"SHOW BACKUP FROM LATEST IN {TEXT}(?: WITH (.+))?")
+@FORMS.add(rf"SHOW BACKUP FROM LATEST IN {TEXT}(?: WITH (.+))?", free=True)
 def _show_backup(
     it: StandIn, login: Login, groups: Sequence[str], arguments: Sequence[str]
 ) -> Result:
@@ -96,6 +96,7 @@ def _show_backup(
         layers = layers[-1:]
     if "check_files" in options:
         collection.check_files()
+        it.look_for_files(login)
     rows: list[list[Any]] = []
     for layer in layers:
         kind = "incremental" if layer.start else "full"

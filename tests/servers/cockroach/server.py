@@ -76,6 +76,22 @@ class CockroachServer:
     def put(self, database: str, key: str, value: str, *, table: str = "t") -> None:
         self.execute(f'UPSERT INTO {database}.public."{table}" VALUES (%s, %s)', key, value)
 
+    def move(self, database: str, source: str, target: str, amount: int) -> None:
+        """Two numbers change in one transaction, their sum does not."""
+        self.execute(
+            f"UPDATE {database}.public.t SET v = (v::INT + CASE k WHEN %s THEN -(%s::INT) "
+            "ELSE %s::INT END)::STRING WHERE k IN (%s, %s)",
+            *(source, str(amount), str(amount), source, target),
+        )
+
+    def jobs(self) -> list[tuple[str, str]]:
+        """Status and description of every backup and restore, in the order of their begin."""
+        found: list[tuple[str, str]] = self.execute(
+            "SELECT status, description FROM [SHOW JOBS SELECT job_id FROM [SHOW JOBS]] "
+            "WHERE job_type IN ('BACKUP', 'RESTORE') ORDER BY job_id"
+        )
+        return found
+
     def delete(self, database: str, key: str) -> None:
         self.execute(f"DELETE FROM {database}.public.t WHERE k = %s", key)
 

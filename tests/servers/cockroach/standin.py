@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 from collections.abc import Sequence
 from datetime import datetime
 
-from tests.servers.cockroach import backups  # noqa: F401 - adds its statements
+from tests.servers.cockroach import backups, tables  # noqa: F401 - they add their statements
 from tests.servers.cockroach.collection import s3_session
 from tests.servers.cockroach.jobs import Job, Jobs
 from tests.servers.cockroach.mvcc import Clock, Database, Table
@@ -63,8 +64,15 @@ class StandIn:
         self.system_grants: dict[str, set[str]] = {}
         #: Statements as they came, without their arguments.
         self.log: list[str] = []
+        self._at_work: set[int] = set()
+        self._cancelled: set[int] = set()
+        #: While it is cleared, a look for files does not come to its end.
+        self.looks_end = threading.Event()
+        self.looks_end.set()
         s3_session()  # made here: clients are made in many threads, and that is not safe with it
-        answers = Answers(password_of=self._password_of, execute=self._execute)
+        answers = Answers(
+            password_of=self._password_of, execute=self._execute, cancel=self._cancelled.add
+        )
         self.listener = Listener(answers, tls)
 
     @property
@@ -72,6 +80,7 @@ class StandIn:
         return self.listener.port
 
     def close(self) -> None:
+        self.looks_end.set()
         self.jobs.close()
         self.listener.close()
 
@@ -113,16 +122,27 @@ class StandIn:
     def _execute(self, login: Login, statement: str, arguments: Sequence[str | None]) -> Result:
         self.log.append(statement)
         handler, groups = FORMS.find(statement)
-        with self.lock:
-            found: Result = handler(self, login, groups, arguments)
-            return found
+        self._at_work.add(login.number)
+        try:
+            with contextlib.nullcontext() if handler in FORMS.free else self.lock:
+                found: Result = handler(self, login, groups, arguments)
+                return found
+        finally:
+            self._at_work.discard(login.number)
+            self._cancelled.discard(login.number)
+
+    def look_for_files(self, login: Login) -> None:
+        """Take as long as a test wants that to take."""
+        while not self.looks_end.wait(0.02):
+            if login.number in self._cancelled:
+                raise SqlError("57014", "query execution canceled")
 
     def existing(self, name: str) -> Database:
         if name not in self.databases:
             raise SqlError("3D000", f'database "{name}" does not exist')
         return self.databases[name]
 
-    def _table(self, login: Login, qualified: str, at: datetime) -> Table:
+    def table(self, login: Login, qualified: str, at: datetime) -> Table:
         parts = names_in(qualified)
         database = self.existing(parts[0] if len(parts) > 1 else login.database)
         table = database.table(parts[-1], at)
@@ -144,6 +164,17 @@ class StandIn:
     @FORMS.add(r"SELECT (clock_timestamp|now)\(\)")
     def _now(self, _login: Login, groups: Sequence[str], _: object) -> Result:
         return Result([(groups[0].lower(), datetime)], [[self.clock.now()]])
+
+    @FORMS.add(r"SHOW session_id", free=True)
+    def _session(self, login: Login, *_: object) -> Result:
+        return Result([("session_id", str)], [[f"{login.number:032x}"]])
+
+    @FORMS.add(
+        rf"SELECT phase FROM \[SHOW CLUSTER STATEMENTS\] WHERE session_id = {TEXT}", free=True
+    )
+    def _phase(self, _login: Login, groups: Sequence[str], arguments: Sequence[str]) -> Result:
+        is_at_work = int(text_in(groups[0], arguments), 16) in self._at_work
+        return Result([("phase", str)], [["executing"]] if is_at_work else [])
 
     @FORMS.add(r"SET ([a-z_]+) (?:=|TO) '?([^']*)'?")
     def _set(self, login: Login, groups: Sequence[str], _: object) -> Result:
@@ -249,6 +280,12 @@ class StandIn:
         self.databases[new] = self.databases.pop(old)
         return Result(tag="RENAME DATABASE")
 
+    @FORMS.add(rf"ALTER DATABASE {NAME} OWNER TO {NAME}")
+    def _give(self, _login: Login, groups: Sequence[str], _: object) -> Result:
+        database, owner = map(name_in, groups)
+        self.existing(database).owner = owner
+        return Result(tag="ALTER DATABASE")
+
     @FORMS.add(r"SHOW DATABASES")
     def _show_databases(self, *_: object) -> Result:
         rows = [[name, one.owner] for name, one in sorted(self.databases.items())]
@@ -273,41 +310,6 @@ class StandIn:
     def _set_zone(self, _login: Login, groups: Sequence[str], _: object) -> Result:
         self.existing(name_in(groups[0])).gc_ttl_s = int(groups[1])
         return Result(tag="CONFIGURE ZONE")
-
-    @FORMS.add(rf"CREATE TABLE {NAME} \(k STRING PRIMARY KEY, v STRING\)")
-    def _create_table(self, _login: Login, groups: Sequence[str], _: object) -> Result:
-        *path, name = names_in(groups[0])
-        database = self.existing(path[0])
-        now = self.clock.now()
-        if database.table(name, now):
-            raise SqlError("42P07", f'relation "{name}" already exists')
-        database.tables.setdefault(name, []).append(Table(now))
-        return Result(tag="CREATE TABLE")
-
-    @FORMS.add(rf"DROP TABLE {NAME}")
-    def _drop_table(self, login: Login, groups: Sequence[str], _: object) -> Result:
-        now = self.clock.now()
-        self._table(login, groups[0], now).dropped = now
-        return Result(tag="DROP TABLE")
-
-    @FORMS.add(rf"UPSERT INTO {NAME} VALUES \({TEXT}, {TEXT}\)")
-    def _upsert(self, login: Login, groups: Sequence[str], arguments: Sequence[str]) -> Result:
-        now = self.clock.now()
-        table = self._table(login, groups[0], now)
-        table.write(text_in(groups[1], arguments), text_in(groups[2], arguments), now)
-        return Result(tag="INSERT 0 1")
-
-    @FORMS.add(rf"DELETE FROM {NAME} WHERE k = {TEXT}")
-    def _delete(self, login: Login, groups: Sequence[str], arguments: Sequence[str]) -> Result:
-        now = self.clock.now()
-        self._table(login, groups[0], now).write(text_in(groups[1], arguments), None, now)
-        return Result(tag="DELETE 1")
-
-    @FORMS.add(rf"SELECT k, v FROM {NAME} ORDER BY k")
-    def _select(self, login: Login, groups: Sequence[str], _: object) -> Result:
-        now = self.clock.now()
-        rows = self._table(login, groups[0], now).rows(now)
-        return Result([("k", str), ("v", str)], [list(row) for row in rows.items()])
 
     # -- jobs
 
@@ -338,6 +340,14 @@ class StandIn:
             if job.kind == kind and (everyone or job.user == login.user)
         ]
         return self._job_rows(jobs)
+
+    @FORMS.add(
+        r"SELECT status, description FROM \[SHOW JOBS SELECT job_id FROM \[SHOW JOBS\]\] "
+        r"WHERE job_type IN \('BACKUP', 'RESTORE'\) ORDER BY job_id"
+    )
+    def _list_jobs(self, *_: object) -> Result:
+        rows = [[job.status, job.description] for job in self.jobs.all()]
+        return Result([("status", str), ("description", str)], rows)
 
     @FORMS.add(r"SHOW JOB (\d+)")
     def _show_job(self, _login: Login, groups: Sequence[str], _: object) -> Result:

@@ -55,13 +55,19 @@ class Forms:
 
     def __init__(self) -> None:
         self._forms: list[tuple[re.Pattern[str], Callable[..., Any]]] = []
+        #: Those that run while others do, without the lock of the databases.
+        self.free: set[Callable[..., Any]] = set()
 
-    def add(self, form: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def add(
+        self, form: str, *, free: bool = False
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Spaces in a form are any white space."""
         pattern = re.compile(form.replace(" ", r"\s+") + r"\Z", re.IGNORECASE | re.DOTALL)
 
         def register(handler: Callable[..., Any]) -> Callable[..., Any]:
             self._forms.append((pattern, handler))
+            if free:
+                self.free.add(handler)
             return handler
 
         return register

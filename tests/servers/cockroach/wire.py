@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
+import secrets
 import socket
 import ssl
 import struct
@@ -15,6 +16,8 @@ from typing import Any
 from attrs import Factory, define, frozen
 
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
+#: In a text of several; a semicolon within quotes ends none.
+_STATEMENT = re.compile(r"""(?:"[^"]*"|'[^']*'|[^;"'])+""")
 _OIDS = {bool: 16, int: 20, float: 701, str: 25, dt.datetime: 1184, list: 1009}
 
 
@@ -42,12 +45,14 @@ class Login:
     Args:
         certified: the name in the client's certificate; empty without one.
         settings: what the session has set.
+        number: of the session; who knows it may cancel its statement.
     """
 
     user: str
     database: str
     certified: str = ""
     settings: dict[str, str] = Factory(dict)
+    number: int = Factory(lambda: secrets.randbits(31))
 
 
 @frozen(kw_only=True)
@@ -57,10 +62,12 @@ class Answers:
     Args:
         password_of: of a user; None lets them in without. Raises SqlError.
         execute: a statement with its arguments.
+        cancel: what the session of a number executes.
     """
 
     password_of: Callable[[Login], str | None]
     execute: Callable[[Login, str, Sequence[str | None]], Result]
+    cancel: Callable[[int], None]
 
 
 @define
@@ -166,6 +173,7 @@ class Connection:
             body = self._exactly(length - 4)
             (code,) = struct.unpack("!i", body[:4])
             if code == _CANCEL:
+                self._answers.cancel(struct.unpack("!i", body[4:8])[0])
                 return False
             if code in (_SSL, _GSS):
                 self._negotiate(code)
@@ -190,7 +198,7 @@ class Connection:
             ("integer_datetimes", "on"),
         ):
             self._send(b"S", f"{name}\0{value}\0".encode())
-        self._send(b"K", struct.pack("!ii", 1, 1))
+        self._send(b"K", struct.pack("!ii", self._login.number, 1))
         self._ready()
         return True
 
@@ -235,7 +243,7 @@ class Connection:
             raise SqlError("08P01", f"unexpected message {kind!r}")
 
     def _query(self, body: bytes) -> None:
-        statements = [one for one in body.rstrip(b"\0").decode().split(";") if one.strip()]
+        statements = [one for one in _STATEMENT.findall(body.rstrip(b"\0").decode()) if one.strip()]
         for statement in statements:
             result = self._answers.execute(self._login, statement.strip(), ())
             if result.columns:
