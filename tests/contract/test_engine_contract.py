@@ -1,6 +1,6 @@
 """What every engine of streams keeps to, on each version. A new one adds a `Bench` and is covered.
 
-What an engine keeps to whose database stores by itself is in tests/integration/cockroach.
+What an engine keeps to whose database stores by itself is in test_store_contract.py.
 """
 
 from __future__ import annotations

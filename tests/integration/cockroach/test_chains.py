@@ -251,20 +251,3 @@ def test_deleting_everything_leaves_nothing(one: CockroachWorld) -> None:
 
     assert found.strangers == ()
     assert len(found.manifests) == 2
-
-
-@pytest.fixture
-def numbering() -> Iterator[CockroachServer]:
-    """A cluster of a newer version, whose roles by default have LATEST mean one layer."""
-    with server.standing_in(version=(26, 2), shows_by_id="on") as found:
-        yield found
-
-
-def test_sessions_that_would_see_one_layer_see_the_chain(
-    numbering: CockroachServer, make_world: MakeWorld
-) -> None:
-    world = make_world(numbering, "s3")
-    full, layer = world.back_up(), world.back_up()
-
-    assert world.layer(layer) | {"chain": full, "number": 1} == world.layer(layer)
-    world.cli("verify", "--all").must(0)

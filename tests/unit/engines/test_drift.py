@@ -21,7 +21,6 @@ from controller.api import v1
 from controller.api.errors import UnknownEngine
 from controller.api.rules import ENGINE_BLOCKS
 from engines import registry
-from engines.interface import ExternalStore
 from release import images
 from testenv.deploy import ENGINE_IMAGES
 from tests.servers.helm import CHART
@@ -75,7 +74,7 @@ def benches() -> set[str]:
     """The engines that a suite of tests/contract is run on."""
     return {
         engine
-        for path in (ROOT / "tests" / "contract").glob("test_*.py")
+        for path in (ROOT / "tests" / "contract").glob("*.py")
         if re.search(r"^BENCHES\b", path.read_text(), re.MULTILINE)
         for engine in importlib.import_module(f"tests.contract.{path.stem}").BENCHES
     }
@@ -180,12 +179,7 @@ def images_page(engine: str) -> Iterator[str]:
 
 
 def bench(engine: str) -> Iterator[str]:
-    # The suite is about streams. One engine's database stores by itself, and has tests of its own.
-    if engine in registry.names() and isinstance(registry.get(engine), ExternalStore):
-        path = f"tests/integration/{engine}/test_engine.py"
-        if not read(path):
-            yield f"{path}: is missing"
-    elif engine not in benches():
+    if engine not in benches():
         yield f"tests/contract: no suite has {engine} in its BENCHES"
 
 
