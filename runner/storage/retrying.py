@@ -51,14 +51,24 @@ class RetryPolicy:
 
 
 class _Attempts:
-    """The failures of one call so far, and the wait before the next try."""
+    """The failures of one call so far, and the wait before the next try.
 
-    def __init__(self, retrying: Retrying, operation: str) -> None:
+    Args:
+        is_cleanup: tried as often as ever, also where the last call was given up.
+    """
+
+    def __init__(self, retrying: Retrying, operation: str, *, is_cleanup: bool = False) -> None:
         self._retrying = retrying
         self._operation = operation
-        self.restart()
+        self._is_cleanup = is_cleanup
+        self._begin()
 
-    def restart(self) -> None:
+    def succeeded(self) -> None:
+        """The storage has answered: what fails from here on is another failure."""
+        self._retrying.is_down = False
+        self._begin()
+
+    def _begin(self) -> None:
         self._failures = 0
         self._started_mono = self._retrying.monotonic()
 
@@ -66,12 +76,17 @@ class _Attempts:
         """Wait for the next try; raises when there is none."""
         retrying = self._retrying
         self._failures += 1
+        if retrying.is_down and not self._is_cleanup:
+            error.add_note("not tried again: the last call was given up already")
+            raise error
         delay_s = retrying.policy.delay_s(self._failures, retrying.jitter())
         elapsed_s = retrying.monotonic() - self._started_mono
         if self._failures >= retrying.policy.max_attempts:
+            retrying.is_down = True
             error.add_note(f"given up after {self._failures} attempts")
             raise error
         if elapsed_s + delay_s > retrying.policy.deadline_s:
+            retrying.is_down = True
             error.add_note(f"given up after {elapsed_s:.0f} s")
             raise error
         log.warning(
@@ -89,6 +104,9 @@ class _Attempts:
 
 class Retrying:
     """Repeats what failed for a passing reason, until `stop` is set.
+
+    Once a call was given up, those that follow are tried once each until one succeeds: a job asks
+    a location several times, and one that is down would hold it up anew each time.
 
     Args:
         stop: ends every wait; the call then raises Cancelled.
@@ -110,6 +128,8 @@ class Retrying:
         self.stop = stop
         self.monotonic = monotonic
         self.jitter = jitter
+        #: Whether the last call was given up. Any thread sets it; none relies on the order.
+        self.is_down = False
 
     @property
     def properties(self) -> Properties:
@@ -124,7 +144,7 @@ class Retrying:
         is_unclear = False
         while True:
             try:
-                return self._inner.put_new(key, data)
+                stored = self._inner.put_new(key, data)
             except ObjectExists:
                 # Perhaps our own write, whose answer got lost.
                 if is_unclear and self._holds(key, data):
@@ -133,6 +153,9 @@ class Retrying:
             except StorageUnavailable as error:
                 is_unclear = True
                 attempts.wait(error)
+            else:
+                attempts.succeeded()
+                return stored
 
     def put(self, key: str, data: bytes, /) -> ObjectInfo:
         return self.call("put", lambda: self._inner.put(key, data))
@@ -147,7 +170,7 @@ class Retrying:
                     for chunk in filter(None, chunks):
                         position += len(chunk)
                         yield chunk
-                        attempts.restart()
+                        attempts.succeeded()
                 return
             except StorageUnavailable as error:
                 attempts.wait(error)
@@ -165,7 +188,8 @@ class Retrying:
                         continue  # listed before the failure
                     last_key = info.key
                     yield info
-                    attempts.restart()
+                    attempts.succeeded()
+                self.is_down = False
                 return
             except StorageUnavailable as error:
                 attempts.wait(error)
@@ -183,14 +207,19 @@ class Retrying:
     def close(self) -> None:
         self._inner.close()
 
-    def call(self, operation: str, function: Callable[[], _Result]) -> _Result:
+    def call(
+        self, operation: str, function: Callable[[], _Result], *, is_cleanup: bool = False
+    ) -> _Result:
         """Run something idempotent until it succeeds, fails for good or runs out of tries."""
-        attempts = _Attempts(self, operation)
+        attempts = _Attempts(self, operation, is_cleanup=is_cleanup)
         while True:
             try:
-                return function()
+                result = function()
             except StorageUnavailable as error:
                 attempts.wait(error)
+            else:
+                attempts.succeeded()
+                return result
 
     def _holds(self, key: str, data: bytes) -> bool:
         found = bytearray()
@@ -217,4 +246,4 @@ class RetryingUpload:
     def abort(self) -> None:
         """Also tried when `stop` is set already: then once."""
         with contextlib.suppress(Cancelled):
-            self._retrying.call("abort", self._inner.abort)
+            self._retrying.call("abort", self._inner.abort, is_cleanup=True)

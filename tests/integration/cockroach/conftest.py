@@ -63,7 +63,7 @@ def _place(request: pytest.FixtureRequest, wanted: str | Place) -> Place:
 
 @pytest.fixture
 def world(cockroach: CockroachServer, make_world: MakeWorld) -> CockroachWorld:
-    """One encrypted bucket of MinIO; on every version of the stand-in, and on a real server."""
+    """One encrypted bucket of MinIO; on the newest stand-in, and on a real server."""
     made = make_world(cockroach, "minio")
     made.encrypt()
     return made

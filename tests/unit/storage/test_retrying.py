@@ -128,6 +128,44 @@ def test_attempts_end(
     assert caught.value.__notes__ == ["given up after 6 attempts"]
 
 
+@pytest.mark.parametrize("operation", sorted(set(CALLS) - {"abort", "put_part", "complete"}))
+def test_after_one_was_given_up_a_call_is_tried_once_until_one_succeeds(
+    scripted: ScriptedStorage, storage: Retrying, stop: Waits, operation: str
+) -> None:
+    """A job asks a location several times: one that is down holds it up once."""
+    scripted.inner.put("k", b"old")
+    scripted.faults["delete"] = [StorageUnavailable("down")] * RetryPolicy().max_attempts
+    with pytest.raises(StorageUnavailable):
+        storage.delete(["other"])
+    scripted.calls.clear()
+    stop.waits.clear()
+    scripted.faults[operation] = [StorageUnavailable("down")]
+
+    with pytest.raises(StorageUnavailable) as caught:
+        CALLS[operation](storage)
+    assert stop.waits == []
+    assert caught.value.__notes__ == ["not tried again: the last call was given up already"]
+    CALLS[operation](storage)
+    scripted.faults["stat"] = [StorageUnavailable("down")]
+    scripted.inner.put("k", b"old")
+    storage.stat("k")
+    assert stop.waits == [0.5]
+
+
+def test_what_has_to_be_taken_back_is_tried_as_often_as_ever(
+    scripted: ScriptedStorage, storage: Retrying
+) -> None:
+    upload = storage.create_upload("k")
+    scripted.faults["put_part"] = [StorageUnavailable("down")] * RetryPolicy().max_attempts
+    with pytest.raises(StorageUnavailable):
+        upload.put_part(1, b"x")
+    scripted.faults["abort"] = [StorageUnavailable("down")] * 3
+
+    upload.abort()
+
+    assert scripted.calls.count("abort") == 4
+
+
 def test_the_deadline_ends_attempts_that_take_long(scripted: ScriptedStorage, stop: Waits) -> None:
     policy = RetryPolicy(max_attempts=1000, first_delay_s=10, max_delay_s=40, deadline_s=100)
     storage = Retrying(
