@@ -175,15 +175,20 @@ class CockroachEngine:
 
     def _backup_problems(self, cluster: Cluster) -> list[Problem]:
         found = _old(cluster)
-        if databases.look(cluster, self._spec.database) is None:
+        database = databases.look(cluster, self._spec.database)
+        if database is None:
             raise ObjectNotFound(
                 f'the database "{self._spec.database}" does not exist on '
-                f"{self._spec.host}:{self._spec.port}"
+                f"{self._spec.host}:{self._spec.port}, or {self._spec.user} may not CONNECT to it"
             )
         mine = rights.read(cluster, self._spec.user)
         granted = rights.on_database(cluster, self._spec.database, mine)
         found += rights.missing_for_backup(
-            mine, self._spec.database, granted, external_io=self._needs_external_io()
+            mine,
+            self._spec.database,
+            granted,
+            owner=database.owner,
+            external_io=self._needs_external_io(),
         )
         return found
 

@@ -105,10 +105,10 @@ def on_database(cluster: Cluster, database: str, rights: Rights) -> frozenset[st
 
 
 def missing_for_backup(
-    rights: Rights, database: str, granted: AbstractSet[str], *, external_io: bool
+    rights: Rights, database: str, granted: AbstractSet[str], *, owner: str, external_io: bool
 ) -> Iterator[Problem]:
     who = identifier(rights.user)
-    if not rights.is_admin and not {"BACKUP", "ALL"} & granted:
+    if not rights.is_admin and owner not in rights.roles and not {"BACKUP", "ALL"} & granted:
         yield _problem(
             f"{who} may not back up the database {identifier(database)}",
             f"GRANT BACKUP ON DATABASE {identifier(database)} TO {who};",

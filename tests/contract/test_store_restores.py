@@ -70,7 +70,8 @@ def test_a_time_that_nothing_covers_restores_nothing(bench: Bench) -> None:
     full = bench.back_up()
     end = full.facts.coverage.end
 
-    for number, at in enumerate((end - timedelta(hours=1), end - _TICK, end + _TICK)):
+    # How far back the first layer itself can show the past is more than it promises.
+    for number, at in enumerate((end - timedelta(days=1), end + _TICK)):
         with pytest.raises(BackupError):
             bench.restore(full, fresh(bench, number), at=at)
         assert fresh(bench, number) not in bench.store.databases()

@@ -27,8 +27,9 @@ def _backup(it: StandIn, login: Login, groups: Sequence[str], arguments: Sequenc
     options = options_in(groups[4], arguments, _BACKUP_OPTIONS)
     _check_licence(it, options, extend=extend)
     database = it.existing(name)
-    granted = set().union(*(database.grants.get(r, set()) for r in it.roles_of(login.user)))
-    if not it.is_admin(login.user) and "BACKUP" not in granted:
+    roles = it.roles_of(login.user)
+    granted = set().union(*(database.grants.get(role, set()) for role in roles))
+    if not it.is_admin(login.user) and database.owner not in roles and "BACKUP" not in granted:
         raise SqlError(
             "42501",
             f"user {login.user} does not have BACKUP privilege on database {name}",

@@ -221,7 +221,9 @@ class TestRights:
     def test_an_admin_lacks_nothing(self) -> None:
         admin = Rights(user="u", roles={"u", "admin"})
 
-        assert not list(rights.missing_for_backup(admin, "d", frozenset(), external_io=True))
+        assert not list(
+            rights.missing_for_backup(admin, "d", frozenset(), owner="root", external_io=True)
+        )
         assert not list(
             rights.missing_for_restore(admin, external_io=True, replaced=("d", "somebody"))
         )
@@ -229,7 +231,9 @@ class TestRights:
     def test_each_missing_right_is_named_with_its_statement(self) -> None:
         mine = Rights(user='o"k', roles={'o"k'})
 
-        backup = rights.missing_for_backup(mine, "d", frozenset({"CONNECT"}), external_io=True)
+        backup = rights.missing_for_backup(
+            mine, "d", frozenset({"CONNECT"}), owner="root", external_io=True
+        )
         restore = rights.missing_for_restore(mine, external_io=False, replaced=("d", "boss"))
 
         assert [one.message.split(": ")[1] for one in backup] == [
@@ -249,6 +253,13 @@ class TestRights:
 
         assert problem.message.endswith('ALTER DATABASE "d" OWNER TO "u";')
 
+    def test_whoever_owns_a_database_may_back_it_up(self) -> None:
+        member = Rights(user="u", roles={"u", "owners"})
+
+        assert not list(
+            rights.missing_for_backup(member, "d", frozenset(), owner="owners", external_io=False)
+        )
+
     @pytest.mark.parametrize("option", ["CONTROLJOB", "CREATEDB"])
     def test_an_option_may_be_a_privilege_too(self, option: str) -> None:
         by_option = Rights(user="u", roles={"u"}, options={option})
@@ -262,7 +273,9 @@ class TestRights:
         mine = Rights(user="u", roles={"u"}, system={"RESTORE", "CREATEDB"}, ends_own_jobs=False)
 
         for found in (
-            rights.missing_for_backup(mine, "d", frozenset({"BACKUP"}), external_io=False),
+            rights.missing_for_backup(
+                mine, "d", frozenset({"BACKUP"}), owner="root", external_io=False
+            ),
             rights.missing_for_restore(mine, external_io=False, replaced=None),
         ):
             (problem,) = found
