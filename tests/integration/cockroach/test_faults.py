@@ -38,6 +38,8 @@ def kill_at_work(world: CockroachWorld, *command: str, kind: str = "BACKUP") -> 
     with world.started(*command) as process:
         world.stand_in.jobs.wait_for(kind)
         child = world.find_process("runner.jobs.child")
+        # Its parent's end is its signal to take back what it began: it must not come to that.
+        os.kill(child, signal.SIGSTOP)
         os.kill(process.pid, signal.SIGKILL)
         os.kill(child, signal.SIGKILL)
         process.wait()
