@@ -42,6 +42,9 @@ test-many-tables: TABLES := 10000
 test-many-tables: $(VENV)/.installed  ## MySQL and MariaDB with very many tables (TABLES=10000)
 	DB_BACKUP_TEST_MANY_TABLES=$(TABLES) $(BIN)/pytest -s --timeout=3600 tests/integration/mysql/test_many_tables.py
 
+test-cockroach: $(VENV)/.installed  ## The engine cockroach on a real one: COCKROACH_IMAGE, COCKROACH_BIN or the public image
+	$(BIN)/pytest tests/contract tests/integration/cockroach -k real
+
 test-e2e: SHORT :=
 test-e2e: $(VENV)/.installed  ## Images, chart and kubectl exec on a real node of Kubernetes; needs root (SHORT=1: 4 minutes)
 	$(TOX) -e e2e -- $(if $(SHORT),-m short)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.cockroach import server
+from tests.servers.cockroach import real, server
 from tests.servers.cockroach.server import CockroachServer
 from tests.servers.cockroach.standin import StandIn
 from tests.servers.provider import ServerMissing
@@ -19,15 +19,15 @@ VERSIONS = [(23, 1), (24, 3), (26, 2)]
 
 @pytest.fixture(scope="session")
 def real_cockroach() -> Iterator[CockroachServer]:
-    """The program that COCKROACH_BIN names; skipped without it, also where servers are required.
-
-    It is the one server that no registry of packages has.
-    """
+    """A real one; skipped without it, also where servers are required, unless it was asked for."""
     with contextlib.ExitStack() as stack:
         try:
-            found = stack.enter_context(server.running())
+            found = stack.enter_context(real.running())
         except ServerMissing as missing:
-            pytest.skip(str(missing))
+            message = f"{missing}; to get it: {real.HOW_TO_GET}"
+            if real.is_asked_for():
+                pytest.fail(message)
+            pytest.skip(message)
         yield found
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -19,10 +16,6 @@ from engines.interface import InitOptions
 from tests.builders import a_secret
 from tests.servers.cockroach.standin import StandIn
 from tests.servers.postgres_engine import reveal
-from tests.servers.provider import ServerMissing, answers_http, free_port, start_process
-
-#: Names a program of CockroachDB: what runs on the stand-in then runs on that, too.
-VARIABLE = "COCKROACH_BIN"
 
 
 @frozen(kw_only=True)
@@ -121,38 +114,6 @@ def standing_in(**options: Any) -> Iterator[CockroachServer]:
         yield CockroachServer(host="127.0.0.1", port=stand_in.port, stand_in=stand_in)
     finally:
         stand_in.close()
-
-
-@contextlib.contextmanager
-def running() -> Iterator[CockroachServer]:
-    """A real server, insecure and of one node; raises ServerMissing."""
-    program = os.environ.get(VARIABLE)
-    if not program:
-        raise ServerMissing(
-            f"no CockroachDB: {VARIABLE} names no program of it, which no registry of packages has"
-        )
-    if not Path(program).is_file():
-        raise ServerMissing(f"{VARIABLE} names {program}, which is no file")
-    port, http = free_port(), free_port()
-    with tempfile.TemporaryDirectory(prefix="cockroach-") as folder:
-        process = start_process(
-            [
-                program,
-                "start-single-node",
-                "--insecure",
-                f"--listen-addr=127.0.0.1:{port}",
-                f"--http-addr=127.0.0.1:{http}",
-                f"--store={folder}/store",
-            ],
-            log_file=Path(folder) / "log",
-            is_ready=lambda: answers_http(http, "/health?ready=1"),
-            # One that is inherited makes every s3:// of the server fail.
-            environment={"AWS_CA_BUNDLE": "", "COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING": "1"},
-        )
-        try:
-            yield CockroachServer(host="127.0.0.1", port=port)
-        finally:
-            process.stop()
 
 
 def a_location(server: Any, bucket: str, **fields: Any) -> BackupLocation:
