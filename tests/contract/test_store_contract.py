@@ -232,15 +232,13 @@ def test_a_job_that_was_begun_before_is_found_and_waited_for(bench: Bench, exten
     assert not is_at_it(bench)
 
 
-@pytest.mark.parametrize("extends", [False, True])
-def test_a_cancelled_backup_ends_its_job(bench: Bench, extends: bool) -> None:
-    full = bench.back_up() if extends else None
-    bench.store.put("a", "2")
+def cancel(bench: Bench, engine: ExternalStore, full: StoredLayer | None = None) -> None:
+    """Begin a backup, and end it while the database is at work."""
     cancelled = threading.Event()
+    since = full.facts if full else None
 
     def work() -> object:
-        since = full.facts if full else None
-        return bench.engine.store_layer(bench.collection, bench.context(cancelled), since=since)
+        return engine.store_layer(bench.collection, bench.context(cancelled), since=since)
 
     with bench.store.slow_jobs(), in_a_thread(work) as came:
         eventually(lambda: is_at_it(bench), say=lambda: "no job is found at the folder")
@@ -248,8 +246,25 @@ def test_a_cancelled_backup_ends_its_job(bench: Bench, extends: bool) -> None:
     assert isinstance(came.exception(), Cancelled)
     assert bench.store.jobs()[-1] == "canceled"
     bench.assert_nothing_half_made()
+
+
+@pytest.mark.parametrize("extends", [False, True])
+def test_a_cancelled_backup_ends_its_job(bench: Bench, extends: bool) -> None:
+    full = bench.back_up() if extends else None
+    bench.store.put("a", "2")
+
+    cancel(bench, bench.engine, full)
+
     if full is not None:
         assert isinstance(bench.back_up(full), StoredLayer)
+
+
+def test_who_lacks_nothing_may_also_end_what_they_began(bench: Bench) -> None:
+    engine = bench.store.engine_of("ender")
+    for cure in cures(list(engine.preflight(bench.context(), purpose=Purpose.BACKUP))):
+        bench.store.run(cure.rstrip(";"))
+
+    cancel(bench, engine)
 
 
 # -- the end of a chain ------------------------------------------------------------------------
