@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -28,6 +29,8 @@ from engines.interface import (
 from tests.servers.cockroach.fixtures import VERSIONS
 from tests.servers.cockroach.store import CockroachStore
 from tests.servers.postgres_engine import a_context
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -72,7 +75,7 @@ class Store(Protocol):
 
     def new_table(self) -> None: ...
 
-    def new_database(self) -> str:
+    def new_database(self, name: str) -> None:
         """An empty one."""
         ...
 
@@ -181,3 +184,19 @@ def benches() -> Iterator[Any]:
         for server in servers:
             label = ".".join(map(str, server)) if isinstance(server, tuple) else server
             yield pytest.param((make, server), id=f"{name}-{label}")
+
+
+@contextmanager
+def in_a_thread(work: Callable[[], T], go: Callable[[], None]) -> Iterator[Future[T]]:
+    """Do it beside the block, which waits for it at its end.
+
+    Args:
+        go: what lets it come to an end if the block fails.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        try:
+            yield done
+        except BaseException:
+            go()
+            raise

@@ -6,10 +6,8 @@ Restores are in test_store_restores.py; `stores.py` has the engines and their se
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -36,11 +34,10 @@ from engines.interface import (
     Target,
 )
 from tests.builders import a_section
-from tests.contract.stores import BENCHES, Bench
+from tests.contract.stores import BENCHES, Bench, in_a_thread
 from tests.integration.jobs.commands import eventually
 from tests.servers.provider import free_port
 
-T = TypeVar("T")
 STORES = [name for name in registry.names() if isinstance(registry.get(name), ExternalStore)]
 
 
@@ -199,13 +196,6 @@ def test_what_is_there_is_returned_and_nothing_is_begun_twice(bench: Bench) -> N
     assert bench.state() == after_layer
 
 
-@contextmanager
-def in_a_thread(work: Callable[[], T]) -> Iterator[Future[T]]:
-    """Do it beside the block, which waits for it at its end."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(work)
-
-
 def is_at_it(bench: Bench) -> bool:
     """Whether a job is found at the collection."""
     folder = bench.collection.folder.removeprefix(bench.store.parent).strip("/")
@@ -219,9 +209,9 @@ def test_a_job_that_was_begun_before_is_found_and_waited_for(bench: Bench, exten
     full = bench.back_up() if extends else None
     bench.store.put("a", "2")
 
-    with bench.store.slow_jobs() as go, in_a_thread(lambda: bench.back_up(full)) as first:
+    with bench.store.slow_jobs() as go, in_a_thread(lambda: bench.back_up(full), go) as first:
         eventually(lambda: is_at_it(bench), say=lambda: "no job is found at the folder")
-        with in_a_thread(lambda: bench.back_up(full)) as second:
+        with in_a_thread(lambda: bench.back_up(full), go) as second:
             eventually(
                 lambda: any("backup" in one.stage for one in bench.reports[-1:]),
                 say=lambda: "nobody waits",
@@ -240,7 +230,7 @@ def cancel(bench: Bench, engine: ExternalStore, full: StoredLayer | None = None)
     def work() -> object:
         return engine.store_layer(bench.collection, bench.context(cancelled), since=since)
 
-    with bench.store.slow_jobs(), in_a_thread(work) as came:
+    with bench.store.slow_jobs() as go, in_a_thread(work, go) as came:
         eventually(lambda: is_at_it(bench), say=lambda: "no job is found at the folder")
         cancelled.set()
     assert isinstance(came.exception(), Cancelled)
@@ -339,7 +329,7 @@ def test_a_look_at_many_files_shows_that_it_goes_on(bench: Bench) -> None:
     full = bench.back_up()
     bench.reports.clear()
 
-    with bench.store.slow_looks() as go, in_a_thread(bench.layers) as came:
+    with bench.store.slow_looks() as go, in_a_thread(bench.layers, go) as came:
         eventually(
             lambda: max((one.signs for one in list(bench.reports)), default=0) > 0,
             say=lambda: f"no signs of life: {bench.reports}",
@@ -353,12 +343,10 @@ def test_a_look_at_many_files_ends_with_the_job(bench: Bench) -> None:
     cancelled = threading.Event()
     bench.reports.clear()
 
-    with (
-        bench.store.slow_looks(),
-        in_a_thread(
-            lambda: bench.engine.stored_layers(bench.collection, bench.context(cancelled))
-        ) as came,
-    ):
+    def work() -> object:
+        return bench.engine.stored_layers(bench.collection, bench.context(cancelled))
+
+    with bench.store.slow_looks() as go, in_a_thread(work, go) as came:
         eventually(lambda: bench.reports, say=lambda: "it did not begin")
         cancelled.set()
     assert isinstance(came.exception(), Cancelled)

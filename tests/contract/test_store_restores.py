@@ -14,8 +14,7 @@ from attrs import evolve
 
 from controller.api.errors import BackupError, Cancelled, TargetExists
 from engines.interface import Purpose, Target
-from tests.contract.stores import Bench
-from tests.contract.test_store_contract import in_a_thread
+from tests.contract.stores import Bench, in_a_thread
 from tests.integration.jobs.commands import eventually
 
 _TICK = timedelta(microseconds=1)
@@ -175,7 +174,8 @@ def test_a_replaced_database_is_kept_under_a_dated_name(bench: Bench) -> None:
 def test_an_empty_target_is_filled_and_its_shell_is_not_kept(bench: Bench) -> None:
     bench.store.put("a", "1")
     full = bench.back_up()
-    shell = bench.store.new_database()
+    shell = fresh(bench, "shell")
+    bench.store.new_database(shell)
 
     restored = bench.restore(full, shell)
 
@@ -235,10 +235,28 @@ def test_a_cancelled_restore_leaves_all_as_it_was(bench: Bench) -> None:
             target=Target(database=bench.store.database, replace=True, label="ab12"),
         )
 
-    with bench.store.slow_jobs(), in_a_thread(work) as came:
+    with bench.store.slow_jobs() as go, in_a_thread(work, go) as came:
         eventually(lambda: len(bench.store.jobs()) > begun, say=lambda: "no job began")
         cancelled.set()
     assert isinstance(came.exception(), Cancelled)
     assert bench.store.databases() == before
     assert bench.store.rows(bench.store.database) == {"a": "1"}
+    bench.assert_nothing_half_made()
+
+
+def test_a_target_that_appears_meanwhile_is_kept(bench: Bench) -> None:
+    full = bench.back_up()
+    begun = len(bench.store.jobs())
+    before = bench.store.databases()
+    name = fresh(bench, "meanwhile")
+
+    with (
+        bench.store.slow_jobs() as go,
+        in_a_thread(lambda: bench.restore(full, name), go) as came,
+    ):
+        eventually(lambda: len(bench.store.jobs()) > begun, say=lambda: "no job began")
+        bench.store.new_database(name)
+        go()
+    assert isinstance(came.exception(), BackupError)
+    assert bench.store.databases() == before | {name}
     bench.assert_nothing_half_made()

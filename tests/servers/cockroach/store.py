@@ -78,10 +78,8 @@ class CockroachStore:
     def new_table(self) -> None:
         self.server.new_table(self.database, f"t_{secrets.token_hex(3)}")
 
-    def new_database(self) -> str:
-        name = f"e_{secrets.token_hex(5)}"
+    def new_database(self, name: str) -> None:
         self.server.execute(f"CREATE DATABASE {name}")
-        return name
 
     def give_to(self, user: str) -> None:
         self.server.execute(f"CREATE USER {user}")
