@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.servers import apt, debian, mysql_packages, postgres, prometheus
+from tests.servers import apt, debian, mysql_packages, postgres, prometheus, prometheus_operator
 from tests.servers.cache import cache_dir
 from tests.servers.node import programs as node_programs
 from tests.servers.provider import ServerMissing, cache_bin_dir
@@ -27,6 +27,7 @@ GO_PROGRAMS = {
     "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12",
+    "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0",
 }
 #: kube-apiserver and kubectl cannot be installed by `go install`: their module replaces others by
 #: folders that only its own repository has.
@@ -40,6 +41,8 @@ KUBERNETES_PROGRAMS = {
 #: What of a node is written here: folder of the module -> its only file.
 _NODE_SOURCES = Path(__file__).parent / "node"
 COREDNS = "github.com/coredns/coredns@v1.12.4"
+#: Its sources have the definitions of its kinds, and are not built.
+PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 DEBIAN_PACKAGES = ("age", "zstd", "postgresql", "postgresql-contrib")
 #: What images are built with, where no container engine answers.
 BUILD_PACKAGES = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap"}
@@ -57,6 +60,7 @@ def main() -> int:
         unpack_postgres(),
         unpack_mysql_family(),
         unpack_prometheus(),
+        unpack_prometheus_operator(),
     ]
     return 0 if all(done) else 1
 
@@ -114,7 +118,7 @@ def build_coredns() -> bool:
     print(f"coredns: go build ({COREDNS})", flush=True)
     name, _, version = COREDNS.partition("@")
     try:
-        go = _go_line(_upstream(COREDNS))
+        go = _go_line(_go_mod(COREDNS))
     except subprocess.CalledProcessError as error:
         print(f"{name}: {error.stderr}")
         return False
@@ -152,15 +156,24 @@ def _build(module: Path, name: str, package: str, *, flags: str = "-s -w", **env
     return True
 
 
-def _upstream(module: str) -> str:
+def _go_mod(module: str) -> str:
     """The go.mod of a module of others, by name and version.
+
+    Raises: subprocess.CalledProcessError.
+    """
+    return Path(_downloaded(module)["GoMod"]).read_text()
+
+
+def _downloaded(module: str) -> dict[str, str]:
+    """Where a module of others is, by name and version.
 
     Raises: subprocess.CalledProcessError.
     """
     download = subprocess.run(
         ["go", "mod", "download", "-json", module], check=True, capture_output=True, text=True
     )
-    return Path(json.loads(download.stdout)["GoMod"]).read_text()
+    found: dict[str, str] = json.loads(download.stdout)
+    return found
 
 
 def _go_line(module: str) -> str:
@@ -170,7 +183,7 @@ def _go_line(module: str) -> str:
 
 def _kubernetes_module() -> str:
     """A module that requires Kubernetes, with the published versions of its parts."""
-    upstream = _upstream(f"k8s.io/kubernetes@v{KUBERNETES_VERSION}")
+    upstream = _go_mod(f"k8s.io/kubernetes@v{KUBERNETES_VERSION}")
     parts = re.findall(r"^\s*(k8s\.io/\S+) => \./staging/", upstream, re.MULTILINE)
     version = "v0" + KUBERNETES_VERSION.removeprefix("1")
     replaced = "\n".join(f"replace {part} => {part} {version}" for part in parts)
@@ -280,6 +293,25 @@ def unpack_prometheus() -> bool:
     except apt.Impossible as reason:
         names = " and ".join(prometheus.VARIABLES.values())
         print(f"prometheus: {reason}; else name the programs in {names}")
+        return False
+    return True
+
+
+def unpack_prometheus_operator() -> bool:
+    """The definitions of its kinds; 4 MB."""
+    try:
+        prometheus_operator.crds()
+    except ServerMissing:
+        print(f"definitions of the Prometheus operator: {PROMETHEUS_OPERATOR}", flush=True)
+    else:
+        print("definitions of the Prometheus operator: are there")
+        return True
+    if not _has_go({"definitions of the Prometheus operator": PROMETHEUS_OPERATOR}):
+        return False
+    try:
+        prometheus_operator.unpack(Path(_downloaded(PROMETHEUS_OPERATOR)["Dir"]))
+    except subprocess.CalledProcessError as error:
+        print(f"{PROMETHEUS_OPERATOR}: {error.stdout}{error.stderr}")
         return False
     return True
 

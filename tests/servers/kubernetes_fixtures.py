@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.servers import kubernetes, registry
+from controller.api.crd import crds
+from tests import manifest_schemas
+from tests.servers import kubernetes, prometheus_operator, registry
 from tests.servers.fixtures import given
 from tests.servers.helm import Helm, find_helm
+from tests.servers.kubeconform import Kubeconform, find_kubeconform
 from tests.servers.kubernetes import KubernetesServer
 from tests.servers.provider import ServerMissing, skip_or_fail
 from tests.servers.registry import Registry
@@ -84,6 +88,32 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
         return Helm(find_helm(), tmp_path_factory.mktemp("helm"))
     except ServerMissing as missing:
         skip_or_fail(missing)
+
+
+@pytest.fixture(scope="session")
+def monitoring_crds() -> list[dict[str, Any]]:
+    """Of the Prometheus operator's kinds that the chart makes objects of."""
+    try:
+        return prometheus_operator.crds()
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+
+
+@pytest.fixture(scope="session")
+def kubeconform(
+    kubernetes_server: KubernetesServer,
+    monitoring_crds: list[dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Kubeconform:
+    """With the API server's own kinds, this project's and the Prometheus operator's."""
+    try:
+        program = find_kubeconform()
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+    folder = tmp_path_factory.mktemp("schemas")
+    openapi = kubernetes_server.request("GET", "/openapi/v2").body
+    manifest_schemas.write(folder, openapi, [*crds().values(), *monitoring_crds])
+    return Kubeconform(program, folder)
 
 
 @pytest.fixture(scope="session")

@@ -20,43 +20,29 @@ from tests.integration.kube import definitions
 from tests.integration.kube.kubectl import kubectl
 from tests.servers.helm import CHART, RELEASE, Helm
 from tests.servers.kubernetes import KubernetesServer
-
-MONITORING = "monitoring.coreos.com"
-MONITORS = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
+from tests.servers.prometheus_operator import GROUP
 
 
 @pytest.fixture
-def monitoring(kubernetes_server: KubernetesServer) -> Iterator[None]:
-    """The kinds of the Prometheus operator are served; of any content."""
-    names = [f"{kind.lower()}s" for kind in MONITORS]
-    for kind, plural in zip(MONITORS, names, strict=True):
-        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        version = {"name": "v1", "served": True, "storage": True}
-        body = {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": f"{plural}.{MONITORING}"},
-            "spec": {
-                "group": MONITORING,
-                "scope": "Namespaced",
-                "names": {"kind": kind, "plural": plural},
-                "versions": [version | {"schema": {"openAPIV3Schema": schema}}],
-            },
-        }
-        kubernetes_server.create(definitions.PATH, body)
-    wait_for_monitoring(kubernetes_server, set(names))
+def monitoring(
+    kubernetes_server: KubernetesServer, monitoring_crds: list[dict[str, Any]]
+) -> Iterator[None]:
+    """The kinds of the Prometheus operator are served."""
+    for crd in monitoring_crds:
+        kubernetes_server.create(definitions.PATH, crd)
+    wait_for_monitoring(kubernetes_server, {crd["metadata"]["name"] for crd in monitoring_crds})
     yield
-    for plural in names:
-        kubernetes_server.request("DELETE", f"{definitions.PATH}/{plural}.{MONITORING}")
+    for crd in monitoring_crds:
+        kubernetes_server.request("DELETE", f"{definitions.PATH}/{crd['metadata']['name']}")
     wait_for_monitoring(kubernetes_server, set())
 
 
 def wait_for_monitoring(server: KubernetesServer, names: set[str]) -> None:
-    """Until discovery names these kinds of the group and no others."""
+    """Until discovery names these resources of the group and no others."""
     deadline = time.monotonic() + 60
     while True:
-        told = kubectl(server, "api-resources", f"--api-group={MONITORING}", "--output=name")
-        if set(told.split()) == {f"{name}.{MONITORING}" for name in names}:
+        told = kubectl(server, "api-resources", f"--api-group={GROUP}", "--output=name")
+        if set(told.split()) == names:
             return
         assert time.monotonic() < deadline, told
         time.sleep(0.1)
