@@ -59,7 +59,7 @@ images: $(VENV)/.installed  ## Build the images with Docker; docs/images.md has 
 	@IMAGE_PREFIX='$(IMAGE_PREFIX)' VERSION='$(VERSION)' $(BIN)/python -m release images
 
 push-images: $(VENV)/.installed  ## The same, and push them into REGISTRY (PLATFORMS=linux/amd64,linux/arm64)
-	@IMAGE_PREFIX='$(if $(NEEDED_REGISTRY),$(IMAGE_PREFIX))' VERSION='$(VERSION)' PLATFORMS='$(PLATFORMS)' \
+	@IMAGE_PREFIX='$(if $(NEEDED_REGISTRY),$(IMAGE_PREFIX))' VERSION='$(VERSION)' \
 		$(BIN)/python -m release push-images
 
 base-images: $(VENV)/.installed  ## The Debian that images are made of, without a registry of images
@@ -126,7 +126,10 @@ push-chart: $(VENV)/.installed  ## The same, and push it to oci://REGISTRY/chart
 	@$(BIN)/python -m release.chart $(CHART_OPTIONS) --push '$(NEEDED_REGISTRY)/charts'
 
 release-dry-run: $(VENV)/.installed  ## Rehearse a release: publish into a registry of this machine, install from there; needs Docker, or root
-	DB_BACKUP_TEST_REQUIRE_SERVERS=1 $(BIN)/pytest tests/release -s
+	DB_BACKUP_TEST_REQUIRE_SERVERS=1 $(BIN)/pytest tests/release/test_dry_run.py -s
+
+test-arm64: $(VENV)/.installed  ## Build the images for arm64 and run what is in them, emulated: 30 minutes; needs Docker, or root
+	DB_BACKUP_TEST_REQUIRE_SERVERS=1 $(BIN)/pytest tests/release/test_arm64.py -s
 
 version:  ## Tell the version of what is checked out, by its tag
 	@$(PYTHON) -m release.version

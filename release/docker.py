@@ -13,6 +13,11 @@ from pathlib import Path
 
 #: The last one with BuildKit inside of the program; from the next on it is the plugin buildx.
 _LAST_WITH_BUILDKIT = 22
+#: The cure, where a build for another platform fails.
+EMULATION = (
+    "What is built for another platform than this machine's is emulated while it is built, if that"
+    " is set up: apt install qemu-user-static"
+)
 
 
 class NoDocker(Exception):
@@ -53,8 +58,18 @@ def push(name: str) -> None:
         raise BuildFailed(f"it was built, and not pushed: {done.stderr.strip()}")
 
 
+def for_platform(platform: str) -> list[str]:
+    """Options of a build for one platform, such as `linux/arm64`; empty: the engine's own.
+
+    Raises: NoDocker: an engine keeps an image of one platform only.
+    """
+    if "," in platform:
+        raise NoDocker("PLATFORMS names several: only make push-images builds for more than one")
+    return ["--platform", platform] if platform else []
+
+
 def on_platforms(platforms: str) -> list[str]:
-    """Options of a build for several platforms; it pushes them, since an engine keeps only its own.
+    """Options of a build for several platforms; it pushes them, since an engine keeps only one.
 
     Raises: NoDocker: only buildx builds so.
     """

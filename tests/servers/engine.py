@@ -37,31 +37,39 @@ class Engine:
 
     build_options: tuple[str, ...] = ()
 
-    def has_image(self, name: str) -> bool:
-        command = [docker.program(), "image", "inspect", name]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    def has_image(self, name: str, *, platform: str = "") -> bool:
+        """Whether it is here, and for a platform such as `linux/arm64` if one is named."""
+        command = [docker.program(), "image", "inspect", "--format={{.Os}}/{{.Architecture}}", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode == 0 and platform in {"", done.stdout.strip()}
 
-    def pull(self, name: str) -> bool:
+    def pull(self, name: str, *, platform: str = "") -> bool:
         """Whether a registry gave it."""
-        command = [docker.program(), "pull", "--quiet", name]
+        command = [docker.program(), "pull", "--quiet", *docker.for_platform(platform), name]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def sources(self, *suites: str) -> Sources:
+    def sources(self, *suites: str, platform: str = "") -> Sources:
         """Where builds get things from: a registry's base, if it can be had, else one made here.
 
         Args:
             suites: the releases of Debian that are built on. They have one base: where that of
                 one is missing, all are made here that are not there yet.
+            platform: such as `linux/arm64`; empty: the engine's own.
         Raises: NotMade.
         """
         sources = Sources.from_environment(os.environ)
         names = [sources.base_image.format(suite=suite) for suite in suites]
-        if all(self.has_image(name) or self.pull(name) for name in names):
+        if all(
+            self.has_image(name, platform=platform) or self.pull(name, platform=platform)
+            for name in names
+        ):
             return sources
+        mirror = sources.debian_mirror or apt.mirror_of_this_machine() or ""
+        made = base.name(platform)
         for suite in suites:
-            if not self.has_image(base.NAME.format(suite=suite)):
-                base.make(suite, sources.debian_mirror or apt.mirror_of_this_machine() or "")
-        return evolve(sources, base_image=base.NAME)
+            if not self.has_image(made.format(suite=suite)):
+                base.make(suite, mirror, platform=platform)
+        return evolve(sources, base_image=made)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ import pytest
 from controller.api.secrets import Secret
 from engines import registry
 from engines.interface import InitOptions
-from release import images
+from release import base, images
+from release.__main__ import main
 from release.images import REPOSITORY, Image, NotBuilt, Sources
 from tests.builders import a_section
 
@@ -87,6 +88,24 @@ def test_an_unknown_image_is_named_with_those_that_there_are() -> None:
         NotBuilt, match=r"no image postgres:9; there are: controller, cockroach:all, mariadb:10.11"
     ):
         images.choose(["controller", "postgres:9"])
+
+
+@pytest.mark.parametrize("target", ["images", "base-images"])
+def test_an_engine_is_asked_for_one_platform_only(
+    target: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would keep one of them, and nobody knows which."""
+    monkeypatch.setenv("VERSION", "1.2.3")
+    monkeypatch.setenv("PLATFORMS", "linux/amd64,linux/arm64")
+
+    assert main([target]) > 0
+
+    assert "PLATFORMS names several: only make push-images" in capsys.readouterr().err
+
+
+def test_the_base_for_another_platform_is_beside_this_machine_s() -> None:
+    assert base.name("") == "localhost/debian:{suite}-slim"
+    assert base.name("linux/arm64") == "localhost/debian:{suite}-slim-arm64"
 
 
 def test_the_page_has_every_image() -> None:
