@@ -128,7 +128,7 @@ push-chart: $(VENV)/.installed  ## The same, and push it to oci://REGISTRY/chart
 release-dry-run: $(VENV)/.installed  ## Rehearse a release: publish into a registry of this machine, install from there; needs Docker, or root
 	DB_BACKUP_TEST_REQUIRE_SERVERS=1 $(BIN)/pytest tests/release/test_dry_run.py -s
 
-test-arm64: $(VENV)/.installed  ## Build the images for arm64 and run what is in them, emulated: 30 minutes; needs Docker, or root
+test-arm64: $(VENV)/.installed  ## Build the images for arm64 and run what is in them, emulated: 30 to 60 minutes; needs Docker, or root
 	DB_BACKUP_TEST_REQUIRE_SERVERS=1 $(BIN)/pytest tests/release/test_arm64.py -s
 
 version:  ## Tell the version of what is checked out, by its tag
