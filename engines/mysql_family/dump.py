@@ -260,7 +260,9 @@ class Dump:
             f"--loose-init-command=SET SESSION net_write_timeout = {_PATIENCE_S}",
         ]
         if self._family.is_mariadb:
-            options.append("--dump-history")
+            # One transaction a table, the default from 11.8 on, makes the server sort every row
+            # again before it writes it: a restore would take twice the time.
+            options += ["--dump-history", "--skip-no-autocommit"]
             if reads_position:
                 options += ["--master-data=2", "--gtid"]
         else:

@@ -386,6 +386,12 @@ def test_the_printed_commands_restore_by_hand(backup: Backup, tmp_path: Path) ->
     assert fingerprint(server, backup.database) == before
 
 
+def test_a_dump_is_loaded_statement_by_statement(backup: Backup) -> None:
+    """A transaction a table is slow in MariaDB, and what is cancelled takes as long to undo."""
+    assert b"INSERT INTO `a`" in backup.sink.streams["dump"]
+    assert b"AUTOCOMMIT=0" not in backup.sink.streams["dump"].upper()
+
+
 def test_a_truncated_manifest_of_streams_is_refused(backup: Backup, tmp_path: Path) -> None:
     with pytest.raises(TruncatedBackup, match="objects"):
         backup.engine.verify_streams(MemorySource({"dump": b""}), backup.facts, a_context(tmp_path))
