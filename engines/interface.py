@@ -67,6 +67,7 @@ class JobContext:
     Args:
         cancelled: set when the job has to end; waits in the engine watch it.
         report: takes a Progress; cheap and safe from any thread.
+        warn: takes what a person should know although the job goes on; safe from any thread.
         scratch: an empty directory, mode 0700, for small files (certificates,
             a table of contents); removed after the job.
     """
@@ -74,6 +75,7 @@ class JobContext:
     cancelled: threading.Event
     report: Callable[[Progress], None]
     scratch: Path
+    warn: Callable[[str], None] = field(default=lambda _message: None)
 
 
 @frozen(kw_only=True)

@@ -10,11 +10,12 @@ from attrs import field, frozen
 from controller.api.errors import FormatError, Problem, TruncatedBackup
 from engines import process
 from engines.interface import BackupFacts, JobContext, Progress, StreamReader, StreamSource
-from engines.mysql_family import definitions, versions
-from engines.mysql_family.dump import DUMP, OBJECTS, Text
+from engines.mysql_family import definitions, streams, versions
 from engines.mysql_family.family import Family
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import identifier
+from engines.mysql_family.streams import OBJECTS
+from engines.mysql_family.text import Text
 
 _BEGINNING = {
     True: re.compile(rb"(/\*M?!999999\\- .*\*/ *\n)?-- MariaDB dump "),
@@ -27,13 +28,13 @@ def check_streams(source: StreamSource, facts: BackupFacts, family: Family) -> N
 
     Raises: FormatError, TruncatedBackup.
     """
-    if facts.engine != family.name or facts.engine_version != versions.LAYOUT:
+    if facts.engine != family.name or facts.engine_version not in versions.LAYOUTS:
         raise FormatError(
             f"this is a backup of {facts.engine}, layout {facts.engine_version}; known is "
-            f"{family.name}, layout {versions.LAYOUT}: use the engine {facts.engine}, or a newer "
-            "runner"
+            f"{family.name}, layout {' and '.join(versions.LAYOUTS)}: use the engine "
+            f"{facts.engine}, or a newer runner"
         )
-    if set(facts.streams) != {DUMP, OBJECTS}:
+    if not streams.are_whole(facts.streams):
         raise FormatError(f"these streams do not make a backup: {', '.join(facts.streams)}")
     if "collation" not in facts.needs:
         raise FormatError("the manifest does not say which collation the database had")
@@ -99,27 +100,42 @@ class Checked:
 def verify(
     source: StreamSource, facts: BackupFacts, family: Family, context: JobContext
 ) -> list[Problem]:
-    """Read everything: the dump to its last line, with as many tables as were counted."""
+    """Read everything: the dumps to their last lines, with as many tables as were counted."""
     problems = []
     try:
         read_objects(source)
     except FormatError as error:
         problems.append(Problem(OBJECTS, str(error)))
-    reader = Checked(source.open(DUMP), family)
+    names = streams.of_tables(facts)
+    found = {"tables": 0, "sequences": 0}
     done = 0
-    try:
-        while data := reader.read(process.BLOCK_BYTES):
-            done += len(data)
-            context.report(Progress(stage="verify", done=done))
-            process.raise_if(context.cancelled)
-        for kind, number in (("tables", reader.text.tables), ("sequences", reader.text.sequences)):
-            if number != facts.counts.get(kind, number):
-                problems.append(Problem(DUMP, f"{kind}: {number} instead of {facts.counts[kind]}"))
-    except (FormatError, TruncatedBackup) as error:
-        problems.append(Problem(DUMP, f"the dump is damaged or ends early: {error}"))
-        _drain(reader.reader, context)
-    finally:
-        reader.close()
+
+    def moved(size: int) -> None:
+        nonlocal done
+        done += size
+        context.report(Progress(stage="verify", done=done))
+        process.raise_if(context.cancelled)
+
+    damaged = False
+    for name in names:
+        reader = Checked(source.open(name), family)
+        try:
+            while data := reader.read(process.BLOCK_BYTES):
+                moved(len(data))
+            found["tables"] += reader.text.tables
+            found["sequences"] += reader.text.sequences
+        except (FormatError, TruncatedBackup) as error:
+            damaged = True
+            problems.append(Problem(name, f"the dump is damaged or ends early: {error}"))
+            _drain(reader.reader, context)
+        finally:
+            reader.close()
+    if not damaged:
+        problems += [
+            Problem(", ".join(names), f"{kind}: {number} instead of {facts.counts[kind]}")
+            for kind, number in found.items()
+            if number != facts.counts.get(kind, number)
+        ]
     return problems
 
 
@@ -139,9 +155,10 @@ def by_hand(facts: BackupFacts, family: Family) -> list[str]:
     series = versions.shown(versions.series_of(facts.server_version))
     run = f"{family.client} --binary-mode --default-character-set=utf8mb4"
     into = shlex.quote(facts.database)
+    dumps = streams.of_tables(facts)
     lines = [
         f"# With the client of {family.title} {series} or newer; ~/.my.cnf says where and who.",
-        '# The file "dump" has tables and rows; "objects" has views, routines, triggers, events.',
+        f"# Tables and rows are in {', '.join(dumps)}; routines, views, the rest in objects.",
     ]
     definers = [key.removeprefix("definer:") for key in facts.needs if key.startswith("definer:")]
     if definers:
@@ -149,6 +166,5 @@ def by_hand(facts: BackupFacts, family: Family) -> list[str]:
     return [
         *lines,
         f"{family.client} --execute={shlex.quote(create)}",
-        f"{run} --database={into} < {DUMP}",
-        f"{run} --database={into} < {OBJECTS}",
+        *(f"{run} --database={into} < {name}" for name in (*dumps, OBJECTS)),
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from attrs import field, frozen
 
@@ -17,6 +19,7 @@ _WHAT = "while reading the catalogue"
 #: Engines whose rows a snapshot shows, or that have none.
 _IN_THE_SNAPSHOT = {"InnoDB", "ROCKSDB", "TokuDB", "ndbcluster", "BLACKHOLE"}
 _UNKNOWN_VARIABLE = 1193
+_SYNTAX = 1064
 
 
 @frozen(kw_only=True)
@@ -111,13 +114,7 @@ def clock(session: Session) -> datetime:
 
 def position(session: Session, *, is_mariadb: bool) -> dict[str, str]:
     """The binary log's position now: ``file``, ``position``, ``gtid``. Empty: there is no log."""
-    statement = "SHOW MASTER STATUS" if is_mariadb else "SHOW BINARY LOG STATUS"
-    try:
-        rows = session.rows(statement, what="while reading the binary log's position")
-    except BackupError as error:
-        if is_mariadb or code_of(error) != 1064:
-            raise
-        rows = session.rows("SHOW MASTER STATUS", what="while reading the binary log's position")
+    rows = _log_status(session, is_mariadb=is_mariadb)
     if not rows:
         return {}
     found = {"file": str(rows[0][0]), "position": str(rows[0][1])}
@@ -125,6 +122,48 @@ def position(session: Session, *, is_mariadb: bool) -> dict[str, str]:
         _variable(session, "gtid_binlog_pos") if is_mariadb else _variable(session, "gtid_executed")
     )
     return found | ({"gtid": gtid.replace("\n", "")} if gtid else {})
+
+
+def logs_every_commit(session: Session, *, is_mariadb: bool) -> bool:
+    """Whether the binary log has each commit, in MySQL with a GTID.
+
+    It lacks what filters leave out, and what a replica takes in without logging it. In MariaDB an
+    XA COMMIT is logged some time before it is seen. A session that has `sql_log_bin` off is not
+    noticed.
+    """
+    ((_, _, only, but, *_),) = _log_status(session, is_mariadb=is_mariadb)
+    if only or but:
+        return False
+    if not is_mariadb:
+        return (
+            _variable(session, "gtid_mode") == "ON"
+            and _variable(session, "log_replica_updates") == "1"
+        )
+    status = session.rows(
+        "SHOW GLOBAL STATUS WHERE VARIABLE_NAME IN ('Slaves_running', 'Com_xa_commit')",
+        what=_WHAT,
+    )
+    counted = {name.lower(): int(number) for name, number in status}
+    takes_in = counted["slaves_running"] > 0 or _variable(session, "wsrep_on") == "1"
+    logs_it = _variable(session, "log_slave_updates") == "1"
+    return not counted["com_xa_commit"] and (logs_it or not takes_in)
+
+
+def owns_gtids(session: Session) -> bool:
+    """Whether a commit is under way: it owns its GTID from before it is logged until it is seen."""
+    return bool(session.one("SELECT @@GLOBAL.gtid_owned", what=_WHAT))
+
+
+def _log_status(session: Session, *, is_mariadb: bool) -> list[tuple[Any, ...]]:
+    """File, position, and the names of schemas that alone are, or are not, logged."""
+    what = "while reading the binary log's position"
+    if not is_mariadb:
+        try:
+            return session.rows("SHOW BINARY LOG STATUS", what=what)
+        except BackupError as error:  # before 8.2
+            if code_of(error) != _SYNTAX:
+                raise
+    return session.rows("SHOW MASTER STATUS", what=what)
 
 
 def schema_exists(session: Session, schema: str) -> bool:
@@ -171,6 +210,19 @@ def tables(session: Session, schema: str) -> list[Table]:
         ),
         key=lambda table: table.name,
     )
+
+
+def sizes(session: Session, schema: str) -> dict[str, int]:
+    """Bytes of each table's rows, as the server estimates them."""
+    with contextlib.suppress(BackupError):  # MySQL's estimates may be a day old, or missing
+        session.run("SET SESSION information_schema_stats_expiry = 0")
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COALESCE(DATA_LENGTH, 0)"
+        " FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE <> 'VIEW'",
+        (schema,),
+        what=_WHAT,
+    )
+    return {str(name): int(size) for of, name, size in rows if of == schema}
 
 
 #: Kind -> table of information_schema, its column with the schema, what is counted, in which rows.

@@ -215,10 +215,16 @@ class Server:
         }
         return credentials.login(self.spec, resolved, self.files, is_mariadb=self.family.is_mariadb)
 
-    def option_file(self, tool: str, options: Sequence[tuple[str, str | None]] = ()) -> Path:
-        """Write the option file of one tool: the login, and `options` that are its own."""
+    def option_file(
+        self, tool: str, options: Sequence[tuple[str, str | None]] = (), *, stream: str = ""
+    ) -> Path:
+        """Write the option file of one tool: the login, and `options` that are its own.
+
+        Args:
+            stream: what it works on, where several run at once.
+        """
         groups = {"client": self.login().options(), tool: options}
-        return self.files.write(f"{tool}.cnf", credentials.option_file(groups))
+        return self.files.write(f"{tool}-{stream}.cnf", credentials.option_file(groups))
 
     def child_environment(self) -> dict[str, str]:
         """The environment of a client tool: English messages, and no setting of its own."""

@@ -36,6 +36,8 @@ class FamilyEngine:
     _options: InitOptions
     _spec: Spec
     _image: str
+    #: A preflight of this job has found nothing in the way of a backup.
+    _is_clear: bool = False
 
     def init(self, options: InitOptions, /) -> None:
         family = self.family
@@ -60,7 +62,9 @@ class FamilyEngine:
         database = self._spec.database
         if purpose is Purpose.BACKUP:
             with self._server(context) as server, server.session(database) as session:
-                return preflight.backup(session, self.family, self._options.environ, database)
+                found = preflight.backup(session, self.family, self._options.environ, database)
+            self._is_clear = not found
+            return found
         if facts is None or target is None:
             raise TypeError("a restore's preflight needs facts and a target")
         with self._server(context, target.label) as server, server.session() as session:
@@ -80,18 +84,10 @@ class FamilyEngine:
     def create_backup(
         self, sink: StreamSink, context: JobContext, /, *, parallel: int = 1
     ) -> BackupFacts:
-        """One stream of tables, whatever `parallel` is: no two sessions see the same instant."""
-        del parallel
+        if not self._is_clear and (problems := self.preflight(context, purpose=Purpose.BACKUP)):
+            raise PreflightFailed(problems)
         with self._server(context) as server:
-            with server.session(self._spec.database) as session:
-                problems = preflight.backup(
-                    session, self.family, self._options.environ, self._spec.database
-                )
-                if problems:
-                    raise PreflightFailed(problems)
-                series = catalogue.identity(session).series
-            found = tools.choose(self.family, self._options.environ, series)
-            return Dump(server, found, context).write(sink)
+            return Dump(server, context).write(sink, parallel=parallel)
 
     def restore_backup(
         self, source: StreamSource, facts: BackupFacts, context: JobContext, /, *, target: Target

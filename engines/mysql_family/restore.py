@@ -11,7 +11,6 @@ from engines.interface import (
     JobContext,
     Progress,
     Restored,
-    StreamReader,
     StreamSource,
     Target,
 )
@@ -24,8 +23,8 @@ from engines.mysql_family import (
     swap,
     target as targets,
 )
-from engines.mysql_family.connection import Server, Session, explained, use
-from engines.mysql_family.dump import DUMP
+from engines.mysql_family.connection import Server, Session, use
+from engines.mysql_family.load import Load
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import identifier
 from engines.mysql_family.swap import Content, Swap
@@ -71,7 +70,14 @@ class Restore:
                 self._facts.needs.get("character set", "utf8mb4"),
                 self._facts.needs["collation"],
             )
-            self._load(name)
+            Load(
+                server=self._server,
+                tools=self._tools,
+                source=self._source,
+                facts=self._facts,
+                context=self._context,
+                schema=name,
+            ).run(self._target.parallel)
             made = self._make(name, found)
             not_made = len(found) - len(made)
             counts = self._compare(name, not_made)
@@ -86,42 +92,6 @@ class Restore:
             kept_as=kept,
             counts=counts,
             warnings=tuple(self._warnings),
-        )
-
-    def _load(self, name: str) -> None:
-        total, done = self._source.size(DUMP), 0
-
-        def moved(size: int) -> None:
-            nonlocal done
-            done += size
-            self._context.report(Progress(stage="data", done=done, total=total))
-
-        reader: StreamReader = archive.Checked(self._source.open(DUMP), self._server.family)
-        if self._facts.counts.get("sequences"):
-            reader = sequences.Moved(reader, source=self._facts.database, schema=name)
-        try:
-            process.feed_from(self._command(name), reader, self._context.cancelled, moved)
-        except process.ProcessFailed as failed:
-            raise explained(failed, "while loading the dump") from failed
-        finally:
-            reader.close()
-
-    def _command(self, name: str) -> process.Command:
-        family = self._server.family
-        path = self._server.option_file(family.client)
-        # In arguments: an option file has groups, and what is in one that a client does not read
-        # is passed over without a word.
-        options = [
-            "--binary-mode",  # what a dump says to the client, and not to the server, is not obeyed
-            "--local-infile=0",
-            "--skip-reconnect",
-            "--batch",
-            *(("--loose-sandbox",) if family.is_mariadb else ("--loose-skip-commands",)),
-        ]
-        return process.Command(
-            argv=[self._tools.client, f"--defaults-file={path}", *options, "--", name],
-            environment=self._server.child_environment(),
-            secrets=self._server.secrets(),
         )
 
     def _make(self, name: str, found: Sequence[Definition]) -> list[Definition]:

@@ -58,7 +58,12 @@ def choose(family: Family, environ: Mapping[str, str], series: Series) -> Tools:
 
     Raises: PreflightFailed, naming image and package.
     """
-    able = [tools for tools in find_tools(family, environ) if tools.series >= series]
+    able = []
+    for tools in find_tools(family, environ):
+        if tools.series == series:
+            return tools
+        if tools.series > series:
+            able.append(tools)
     if not able:
         raise PreflightFailed([_missing(family, environ, series)])
     return min(able, key=lambda tools: tools.series)

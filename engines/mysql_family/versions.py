@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-#: Version of the stream layout that these engines write (BackupFacts.engine_version).
-LAYOUT = "1"
+#: Versions of the stream layout (BackupFacts.engine_version): all tables in one stream, in several.
+_ONE, _SEVERAL = LAYOUTS = ("1", "2")
 
 #: What stays compatible within: 10.11 and 11.8 of MariaDB, 8.4 and 9.7 of MySQL.
 Series = tuple[int, int]
+
+
+def layout(streams_of_tables: Sequence[str]) -> str:
+    """The oldest layout that has them: a runner that knows no newer one reads them, too."""
+    return _ONE if len(streams_of_tables) == 1 else _SEVERAL
 
 
 def series_of(text: str) -> Series:

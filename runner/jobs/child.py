@@ -64,6 +64,7 @@ def main() -> int:
             cancelled=cancelled,
             report=events.progress,
             scratch=Path(os.environ["RUNNER_JOB_SCRATCH"]),
+            warn=events.warning,
         )
         request = decode_request(sys.stdin.buffer.read())
         stop = threading.Event()

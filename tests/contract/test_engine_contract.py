@@ -163,10 +163,9 @@ def test_a_source_that_fails_before_its_end_restores_nothing(
 
     for name in facts.streams:
         source = MemorySource(sink.streams, {name: ChecksumMismatch("wrong")})
+        target = Target(database=bench.fresh_name, parallel=parallel)
         with pytest.raises(ChecksumMismatch):
-            bench.engine.restore_backup(
-                source, facts, a_context(tmp_path), target=Target(database=bench.fresh_name)
-            )
+            bench.engine.restore_backup(source, facts, a_context(tmp_path), target=target)
         assert not bench.exists(bench.fresh_name)
 
 

@@ -63,8 +63,11 @@ def a_context(
     *,
     cancelled: threading.Event | None = None,
     report: Callable[[Progress], None] = lambda _progress: None,
+    warn: Callable[[str], None] = lambda _message: None,
 ) -> JobContext:
     """A job's context with a fresh folder below `scratch`."""
     folder = scratch / f"job{len(list(scratch.iterdir()))}"
     folder.mkdir(mode=0o700)
-    return JobContext(cancelled=cancelled or threading.Event(), report=report, scratch=folder)
+    return JobContext(
+        cancelled=cancelled or threading.Event(), report=report, scratch=folder, warn=warn
+    )

@@ -7,14 +7,23 @@ from hypothesis import given, strategies as st
 
 from controller.api.errors import FormatError, InvalidSpec
 from engines import registry
-from engines.interface import InitOptions
-from engines.mysql_family import credentials, definitions, grants, tools, versions, views
-from engines.mysql_family.dump import Text
+from engines.interface import InitOptions, StreamName
+from engines.mysql_family import (
+    credentials,
+    definitions,
+    grants,
+    streams,
+    tools,
+    versions,
+    views,
+)
+from engines.mysql_family.catalogue import Table
 from engines.mysql_family.grants import Rights
 from engines.mysql_family.objects import KINDS, Context, Definition
 from engines.mysql_family.quoting import identifier, schema_pattern
 from engines.mysql_family.sequences import Moved
 from engines.mysql_family.target import kept_name, kept_pattern
+from engines.mysql_family.text import Text
 from tests.builders import a_section
 from tests.fakes.streams import MemoryReader
 
@@ -23,6 +32,74 @@ names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 def rights(*lines: str) -> Rights:
     return Rights("u@%", tuple(filter(None, map(grants.parse, lines))))
+
+
+def a_table(name: str, kind: str = "BASE TABLE") -> Table:
+    return Table(name=name, kind=kind, engine="InnoDB")
+
+
+@given(
+    st.dictionaries(names, st.integers(0, 1 << 40), max_size=40),
+    st.sets(names, max_size=3),
+    st.integers(1, 8),
+)
+def test_each_table_is_in_one_stream_and_names_that_look_alike_are_together(
+    sizes: dict[str, int], sequences: set[str], parallel: int
+) -> None:
+    found = [a_table(name) for name in sizes]
+    found += [a_table(name, "SEQUENCE") for name in sequences if name not in sizes]
+
+    planned = streams.plan(found, sizes, parallel)
+
+    everywhere = [table for share in planned.values() for table in share]
+    assert sorted(everywhere, key=lambda t: t.name) == sorted(found, key=lambda t: t.name)
+    assert streams.are_whole((*planned, streams.OBJECTS))
+    assert len(planned.keys() - {streams.SEQUENCES}) <= parallel
+    assert next(iter(planned)) == streams.SEQUENCES or streams.SEQUENCES not in planned
+    place = {t.name.encode().lower(): name for name, share in planned.items() for t in share
+             if t.kind != "SEQUENCE"}  # fmt: skip
+    for name, share in planned.items():
+        for table in share:
+            assert table.kind == "SEQUENCE" or place[table.name.encode().lower()] == name
+
+
+def test_streams_are_of_about_the_same_size() -> None:
+    sizes = {f"t{number}": 1000 - number for number in range(100)}
+
+    planned = streams.plan([a_table(name) for name in sizes], sizes, 4)
+
+    filled = [sum(sizes[table.name] for table in share) for share in planned.values()]
+    assert max(filled) - min(filled) < 1000
+    assert list(planned) == ["dump-000", "dump-001", "dump-002", "dump-003"]
+
+
+@pytest.mark.parametrize(
+    ("found", "are_whole"),
+    [
+        (("dump", "objects"), True),
+        (("dump-000", "dump-001", "objects"), True),
+        (("sequences", "dump-000", "dump-001", "objects"), True),
+        (("dump",), False),
+        (("objects",), False),
+        (("sequences", "objects"), False),
+        (("dump", "dump-000", "objects"), False),
+        (("dump-000", "objects"), False),
+        (("dump-000", "other", "objects"), False),
+    ],
+)
+def test_which_streams_make_a_backup(found: tuple[StreamName, ...], are_whole: bool) -> None:
+    assert streams.are_whole(found) == are_whole
+
+
+def test_a_tool_has_begun_when_it_has_told_of_a_table() -> None:
+    text = Text()
+    for said in (b"-- MySQL dump 10.13\n--\n", b"-- Server version 9.7\n\n/*!50503 SET x */;\n"):
+        text.feed(said)
+        assert not text.has_begun
+    text.feed(b"\n--\n-- Table str")
+    assert not text.has_begun
+    text.feed(b"ucture for table `t`\n")
+    assert text.has_begun
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""Dumps into a schema, by the family's client: several at once where there are several streams.
+
+Each statement is its own transaction, and foreign keys are not looked at meanwhile: so no stream
+waits for another, in whatever order they make tables that refer to each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from engines import process
+from engines.interface import (
+    BackupFacts,
+    JobContext,
+    Progress,
+    StreamName,
+    StreamReader,
+    StreamSource,
+)
+from engines.mysql_family import archive, sequences, streams
+from engines.mysql_family.connection import Server, explained
+from engines.mysql_family.tools import Tools
+
+
+class Load:
+    """All tables of a backup, into `schema`.
+
+    Threads: one for each client. `_lock` guards `_moved`, and progress is told under it, so that
+    it never falls.
+    """
+
+    def __init__(
+        self,
+        *,
+        server: Server,
+        tools: Tools,
+        source: StreamSource,
+        facts: BackupFacts,
+        context: JobContext,
+        schema: str,
+    ) -> None:
+        self._server = server
+        self._tools = tools
+        self._source = source
+        self._facts = facts
+        self._context = context
+        self._schema = schema
+        self._total = sum(map(source.size, streams.of_tables(facts)))
+        self._lock = threading.Lock()
+        self._moved = 0
+
+    def run(self, parallel: int) -> None:
+        """With at most so many clients; the first one that fails ends the others."""
+        names = streams.of_tables(self._facts)
+        # What a table's defaults ask has to be there when it is made.
+        first = [name for name in names if name == streams.SEQUENCES]
+        for together in (first, [name for name in names if name not in first]):
+            if together:
+                process.run_together(
+                    [self._job(name) for name in together],
+                    self._context.cancelled,
+                    at_once=parallel,
+                )
+
+    def _job(self, name: StreamName) -> Callable[[threading.Event], None]:
+        def load(stop: threading.Event) -> None:
+            reader: StreamReader = archive.Checked(self._source.open(name), self._server.family)
+            if self._facts.counts.get("sequences"):
+                reader = sequences.Moved(reader, source=self._facts.database, schema=self._schema)
+            try:
+                process.feed_from(self._command(name), reader, stop, self._count)
+            except process.ProcessFailed as failed:
+                raise explained(failed, "while loading the dump") from failed
+            finally:
+                reader.close()
+
+        return load
+
+    def _command(self, stream: StreamName) -> process.Command:
+        family = self._server.family
+        path = self._server.option_file(family.client, stream=stream)
+        # In arguments: an option file has groups, and what is in one that a client does not read
+        # is passed over without a word.
+        options = [
+            "--binary-mode",  # what a dump says to the client, and not to the server, is not obeyed
+            "--local-infile=0",
+            "--skip-reconnect",
+            "--batch",
+            *(("--loose-sandbox",) if family.is_mariadb else ("--loose-skip-commands",)),
+        ]
+        return process.Command(
+            argv=[self._tools.client, f"--defaults-file={path}", *options, "--", self._schema],
+            environment=self._server.child_environment(),
+            secrets=self._server.secrets(),
+        )
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._moved += size
+            self._context.report(Progress(stage="data", done=self._moved, total=self._total))

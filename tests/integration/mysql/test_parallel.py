@@ -1,0 +1,441 @@
+"""Several streams are of one instant, or there is one stream and it is said why."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.api.errors import BackupError, DatabaseUnavailable, IntegrityError
+from engines.interface import BackupFacts, Progress, StreamName, Target
+from engines.mysql_family import snapshot
+from engines.mysql_family.streams import OBJECTS, SEQUENCES
+from tests.fakes.streams import MemorySink, MemorySource
+from tests.integration.mysql.conftest import Backup, fill_small, left_behind, schemas
+from tests.integration.mysql.test_backup_faults import children, fill_large, paused_at
+from tests.servers import mysql
+from tests.servers.fixtures import given
+from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_engine import an_engine
+from tests.servers.postgres_engine import a_context
+
+AnySchema = Callable[..., str]
+ACCOUNTS = 8
+MONEY = 100_000
+#: The name of what proves it, in the facts.
+PROOF = "one instant"
+LOCK = "BACKUP STAGE BLOCK_COMMIT"
+POSITIONS = "equal positions in the binary log"
+
+
+def fill_accounts(server: MysqlServer, database: str) -> None:
+    """Money in tables of about the same size, so that they are spread over all streams."""
+    for number in range(ACCOUNTS):
+        server.run(
+            f"CREATE TABLE account{number} (id INT PRIMARY KEY, money INT, t TEXT)",
+            f"INSERT INTO account{number} SELECT id, {MONEY}, t FROM a LIMIT 100",
+            database=database,
+        )
+
+
+@contextlib.contextmanager
+def transfers(
+    server: MysqlServer, database: str, writers: int = 3, pause_s: float = 0
+) -> Iterator[list[int]]:
+    """Money moves between tables all the time, and none is made or lost; counts what was moved."""
+    stop = threading.Event()
+    moved = [0] * writers
+
+    def write(writer: int) -> None:
+        with server.connect(database) as connection, connection.cursor() as cursor:
+            number = writer
+            while not stop.is_set():
+                number += 1
+                source, target = number % ACCOUNTS, (number * 3 + 1) % ACCOUNTS
+                row = 1 + writer + writers * (number % 30)  # no two wait for each other
+                connection.begin()
+                cursor.execute(f"UPDATE account{source} SET money = money - 1 WHERE id = {row}")
+                cursor.execute(f"UPDATE account{target} SET money = money + 1 WHERE id = {row}")
+                connection.commit()
+                moved[writer] += 1
+                stop.wait(pause_s)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    try:
+        while not all(moved):
+            time.sleep(0.01)
+        yield moved
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def money(server: MysqlServer, database: str) -> int:
+    parts = " + ".join(f"(SELECT SUM(money) FROM account{n})" for n in range(ACCOUNTS))
+    ((total,),) = server.run(f"SELECT {parts}", database=database)
+    return int(total)
+
+
+def dumped(
+    server: MysqlServer, database: str, tmp_path: Path, *, parallel: int = 3, **fields: object
+) -> tuple[Backup, list[str], list[Progress]]:
+    """A backup in several streams, what was said of it, and the progress."""
+    told: list[str] = []
+    seen: list[Progress] = []
+    engine = an_engine(server, database, **fields)
+    sink = MemorySink()
+    context = a_context(tmp_path, warn=told.append, report=seen.append)
+    facts = engine.create_backup(sink, context, parallel=parallel)
+    backup = Backup(server=server, database=database, engine=engine, facts=facts, sink=sink)
+    return backup, told, seen
+
+
+def of_tables(facts: BackupFacts) -> list[StreamName]:
+    return [name for name in facts.streams if name not in (OBJECTS, SEQUENCES)]
+
+
+def restored(backup: Backup, tmp_path: Path) -> str:
+    new = f"{backup.database}_new"
+    backup.server.run(f"DROP DATABASE IF EXISTS `{new}`")
+    an_engine(backup.server, backup.database).restore_backup(
+        backup.source(),
+        backup.facts,
+        a_context(tmp_path),
+        target=Target(database=new, parallel=3),
+    )
+    return new
+
+
+@pytest.mark.parametrize("options", [{}, {"log_bin": None}], ids=["binary log", "no binary log"])
+def test_mariadb_s_streams_show_one_instant_whatever_is_written(
+    tmp_path: Path, options: dict[str, str | None]
+) -> None:
+    for server in given(mysql.running("mariadb", "11.8", options=options)):
+        server.run("CREATE DATABASE shop")
+        fill_small(server, "shop")
+        fill_accounts(server, "shop")
+        by_lock = 0
+        for _ in range(5):
+            with transfers(server, "shop") as moved:
+                backup, told, seen = dumped(server, "shop", tmp_path)
+
+            assert len(of_tables(backup.facts)) == 3
+            if backup.facts.position[PROOF] != POSITIONS:  # they are equal by luck, at times
+                by_lock += 1
+                assert LOCK in backup.facts.position[PROOF]
+                assert [LOCK in said.detail for said in seen if said.stage == "lock"] == [True]
+                assert ["commits may have waited" in said for said in told] == [True]
+            assert ("file" in backup.facts.position) == (not options)
+            assert sum(moved) > 20
+            assert money(server, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+        assert by_lock
+
+
+def test_mysql_s_streams_show_one_instant_that_is_found_between_writes(
+    mysql_9_7: MysqlServer, a_schema: AnySchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_9_7)
+    fill_small(mysql_9_7, database)
+    fill_accounts(mysql_9_7, database)
+    seen = {1: 0, 3: 0}
+    # Each as long as a try, so that some fail and some do not.
+    for pause_s in (0, 0.05, 0.1, 0.2, 0.3, 0.3, 0.4, 0.5):
+        with transfers(mysql_9_7, database, 2, pause_s):
+            backup, told, _ = dumped(mysql_9_7, database, tmp_path)
+
+        number = len(of_tables(backup.facts))
+        seen[number] += 1
+        assert [said[:17] for said in told] == ([] if number == 3 else ["one stream, not 3"])
+        assert (backup.facts.position.get(PROOF) == POSITIONS) == (number == 3)
+        assert money(mysql_9_7, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+    assert all(seen.values())
+
+
+def test_where_nothing_is_written_no_lock_is_needed(
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+
+    backup, told, seen = dumped(mysql_server, database, tmp_path)
+
+    assert backup.facts.position[PROOF] == POSITIONS
+    assert len(of_tables(backup.facts)) == 3
+    assert told == []
+    assert "lock" not in {said.stage for said in seen}
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("mariadb", {"binlog_ignore_db": "other"}),
+        ("mysql", {"gtid_mode": "OFF"}),
+    ],
+)
+def test_a_position_proves_nothing_where_it_does_not_move_with_every_commit(
+    tmp_path: Path, family: str, options: dict[str, str | None]
+) -> None:
+    for server in given(mysql.running(family, mysql.SERIES[family][-1], options=options)):
+        server.run("CREATE DATABASE shop")
+        fill_small(server, "shop")
+
+        backup, told, _ = dumped(server, "shop", tmp_path)
+
+        if family == "mariadb":
+            assert LOCK in backup.facts.position[PROOF]
+        else:
+            assert backup.facts.streams == ("dump", "objects")
+            assert "gtid_mode = ON" in told[0]
+
+
+def test_an_xa_commit_is_logged_before_it_is_seen_and_ends_that_proof(tmp_path: Path) -> None:
+    for server in given(mysql.running("mariadb", "11.8")):
+        server.run("CREATE DATABASE shop")
+        fill_small(server, "shop")
+        assert dumped(server, "shop", tmp_path)[0].facts.position[PROOF] == POSITIONS
+
+        server.run("XA START 'x'", "INSERT INTO log (said) VALUES ('x')", "XA END 'x'",
+                   "XA PREPARE 'x'", "XA COMMIT 'x'", database="shop")  # fmt: skip
+
+        assert LOCK in dumped(server, "shop", tmp_path)[0].facts.position[PROOF]
+
+
+def an_account_to_dump(server: MysqlServer, database: str, an_account: Callable[..., str]) -> str:
+    """One with the rights of a backup, the optional one included."""
+    user = an_account()
+    everything = "SELECT, SHOW VIEW, TRIGGER, EVENT"
+    server.run(f"GRANT {everything} ON `{database}`.* TO {user}@'%'")
+    if server.family == "mysql":
+        server.run(f"GRANT SHOW_ROUTINE, REPLICATION CLIENT ON *.* TO {user}@'%'")
+    else:
+        server.run(f"GRANT SELECT ON mysql.proc TO {user}@'%'")
+        server.run(f"GRANT BINLOG MONITOR ON *.* TO {user}@'%'")
+    return user
+
+
+def test_a_commit_between_two_snapshots_is_noticed(
+    mysql_server: MysqlServer,
+    a_schema: AnySchema,
+    an_account: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshot, "TRIES", 1)
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    fill_accounts(mysql_server, database)
+    user = an_account_to_dump(mysql_server, database, an_account)
+    noticed = 0
+    with transfers(mysql_server, database):
+        for _ in range(10):
+            backup, told, _ = dumped(mysql_server, database, tmp_path, user=user, password="pw")
+            noticed += "something was committed" in "".join(told)
+            assert (PROOF in backup.facts.position) == (not told)
+
+    assert noticed
+
+
+@pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
+def test_without_the_right_to_lock_there_is_one_stream_and_the_grant_is_told(
+    mysql_server: MysqlServer,
+    a_schema: AnySchema,
+    an_account: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshot, "TRIES", 0)
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    fill_accounts(mysql_server, database)
+    user = an_account_to_dump(mysql_server, database, an_account)
+
+    with transfers(mysql_server, database):
+        backup, told, seen = dumped(mysql_server, database, tmp_path, user=user, password="pw")
+
+    assert backup.facts.streams == ("dump", "objects")
+    assert PROOF not in backup.facts.position
+    assert "lock" not in {said.stage for said in seen}
+    (said,) = told
+    assert said.startswith("one stream, not 3")
+    assert money(mysql_server, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+    mysql_server.run(said[said.index("GRANT ") :].partition(";")[0])
+    with transfers(mysql_server, database):
+        again, told, _ = dumped(mysql_server, database, tmp_path, user=user, password="pw")
+    assert len(of_tables(again.facts)) == 3
+    assert LOCK in again.facts.position[PROOF]
+
+
+def test_a_lock_that_does_not_come_is_given_up_and_leaves_nobody_waiting(
+    mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another backup has it."""
+    monkeypatch.setattr(snapshot, "TRIES", 0)
+    database = a_schema(mariadb_11_8)
+    fill_small(mariadb_11_8, database)
+    fill_accounts(mariadb_11_8, database)
+    with mariadb_11_8.connect(database) as other, other.cursor() as cursor:
+        cursor.execute("BACKUP STAGE START")
+        with transfers(mariadb_11_8, database) as moved:
+            started = time.monotonic()
+            backup, told, _ = dumped(mariadb_11_8, database, tmp_path)
+            assert time.monotonic() - started < 3 * snapshot.LOCK_WAIT_S
+            before = sum(moved)
+            time.sleep(0.5)
+            assert sum(moved) > before
+
+    assert backup.facts.streams == ("dump", "objects")
+    assert any("was not to be had within 2 s" in said for said in told)
+    assert money(mariadb_11_8, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+
+
+def test_the_lock_waits_for_no_query_and_no_transaction_and_fails_none(
+    mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "TRIES", 0)
+    database = a_schema(mariadb_11_8)
+    fill_small(mariadb_11_8, database)
+    fill_accounts(mariadb_11_8, database)
+    query = "SELECT SLEEP(0.1) FROM account0 LIMIT 60"
+    reader = threading.Thread(target=lambda: mariadb_11_8.run(query, database=database))
+    reader.start()
+    time.sleep(0.5)
+    with mariadb_11_8.connect(database) as writer, writer.cursor() as cursor:
+        writer.begin()
+        cursor.execute("INSERT INTO log (said) VALUES ('while it lasts')")
+        with transfers(mariadb_11_8, database):
+            backup, _, _ = dumped(mariadb_11_8, database, tmp_path)
+        assert reader.is_alive()
+        writer.commit()
+    reader.join()
+
+    assert LOCK in backup.facts.position[PROOF]
+    new = restored(backup, tmp_path)
+    assert mariadb_11_8.run("SELECT * FROM log WHERE said LIKE 'while%'", database=new) == []
+
+
+def test_readers_that_are_too_slow_to_begin_hold_nobody_up(
+    mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "TRIES", 0)
+    monkeypatch.setattr(snapshot, "HELD_S", 0.02)
+    database = a_schema(mariadb_11_8)
+    fill_small(mariadb_11_8, database)
+    fill_accounts(mariadb_11_8, database)
+
+    with transfers(mariadb_11_8, database):
+        backup, told, _ = dumped(mariadb_11_8, database, tmp_path)
+
+    assert backup.facts.streams == ("dump", "objects")
+    assert any("one stream" in said and snapshot.LOCK in said for said in told)
+    assert money(mariadb_11_8, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+    assert children() == []
+
+
+def test_nobody_is_locked_out_for_one_stream(
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    mysql_server.run("CREATE TABLE only (id INT PRIMARY KEY)", database=database)
+
+    for parallel in (1, 8):
+        backup, told, seen = dumped(mysql_server, database, tmp_path, parallel=parallel)
+        assert backup.facts.streams == ("dump", "objects")
+        assert backup.facts.engine_version == "1"
+        assert told == []
+        assert "lock" not in {said.stage for said in seen}
+
+
+def test_ddl_in_the_middle_is_found_whatever_stream_it_is_in(
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    fill_large(mysql_server, database)
+    for statement in ("ALTER TABLE zz_last ADD extra INT", "CREATE TABLE zz_new (id INT)"):
+        engine = an_engine(mysql_server, database)
+
+        def alter(statement: str = statement) -> None:
+            mysql_server.run(statement, database=database)
+
+        sink = MemorySink()
+        with pytest.raises(DatabaseUnavailable, match="altered while it was being dumped"):
+            engine.create_backup(
+                sink, a_context(tmp_path, report=paused_at(1_000_000, alter)), parallel=3
+            )
+        assert sink.streams == {}
+        assert children() == []
+
+
+def test_names_that_differ_by_case_alone_are_all_there(
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+) -> None:
+    """The tools take them for one when they are told what to leave out."""
+    database = a_schema(mysql_server)
+    names = ("t", "T", "u", "ü", "Ü", "µ", "õ")
+    for name in names:
+        mysql_server.run(f"CREATE TABLE `{name}` (id INT PRIMARY KEY)", database=database)
+
+    backup, _, _ = dumped(mysql_server, database, tmp_path, parallel=8)
+
+    new = restored(backup, tmp_path)
+    assert sorted(mysql_server.run(f"SHOW TABLES FROM `{new}`")) == sorted((n,) for n in names)
+    assert len(of_tables(backup.facts)) > 2
+
+
+def test_a_damaged_stream_of_several_restores_nothing(
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    backup, _, _ = dumped(mysql_server, database, tmp_path)
+    name = of_tables(backup.facts)[1]
+    whole = backup.sink.streams[name]
+    inserted = whole.index(b"INSERT INTO")
+    statement = whole[inserted : whole.index(b";\n", inserted) + 2]
+    for damaged, error in (
+        (whole[: len(whole) // 2], IntegrityError),
+        (whole.replace(statement, statement * 2), BackupError),  # each row twice: a duplicate key
+    ):
+        source = MemorySource({**backup.sink.streams, name: damaged})
+        with pytest.raises(error):
+            backup.engine.restore_backup(
+                source,
+                backup.facts,
+                a_context(tmp_path),
+                target=Target(database=f"{database}_new", parallel=3),
+            )
+        assert schemas(mysql_server, database) == [database]
+        assert left_behind(mysql_server) == []
+        assert children() == []
+    cut = MemorySource({**backup.sink.streams, name: whole[: len(whole) // 2]})
+    (problem,) = backup.engine.verify_streams(cut, backup.facts, a_context(tmp_path))
+    assert problem.path == name
+
+
+def test_progress_of_a_restore_is_the_sum_and_never_falls(
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    backup, _, dumping = dumped(mysql_server, database, tmp_path)
+    seen: list[Progress] = []
+
+    backup.engine.restore_backup(
+        backup.source(),
+        backup.facts,
+        a_context(tmp_path, report=seen.append),
+        target=Target(database=f"{database}_new", parallel=2),
+    )
+
+    total = sum(len(backup.sink.streams[name]) for name in of_tables(backup.facts))
+    for progress in (dumping, seen):
+        moved = [said.done for said in progress if said.stage in ("dump", "data")]
+        assert moved == sorted(moved)
+        assert moved[-1] == total
+    assert {said.total for said in seen if said.stage == "data"} == {total}
