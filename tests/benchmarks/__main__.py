@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from tests.benchmarks import backup, catalogue, mariadb, memory, restore
+from tests.benchmarks import backup, catalogue, memory, mysql_family, restore
 from tests.benchmarks.measure import Row
 from tests.benchmarks.report import write_section
 from tests.benchmarks.workload import fill
@@ -23,12 +23,15 @@ from tests.servers import minio, mysql, postgres
 from tests.servers.minio import MinioServer
 
 _OPTIONS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "maintenance_work_mem": "256MB"}
-_PARTS = ("backup", "restore", "memory", "listing", "mariadb")
+_PARTS = ("backup", "restore", "memory", "listing", *mysql_family.SUBJECTS)
 
 
 @click.command()
 @click.option(
-    "--megabytes", default=1000, show_default=True, help="Size of the dump; MariaDB's is half."
+    "--megabytes",
+    default=1000,
+    show_default=True,
+    help="Size of the dump; of MariaDB half, of MySQL a quarter.",
 )
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--sizes", default="0.1,1,4", show_default=True, help="GB, for memory.")
@@ -45,11 +48,14 @@ def main(megabytes: int, rounds: int, sizes: str, only: str | None) -> None:
 
     with minio.running() as store, tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        if parts != ("mariadb",):
+        if not set(parts) <= mysql_family.SUBJECTS.keys():
             steps = [float(size) for size in sizes.split(",")]
             tell("The runner", of_postgres(store, folder, parts, megabytes, rounds, steps))
-        if "mariadb" in parts:
-            tell("The runner with MariaDB", of_mariadb(store, folder, megabytes // 2, rounds))
+        for family, share in (("mariadb", 2), ("mysql", 4)):
+            if family in parts:
+                subject = mysql_family.SUBJECTS[family]
+                text = of_mysql_family(subject, store, folder, megabytes // share, rounds)
+                tell(f"The runner with {subject.title}", text)
 
 
 def of_postgres(
@@ -88,15 +94,19 @@ def of_postgres(
     return _joined(head, _ratios(rows), memory_head, _memory(memory_rows), listing)
 
 
-def of_mariadb(store: MinioServer, folder: Path, megabytes: int, rounds: int) -> str:
-    with mysql.running("mariadb", mariadb.SERIES, options=mariadb.OPTIONS) as server:
+def of_mysql_family(
+    subject: mysql_family.Subject, store: MinioServer, folder: Path, megabytes: int, rounds: int
+) -> str:
+    with mysql.running(subject.family, subject.series, options=subject.options) as server:
         print(f"generating {megabytes} MB ...", flush=True)
-        mariadb.fill(server, "bench", megabytes)
-        result = mariadb.run(server, "bench", store, folder, megabytes=megabytes, rounds=rounds)
+        mysql_family.fill(subject, server, "bench", megabytes)
+        result = mysql_family.run(
+            subject, server, "bench", store, folder, megabytes=megabytes, rounds=rounds
+        )
     head = (
-        f"{_measured(f'MariaDB {mariadb.SERIES}', megabytes, rounds)} Restores: at "
-        f"most {mariadb.RESTORES}. Otherwise as above. The server has a buffer pool of 512 MB and "
-        "no binary log."
+        f"{_measured(f'{subject.title} {subject.series}', megabytes, rounds)} Restores: at "
+        f"most {mysql_family.RESTORES}. Otherwise as above. The server has a buffer pool of 512 MB "
+        f"and {subject.log}."
     )
     memory_head = "Memory as above; the location is `s3`."
     return _joined(head, _ratios(result.rows), memory_head, _memory([result.memory]))
