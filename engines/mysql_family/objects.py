@@ -32,6 +32,14 @@ _EVENT_STATE = re.compile(
     r"(?P<state>ENABLE|DISABLE(?: ON (?:SLAVE|REPLICA))?)\b",
     re.DOTALL,
 )
+_GAP = r"(?:\s+|/\*.*?\*/|#[^\n]*\n|--(?=\s)[^\n]*\n)"
+#: All before a trigger's body, as the server writes it or as somebody typed it; a table may be
+#: named FOR. Possessive: what was taken for a name or a remark stays one.
+_TRIGGER_HEAD = re.compile(
+    rf"(?:{_IDENTIFIER}|\"(?:[^\"]|\"\")*\"|{_GAP}|(?!FOR{_GAP}+EACH\b)[\w$]+|[^\w\s`\"])*+"
+    rf"FOR{_GAP}+EACH{_GAP}+ROW\b{_GAP}*",
+    re.DOTALL | re.IGNORECASE,
+)
 #: In the order in which they are made: a view's functions have to be there, a body's need not.
 KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
 
@@ -171,18 +179,23 @@ def _views(session: Session, schema: str, broken: Container[str]) -> Iterator[De
 
 
 def _triggers(session: Session, schema: str) -> Iterator[Definition]:
-    """Their text is what somebody typed, maybe with the schema's name: the head is made anew."""
+    """Their text is what somebody typed, maybe with the schema's name: the head is made anew.
+
+    The catalogue's own text of a body is for reading: it has `?` for each character of four
+    bytes, and literals without the character set that was written before them.
+    """
     rows = session.rows(
         "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING,"
-        " EVENT_MANIPULATION, ACTION_STATEMENT, DEFINER, SQL_MODE, COLLATION_CONNECTION,"
+        " EVENT_MANIPULATION, DEFINER, SQL_MODE, COLLATION_CONNECTION,"
         " DATABASE_COLLATION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s"
         " ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER",
         (schema,),
         what=_WHAT,
     )
-    for of, name, table, timing, event, body, definer, mode, connection, of_schema in rows:
+    for of, name, table, timing, event, definer, mode, connection, of_schema in rows:
         if of != schema:
             continue
+        typed = session.rows(f"SHOW CREATE TRIGGER {identifier(name)}", what=_WHAT)[0][2]
         yield Definition(
             kind="TRIGGER",
             name=name,
@@ -190,12 +203,20 @@ def _triggers(session: Session, schema: str) -> Iterator[Definition]:
             definer=definer,
             statement=(
                 f"CREATE DEFINER={account(definer)} TRIGGER {identifier(name)} {timing} {event}"
-                f" ON {identifier(table)} FOR EACH ROW {body}"
+                f" ON {identifier(table)} FOR EACH ROW {_body(typed, name)}"
             ),
             context=Context(
                 sql_mode=mode, connection_collation=connection, schema_collation=of_schema
             ),
         )
+
+
+def _body(typed: str, name: str) -> str:
+    """Raises: BackupError: it is not written as any server writes one."""
+    head = _TRIGGER_HEAD.match(typed)
+    if head is None:
+        raise BackupError(f"the trigger {identifier(name)} has no FOR EACH ROW: {typed}")
+    return typed[head.end() :]
 
 
 def _events(session: Session, schema: str) -> Iterator[Definition]:
