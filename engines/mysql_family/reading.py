@@ -116,7 +116,7 @@ class Reading:
         ]
         if family.is_mariadb:
             # One transaction a table, the default from 11.8 on, makes the server sort every row
-            # again before it writes it: a restore would take twice the time.
+            # again before it writes it: a restore would cost it twice the CPU.
             options += ["--dump-history", "--skip-no-autocommit"]
             if self.reads_position:
                 options += ["--master-data=2", "--gtid"]
