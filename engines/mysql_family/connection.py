@@ -45,9 +45,12 @@ _POLL_S = 0.2
 #: A peer that is gone is noticed within 90 s of silence.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 
+#: Of rows in an answer: all.
+NO_LIMIT = 2**64 - 1
 #: No setting of a server reaches our work. Each family knows one of the last two.
 _AT_BEGIN = (
     "SET SESSION sql_mode = '', time_zone = '+00:00', sql_quote_show_create = 1",
+    f"SET SESSION sql_select_limit = {NO_LIMIT}, sql_big_selects = 1",
     "SET SESSION wait_timeout = 28800",
     "SET SESSION max_execution_time = 0",
     "SET SESSION max_statement_time = 0",

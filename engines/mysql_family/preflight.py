@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from controller.api.errors import PreflightFailed, Problem
 from engines.interface import BackupFacts, Target
-from engines.mysql_family import catalogue, definers, grants, tools, versions
+from engines.mysql_family import catalogue, definers, grants, settings, tools, versions
 from engines.mysql_family.catalogue import Code, Identity, Table
 from engines.mysql_family.connection import Session
 from engines.mysql_family.family import Family
@@ -42,6 +42,7 @@ def backup(
             )
         )
     found += _routines(family, identity, rights, database)
+    found += settings.problems(session)
     return found + _outside_the_snapshot(catalogue.tables(session, database), database)
 
 
