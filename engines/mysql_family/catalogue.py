@@ -96,6 +96,17 @@ def identity(session: Session) -> Identity:
     )
 
 
+def created(session: Session, schema: str) -> dict[str, str]:
+    """When each table was made, or got its name: another time says that it is another table."""
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, CREATE_TIME FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA = %s",
+        (schema,),
+        what=_WHAT,
+    )
+    return {name: str(at) for of, name, at in rows if of == schema}
+
+
 def _variable(session: Session, name: str) -> str | None:
     try:
         return str(session.one(f"SELECT @@GLOBAL.{name}", what=_WHAT))

@@ -19,13 +19,18 @@ WAS_CHANGED = (
 
 @frozen(kw_only=True)
 class Source:
-    """Definitions are not part of a snapshot: they have to be the same after a dump as before."""
+    """Definitions are not part of a snapshot: they have to be the same after a dump as before.
+
+    Args:
+        created: when each table was made, or got its name.
+    """
 
     database: str
     identity: Identity
     character_set: str
     collation: str
     tables: Sequence[Table]
+    created: Mapping[str, str]
     definitions: Sequence[Definition]
     counts: Mapping[str, int]
 
@@ -41,6 +46,7 @@ class Source:
             character_set=character_set,
             collation=collation,
             tables=tables,
+            created=catalogue.created(session, database),
             definitions=objects.read(session, database, tables),
             counts=catalogue.counts(session, database, tables),
         )
@@ -72,6 +78,10 @@ class Source:
         tables = catalogue.tables(session, self.database)
         if other := {table.name for table in tables} ^ {table.name for table in self.tables}:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(other)}")
+        # A table that took another's name is read under it, as it was: it may have been empty.
+        created = catalogue.created(session, self.database)
+        if renamed := {name for name, _ in created.items() ^ self.created.items()}:
+            raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(renamed)}")
         now = catalogue.counts(session, self.database, tables)
         if changed := [f"{kind}: {now[kind]}" for kind in now if now[kind] != self.counts[kind]]:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: there are now {', '.join(changed)}")
