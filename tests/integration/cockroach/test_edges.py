@@ -1,0 +1,129 @@
+"""Times to the microsecond where layers and chains meet, and buckets that are shared or damaged."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.integration.cockroach.conftest import MakeWorld
+from tests.integration.cockroach.world import PASSPHRASE, CockroachWorld
+from tests.servers.cockroach.server import CockroachServer
+
+TICK = timedelta(microseconds=1)
+
+
+def at(world: CockroachWorld, moment: datetime, *options: str) -> dict[str, str]:
+    """The rows of a restore to a moment."""
+    name = f"at_{time.monotonic_ns()}"
+    world.cli("restore", "--at", moment.isoformat(), "--database", name, *options).must(0)
+    return world.server.rows(name)
+
+
+def ends(world: CockroachWorld) -> list[datetime]:
+    """Of each stored layer, as `list` says it."""
+    listed: list[dict[str, Any]] = world.cli("list", "--json").must(0).json()
+    return [datetime.fromisoformat(one["stateOf"]) for one in listed]
+
+
+def test_a_microsecond_decides_what_a_restore_holds(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    world = make_world(stand_in, "s3")
+    world.encrypt()
+    world.put("a", "1")
+    world.back_up()
+    world.put("a", "2")
+    world.back_up()
+    world.stand_in.version = (26, 1)  # ends the chain
+    world.put("a", "3")
+    between = world.server.now()
+    world.put("a", "4")
+    world.back_up()
+    full, layer, next_full = ends(world)
+
+    assert at(world, full) == {"a": "1"}
+    assert at(world, layer) == {"a": "2"}
+    # No layer covers what lies between two chains: the state before it, never one after it.
+    assert at(world, layer + TICK) == at(world, between) == at(world, next_full - TICK)
+    assert at(world, between) == {"a": "2"}
+    assert at(world, next_full) == {"a": "4"}
+    early = (full - TICK).isoformat()
+    world.cli("restore", "--at", early, "--database", "early").must(78, "no backup is as old")
+    assert "early" not in world.server.databases()
+
+
+def test_two_objects_that_share_bucket_and_database_share_no_chain(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    world = make_world(stand_in, "s3")
+    fields = {world.places[0].name: {"encryptionPass": {"value": PASSPHRASE}}}
+    keep = {"keepLast": 1, "minimumKeep": 1}
+    world.configure(locations=fields, retention=keep)
+    first = world.back_up()
+    (place,) = world.places
+    of_first = {key for key in place.all_keys() if key.startswith("db/shop/")}
+
+    world.configure(locations=fields, retention=keep, metadata={"name": "shop2"})
+    others = world.cli("backup-now", "--json").must(0).outcome()["backupId"]
+    world.stand_in.version = (26, 1)
+    world.cli("backup-now").must(0)
+    world.cli("prune").must(0)
+
+    assert not [key for key in place.all_keys() if others in key]
+    assert of_first <= set(place.all_keys())
+    world.configure(locations=fields)
+    assert world.backups() == [first]
+    world.cli("verify", "--all").must(0)
+
+
+def test_a_location_that_comes_later_gets_the_whole_chain(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    world = make_world(stand_in, "s3", "minio")
+    home, late = world.places
+    world.places = [home]
+    world.encrypt()
+    world.put("a", "1")
+    full = world.back_up()
+    (moment,) = ends(world)
+
+    world.places = [home, late]
+    world.encrypt()
+    world.put("a", "2")
+    layer = world.back_up()
+    world.places = [late]
+    world.encrypt()
+
+    assert world.backups() == [full, layer]
+    assert at(world, moment) == {"a": "1"}
+    assert world.layer(layer)["chain"] == full
+    # Its home is not configured any more: the copy is read, and not gone on with.
+    world.put("a", "3")
+    new = world.back_up()
+    assert world.layer(new)["number"] == 0
+
+
+def test_a_damaged_layer_is_no_restore_and_ends_its_chain(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    world = make_world(stand_in, "s3")
+    world.encrypt()
+    full = world.back_up()
+    (place,) = world.places
+    before = set(place.all_keys())
+    world.put("a", "2")
+    world.back_up()
+    damaged = [key for key in place.all_keys() if key not in before and key.endswith(".sst")]
+    world.put("a", "3")
+    world.back_up()
+    newest = ends(world)[-1]
+
+    place.delete(damaged[0])
+
+    world.cli("restore", "--at", newest.isoformat(), "--database", "third").must(65)
+    assert "third" not in world.server.databases()
+    world.put("a", "4")
+    new = world.back_up()
+    assert world.layer(new)["chain"] == new != full
+    assert at(world, world.server.now()) == {"a": "4"}
