@@ -90,8 +90,26 @@ class Session:
         Raises: DatabaseUnavailable, AccessDenied, BackupError.
         """
         with driver_errors(what), self._connection.cursor() as cursor:
-            cursor.execute(query, arguments or None)
+            # The driver would not take the bytes of `texts` back.
+            sent = query if arguments else query.encode(errors="surrogateescape")
+            cursor.execute(sent, arguments or None)
             return list(cursor.fetchall())
+
+    def texts(self, query: str, *, what: str) -> list[tuple[Any, ...]]:
+        """As `rows`, of code: a literal in it may hold any byte, which comes as a surrogate."""
+        connection = self._connection
+        connection.use_unicode = False
+        try:
+            found = self.rows(query, what=what)
+        finally:
+            connection.use_unicode = True
+        return [
+            tuple(
+                one.decode(errors="surrogateescape") if isinstance(one, bytes) else one
+                for one in row
+            )
+            for row in found
+        ]
 
     def one(
         self, query: str, arguments: Sequence[object] = (), *, what: str = "while asking"

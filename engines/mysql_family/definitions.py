@@ -23,6 +23,8 @@ _META = "-- db-backup object "
 #: Far more than any schema's definitions; what is larger is not one of ours.
 MAX_BYTES = 1 << 28
 _LENGTH = "statement_bytes"
+#: A literal of a view is in the bytes of its own character set.
+_ANY_BYTE = "surrogateescape"
 
 
 def encode(definitions: Sequence[Definition]) -> bytes:
@@ -48,7 +50,7 @@ def decode(data: bytes) -> list[Definition]:
             context = Context(**meta.pop("context"))
             prologue = _prologue(context, delimiter)
             begin = line_end + 1 + len(prologue)
-            statement = data[begin : begin + size].decode()
+            statement = data[begin : begin + size].decode(errors=_ANY_BYTE)
             one = Definition(context=context, statement=statement, **meta)
             block = _block(one, delimiter)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -64,7 +66,7 @@ def decode(data: bytes) -> list[Definition]:
 
 def _block(one: Definition, delimiter: str) -> bytes:
     meta = attrs.asdict(one)
-    statement = meta.pop("statement").encode()
+    statement = meta.pop("statement").encode(errors=_ANY_BYTE)
     meta |= {_LENGTH: len(statement), "delimiter": delimiter}
     line = f"{_META}{orjson.dumps(meta).decode()}\n".encode()
     epilogue = f"\n{delimiter}\nDELIMITER ;\n\n".encode()

@@ -9,10 +9,10 @@ between the two harms nothing.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 
-import orjson
 from attrs import frozen
 
 from controller.api.errors import BackupError
@@ -68,7 +68,8 @@ class Journal:
             makes: kinds and names of objects; when all of them are there, there is nothing to do.
         """
         if undo:
-            values = (self._database, only_if, *(orjson.dumps(x).decode() for x in (makes, undo)))
+            # In ASCII: code may hold bytes that are no text, as surrogates.
+            values = (self._database, only_if, *(json.dumps(x) for x in (makes, undo)))
             self._session.run(
                 f"INSERT INTO {self.table} (phase, in_schema, only_if, makes, statements)"  # noqa: S608
                 f" VALUES ({phase}, {', '.join(map(literal, values))})",
@@ -151,8 +152,8 @@ def _read(session: Session, table: str) -> list[_Step]:
             phase,
             schema,
             only_if,
-            frozenset((kind, name) for kind, name in orjson.loads(makes)),
-            tuple(orjson.loads(statements)),
+            frozenset((kind, name) for kind, name in json.loads(makes)),
+            tuple(json.loads(statements)),
         )
         for number, phase, schema, only_if, makes, statements in rows
     ]

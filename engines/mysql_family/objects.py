@@ -139,7 +139,7 @@ def _routines(session: Session, schema: str) -> Iterator[Definition]:
     )
     known = [(kind, name, definer) for of, kind, name, definer in rows if of == schema]
     for kind, name, definer in sorted(known, key=lambda row: (KINDS.index(row[0]), row[1])):
-        row = session.rows(f"SHOW CREATE {kind} {identifier(name)}", what=_WHAT)[0]
+        row = session.texts(f"SHOW CREATE {kind} {identifier(name)}", what=_WHAT)[0]
         _name, sql_mode, statement, _client, connection, of_schema = row[:6]
         if statement is None:
             raise AccessDenied(
@@ -158,14 +158,15 @@ def _routines(session: Session, schema: str) -> Iterator[Definition]:
 
 def _views(session: Session, schema: str, broken: Container[str]) -> Iterator[Definition]:
     rows = session.rows(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, DEFINER, VIEW_DEFINITION"
+        "SELECT TABLE_SCHEMA, TABLE_NAME, DEFINER, CAST(VIEW_DEFINITION AS BINARY)"
         " FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s",
         (schema,),
         what=_WHAT,
     )
-    known = {name: (definer, text or "") for of, name, definer, text in rows if of == schema}
-    for name in views.in_order({name: text for name, (_, text) in known.items()}, schema):
-        row = session.rows(f"SHOW CREATE VIEW {identifier(name)}", what=_WHAT)[0]
+    known = {name: (definer, text or b"") for of, name, definer, text in rows if of == schema}
+    texts = {name: text.decode(errors="surrogateescape") for name, (_, text) in known.items()}
+    for name in views.in_order(texts, schema):
+        row = session.texts(f"SHOW CREATE VIEW {identifier(name)}", what=_WHAT)[0]
         _name, statement, _client, connection = row[:4]
         yield Definition(
             kind="VIEW",
@@ -195,7 +196,7 @@ def _triggers(session: Session, schema: str) -> Iterator[Definition]:
     for of, name, table, timing, event, definer, mode, connection, of_schema in rows:
         if of != schema:
             continue
-        typed = session.rows(f"SHOW CREATE TRIGGER {identifier(name)}", what=_WHAT)[0][2]
+        typed = session.texts(f"SHOW CREATE TRIGGER {identifier(name)}", what=_WHAT)[0][2]
         yield Definition(
             kind="TRIGGER",
             name=name,
@@ -229,7 +230,7 @@ def _events(session: Session, schema: str) -> Iterator[Definition]:
     for of, name, definer in rows:
         if of != schema:
             continue
-        row = session.rows(f"SHOW CREATE EVENT {identifier(name)}", what=_WHAT)[0]
+        row = session.texts(f"SHOW CREATE EVENT {identifier(name)}", what=_WHAT)[0]
         _name, sql_mode, time_zone, statement, _client, connection, of_schema = row[:7]
         yield Definition(
             kind="EVENT",

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
+from tests.servers.postgres_engine import a_context
 
 MakeSchema = Callable[..., str]
 
@@ -35,6 +36,31 @@ def test_a_trigger_writes_the_same_bytes_as_before(
 
     for schema in filter(None, (restored.database, restored.kept_as)):
         assert _written(mysql_server, schema, 2) == written
+
+
+def test_a_view_s_literals_may_be_any_bytes(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    """The server shows them as they are, between characters of UTF-8."""
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE t (id INT PRIMARY KEY)",
+        "INSERT INTO t VALUES (1)",
+        "CREATE VIEW b AS SELECT _binary 0xFF00275C1A0AC3 AS raw, _latin1 0xE4 AS latin,"
+        " '\N{ELEPHANT}' AS four FROM t",
+        "CREATE VIEW a AS SELECT * FROM b WHERE raw <> _binary 0xFE",
+        database=database,
+    )
+    shown = "SELECT HEX(raw), HEX(latin), HEX(four) FROM `{}`.a"
+    [before] = mysql_server.run(shown.format(database))
+
+    backup = a_backup(mysql_server, database, tmp_path)
+    restored = backup.restore(tmp_path, replace=True)
+
+    assert backup.engine.verify_streams(backup.source(), backup.facts, a_context(tmp_path)) == []
+    assert before[0] == "FF00275C1A0AC3"
+    for schema in (restored.database, restored.kept_as):
+        assert mysql_server.run(shown.format(schema)) == [before]
 
 
 def _written(server: MysqlServer, schema: str, number: int) -> tuple[object, ...]:
