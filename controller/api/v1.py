@@ -165,7 +165,7 @@ class RunnerOptions(PodOptions):
 
     Args:
         parallelism: ceiling for simultaneous streams of one backup or restore.
-            Pays with 4 cores and more.
+            Backups gain from 4 cores on, restores from 2.
     """
 
     # The storage class may have a default for all its runners: none to be stored here.
