@@ -202,6 +202,7 @@ class Retrying:
         return self.call(
             "abort_stale_uploads",
             lambda: self._inner.abort_stale_uploads(prefix, begun_before=begun_before),
+            is_cleanup=True,
         )
 
     def close(self) -> None:

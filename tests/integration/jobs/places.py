@@ -117,6 +117,13 @@ class Bucket:
         answer = self._client().list_multipart_uploads(Bucket=self.bucket)
         return [item["Key"] for item in answer.get("Uploads", ())]
 
+    def abort_uploads(self) -> None:
+        client = self._client()
+        for item in client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", ()):
+            client.abort_multipart_upload(
+                Bucket=self.bucket, Key=item["Key"], UploadId=item["UploadId"]
+            )
+
     def _client(self) -> Any:
         import boto3
         from botocore.config import Config
