@@ -79,8 +79,9 @@ class Source:
         if other := {table.name for table in tables} ^ {table.name for table in self.tables}:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(other)}")
         # A table that took another's name is read under it, as it was: it may have been empty.
-        created = catalogue.created(session, self.database)
-        if renamed := {name for name, _ in created.items() ^ self.created.items()}:
+        now_created = catalogue.created(session, self.database)
+        both = now_created.keys() & self.created.keys()
+        if renamed := [name for name in both if now_created[name] != self.created[name]]:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(renamed)}")
         now = catalogue.counts(session, self.database, tables)
         if changed := [f"{kind}: {now[kind]}" for kind in now if now[kind] != self.counts[kind]]:
