@@ -23,7 +23,7 @@ def deploy_local() -> str:
     print(
         f"builds the images and installs the chart into the context {cluster.context}", flush=True
     )
-    deploy.controller(cluster, database=_database())
+    deploy.controller(cluster, database=deploy.database_for(cluster, os.environ))
     return "make deploy-testenv"
 
 
@@ -36,7 +36,8 @@ def deploy_testenv() -> str:
         f" {deploy.NAMESPACE} of the context {cluster.context}",
         flush=True,
     )
-    deploy.test_environment(cluster, database=_database(), is_huge=is_huge)
+    database = deploy.database_for(cluster, os.environ)
+    deploy.test_environment(cluster, database=database, is_huge=is_huge)
     try:
         kubectl("wait", "--for=condition=Ready", "--timeout=120s", *_OBJECT)
     except Refused as error:
@@ -69,11 +70,6 @@ def force_local_restore() -> str:
     print(f"restores the test database of the context {current().context}", flush=True)
     _in_the_runner("restore", "--at", "now")
     return f"kubectl get dbb --namespace {deploy.NAMESPACE}"
-
-
-def _database() -> str:
-    """The one of the test environment; `deploy-local` makes an image of its runner, too."""
-    return os.environ.get("TESTENV_DATABASE") or deploy.DEFAULT_DATABASE
 
 
 def _in_the_runner(*command: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -23,8 +23,6 @@ ENGINE_IMAGES = {
     "mysql": "mysql:8.4",
     "postgres": "postgres:17",
 }
-#: What needs no registry of images, and so works on every cluster.
-DEFAULT_DATABASE = "postgres"
 #: Database -> packages of its server and client in NEWEST_SUITE, of the chart's version. Of the
 #: others the only source is the image that the chart names.
 _DEBIAN_PACKAGES = {
@@ -33,6 +31,15 @@ _DEBIAN_PACKAGES = {
 }
 _HUGE_ROWS = 10_000_000
 _SERVERS_IMAGE = "localhost/db-backup-testenv"
+
+
+def database_for(cluster: Cluster, environ: Mapping[str, str]) -> str:
+    """Which database the test environment has, and `deploy-local` makes a runner's image for.
+
+    Where nothing is asked for CockroachDB; its server comes from a registry of images alone, which
+    the node of `make cluster-up` does not reach.
+    """
+    return environ.get("TESTENV_DATABASE") or ("postgres" if cluster.is_node else "cockroach")
 
 
 def controller(cluster: Cluster, *, database: str) -> None:

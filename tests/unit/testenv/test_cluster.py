@@ -10,6 +10,7 @@ import pytest
 
 from testenv.__main__ import VERBS, main
 from testenv.cluster import Cluster, Refused, current
+from testenv.deploy import ENGINE_IMAGES, database_for
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,16 @@ def test_a_local_cluster_is_known_by_its_tool_or_its_address(
     context: str, server: str, *, is_local: bool
 ) -> None:
     assert Cluster(context=context, server=server).is_local is is_local
+
+
+def test_the_database_is_cockroachdb_where_its_image_can_be_had() -> None:
+    node = Cluster(context="test", server="https://10.89.0.2:6443")
+    minikube = Cluster(context="minikube", server="https://192.0.2.49:8443")
+
+    assert database_for(minikube, {}) == "cockroach"
+    assert database_for(node, {}) == "postgres"
+    for database in ENGINE_IMAGES:
+        assert database_for(node, {"TESTENV_DATABASE": database}) == database
 
 
 @pytest.fixture
