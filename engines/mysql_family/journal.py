@@ -79,6 +79,8 @@ class Journal:
     def end(self) -> None:
         """The swap is whole: nothing is taken back any more."""
         targets.drop(self._session, self._schema)
+        # Last: as long as there is something to take back, the target is marked.
+        targets.unmark(self._session, self._database)
 
 
 @frozen
@@ -222,10 +224,10 @@ def leftovers(session: Session, database: str) -> list[str]:
     """
     warnings: list[str] = []
     prefix = targets.prefix(database)
-    for schema in catalogue.schemas(session, prefix, is_prefix=True):
-        if schema.endswith(_SUFFIX):
-            failed = undo(session, schema.removesuffix(_SUFFIX))
-            warnings += [f"an earlier restore was not taken back: {one}" for one in failed]
+    for schema in _journals(session, database):
+        failed = undo(session, schema.removesuffix(_SUFFIX))
+        warnings += [f"an earlier restore was not taken back: {one}" for one in failed]
+    settle(session, database)
     for schema in catalogue.schemas(session, prefix, is_prefix=True):
         if not schema.endswith(_SUFFIX):
             warnings += _drop(session, schema)
@@ -238,10 +240,20 @@ def forget(session: Session, database: str) -> list[str]:
     Returns: warnings.
     """
     warnings: list[str] = []
-    for schema in catalogue.schemas(session, targets.prefix(database), is_prefix=True):
-        if schema.endswith(_SUFFIX):
-            warnings += _drop(session, schema)
+    for schema in _journals(session, database):
+        warnings += _drop(session, schema)
     return warnings
+
+
+def settle(session: Session, database: str) -> None:
+    """Take the mark from a target of which nothing is left to take back."""
+    if not _journals(session, database):
+        targets.unmark(session, database)
+
+
+def _journals(session: Session, database: str) -> list[str]:
+    found = catalogue.schemas(session, targets.prefix(database), is_prefix=True)
+    return [schema for schema in found if schema.endswith(_SUFFIX)]
 
 
 def _drop(session: Session, schema: str) -> list[str]:

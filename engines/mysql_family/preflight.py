@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from controller.api.errors import PreflightFailed, Problem
 from engines.interface import BackupFacts, Target
-from engines.mysql_family import catalogue, definers, grants, settings, tools, versions
+from engines.mysql_family import (
+    catalogue,
+    definers,
+    grants,
+    settings,
+    target as targets,
+    tools,
+    versions,
+)
 from engines.mysql_family.catalogue import Code, Identity, Table
 from engines.mysql_family.connection import Session
 from engines.mysql_family.family import Family
@@ -43,6 +51,8 @@ def backup(
         )
     found += _routines(family, identity, rights, database)
     found += settings.problems(session)
+    if targets.is_marked(session, database):
+        found.append(Problem("database", targets.is_half(database)))
     return found + _outside_the_snapshot(catalogue.tables(session, database), database)
 
 

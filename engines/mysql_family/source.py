@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from controller.api.errors import DatabaseUnavailable
-from engines.mysql_family import catalogue, objects
+from engines.mysql_family import catalogue, objects, target as targets
 from engines.mysql_family.catalogue import Identity, Table
 from engines.mysql_family.connection import Session
 from engines.mysql_family.objects import Definition
@@ -36,10 +36,11 @@ class Source:
 
     @classmethod
     def read(cls, session: Session, database: str) -> Source:
-        """Raises: ObjectNotFound."""
+        """Raises: ObjectNotFound; DatabaseUnavailable: a swap has begun since the preflight."""
         identity = catalogue.identity(session)
         character_set, collation = catalogue.charset(session, database)
         tables = catalogue.tables(session, database)
+        _insist_on_no_swap(database, tables)
         return cls(
             database=database,
             identity=identity,
@@ -69,13 +70,14 @@ class Source:
 
         Raises: DatabaseUnavailable.
         """
+        tables = catalogue.tables(session, self.database)
+        _insist_on_no_swap(self.database, tables)
         for kind, number in dumped.items():
             if number != self.counts[kind]:
                 raise DatabaseUnavailable(
                     f"{WAS_CHANGED}: the dump has {number} {kind}, the server had "
                     f"{self.counts[kind]} when it began"
                 )
-        tables = catalogue.tables(session, self.database)
         if other := {table.name for table in tables} ^ {table.name for table in self.tables}:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(other)}")
         # A table that took another's name is read under it, as it was: it may have been empty.
@@ -92,3 +94,8 @@ class Source:
         for key in before.keys() | after.keys():
             if before.get(key) != after.get(key):
                 raise DatabaseUnavailable(f"{WAS_CHANGED}: the {key[0].lower()} {key[1]}")
+
+
+def _insist_on_no_swap(database: str, tables: Sequence[Table]) -> None:
+    if any(table.name == targets.mark_name(database) for table in tables):
+        raise DatabaseUnavailable(targets.is_half(database))

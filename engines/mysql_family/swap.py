@@ -50,7 +50,8 @@ class Content:
     @classmethod
     def of(cls, session: Session, schema: str) -> Content:
         character_set, collation = catalogue.charset(session, schema)
-        tables = catalogue.tables(session, schema)
+        mark = targets.mark_name(schema)
+        tables = [table for table in catalogue.tables(session, schema) if table.name != mark]
         return cls(
             schema=schema,
             character_set=character_set,
@@ -128,6 +129,7 @@ class Swap:
             targets.create(self._session, self._database, new.character_set, new.collation)
         use(self._session, self._database)
         self._session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
+        targets.mark(self._session, self._database)
         if old is not None:
             self._note_collation(DONE, old)
             if old.collation != new.collation:
@@ -304,6 +306,7 @@ class Swap:
                 error.add_note(
                     f"not made again, which the next restore of this database tries first: {failed}"
                 )
+            journal.settle(self._session, self._database)
             made = [kept] if kept else []
             if self._old is None:
                 made.append(self._database)

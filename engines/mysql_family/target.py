@@ -13,7 +13,7 @@ from attrs import frozen
 from controller.api.errors import BackupError, BusyError
 from engines.mysql_family import catalogue
 from engines.mysql_family.connection import Server, Session
-from engines.mysql_family.quoting import identifier, schema_pattern
+from engines.mysql_family.quoting import identifier, qualified, schema_pattern
 
 _MAX_NAME = 64
 _LOCK_TRIES = 10
@@ -21,6 +21,7 @@ _LOCK_PAUSE_S = 0.2
 #: A killed client's last statement ends within moments; for ever is the server's default.
 _LOCK_WAIT_S = 60
 _BESIDE = "dbb_restore_"
+_MARK = "dbb_swap_"
 
 
 @frozen(kw_only=True)
@@ -53,7 +54,50 @@ def exclusive(server: Server, target: str) -> Iterator[Session]:
 
 def prefix(target: str) -> str:
     """What the names of all schemas begin with that restores of this target make."""
-    return f"{_BESIDE}{hashlib.sha256(target.encode()).hexdigest()[:10]}_"
+    return f"{_BESIDE}{_hash(target)}_"
+
+
+def _hash(target: str) -> str:
+    return hashlib.sha256(target.encode()).hexdigest()[:10]
+
+
+def mark_name(target: str) -> str:
+    """Name of the table in a target that says: what is here is neither the old nor the new."""
+    return f"{_MARK}{_hash(target)}"
+
+
+def mark(session: Session, target: str) -> None:
+    """Keep backups away; one that is there already is as good.
+
+    A table, because whoever may back up a schema sees its tables, and not the journal beside it.
+    """
+    session.run(
+        f"CREATE TABLE IF NOT EXISTS {qualified(target, mark_name(target))}"
+        " (id INT PRIMARY KEY) ENGINE = InnoDB COMMENT = 'a restore replaces this database'",
+        what="while marking the target",
+    )
+
+
+def unmark(session: Session, target: str) -> None:
+    """Let backups in again, if the target is still there."""
+    if is_marked(session, target):
+        session.run(
+            f"DROP TABLE IF EXISTS {qualified(target, mark_name(target))}",
+            what="while taking the mark from the target",
+        )
+
+
+def is_marked(session: Session, target: str) -> bool:
+    return any(table.name == mark_name(target) for table in catalogue.tables(session, target))
+
+
+def is_half(target: str) -> str:
+    """What is wrong with a target that is marked, and the cure."""
+    return (
+        f"a restore is replacing what is in {identifier(target)}, or ended in the middle of that, "
+        "and a backup would have some of the old and some of the new: wait for it, or restore "
+        "again, which first takes back what an ended one began"
+    )
 
 
 def beside(target: str, label: str) -> str:

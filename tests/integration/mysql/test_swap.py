@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,9 @@ from controller.api.errors import (
 from engines.interface import Progress, Restored, Target
 from engines.mysql_family import progress, swap
 from engines.mysql_family.connection import Session
+from tests.fakes.streams import MemorySink
 from tests.integration.mysql.conftest import Backup, a_backup, left_behind, schemas
+from tests.integration.mysql.test_privileges import routines
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_samples import fill, fingerprint
 from tests.servers.postgres_engine import a_context
@@ -152,8 +155,9 @@ class Killed(BaseException):
 
 #: Beginnings of statements. At the last but one, a view has the name of a table that has left.
 STEPS = [
-    "CREATE DATABASE", "DROP TRIGGER", "RENAME TABLE", "CREATE DEFINER", "DROP FUNCTION",
-    "DROP VIEW", "DROP EVENT", "CREATE .* EVENT", "CREATE .* EVENT `once`",
+    "CREATE DATABASE", "CREATE TABLE IF NOT EXISTS", "DROP TRIGGER", "RENAME TABLE",
+    "CREATE DEFINER", "DROP FUNCTION", "DROP VIEW", "DROP EVENT", "CREATE .* EVENT",
+    "CREATE .* EVENT `once`",
 ]  # fmt: skip
 
 
@@ -163,20 +167,80 @@ def test_a_swap_that_stops_anywhere_is_taken_back(
 ) -> None:
     """At once after a failure; by the next restore when the runner was killed."""
     before = fingerprint(changed.server, changed.database)
+    whole = a_backup(changed.server, changed.database, tmp_path)
 
     for step in STEPS:
         with pytest.MonkeyPatch.context() as patches:
             assert stop_at(step, changed, tmp_path, patches, is_killed=is_killed)
         if is_killed:
             assert left_behind(changed.server) != []
+            if step != STEPS[0]:  # which is the journal's: the target is whole
+                insist_on_no_backup(changed, tmp_path)
             with pytest.raises(TargetExists):
                 changed.restore(tmp_path)  # takes back, then refuses
 
         assert fingerprint(changed.server, changed.database) == before, step
         assert left_behind(changed.server) == []
+        again = a_backup(changed.server, changed.database, tmp_path)
+        assert again.facts.counts == whole.facts.counts, step
         for name in schemas(changed.server, f"{changed.database}_before"):
             assert changed.server.run(f"SHOW TABLES FROM `{name}`") == []
             changed.server.run(f"DROP DATABASE `{name}`")
+
+
+def insist_on_no_backup(half: Backup, tmp_path: Path) -> None:
+    """By an account that may back up that database, and sees nothing else."""
+    user, server = f"u_{secrets.token_hex(4)}", half.server
+    server.run(
+        f"CREATE USER {user}@'%' IDENTIFIED BY 'pw'",
+        f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `{half.database}`.* TO {user}@'%'",
+        routines(server, half.database, user),
+    )
+    try:
+        with pytest.raises(PreflightFailed, match=r"restore again") as refused:
+            a_backup(server, half.database, tmp_path, user=user, password="pw")
+        assert [one.path for one in refused.value.problems] == ["database"]
+    finally:
+        server.run(f"DROP USER {user}@'%'")
+
+
+def test_a_runner_that_is_killed_after_its_swap_has_restored(
+    changed: Backup, tmp_path: Path
+) -> None:
+    """Nothing is taken back; that backups are kept away is over with the next restore."""
+    with pytest.MonkeyPatch.context() as patches:
+        assert stop_at("DROP DATABASE", changed, tmp_path, patches, is_killed=True)
+    insist_on_no_backup(changed, tmp_path)
+
+    with pytest.raises(TargetExists):
+        changed.restore(tmp_path)
+
+    again = a_backup(changed.server, changed.database, tmp_path)
+    assert again.facts.counts == changed.facts.counts
+    assert again.sink.streams["objects"] == changed.sink.streams["objects"]
+
+
+def test_a_swap_that_begins_while_a_dump_runs_ends_the_backup(
+    changed: Backup, tmp_path: Path
+) -> None:
+    """Another runner's: what the preflight has seen does not help."""
+    sink, begun = MemorySink(), threading.Event()
+
+    def begin(progress: Progress) -> None:
+        if progress.stage == "dump" and not begun.is_set():
+            begun.set()
+            with pytest.MonkeyPatch.context() as patches:
+                step = "CREATE TABLE IF NOT EXISTS"
+                assert stop_at(step, changed, tmp_path, patches, is_killed=True)
+
+    with pytest.raises(DatabaseUnavailable, match="restore again"):
+        changed.engine.create_backup(sink, a_context(tmp_path, report=begin))
+
+    assert begun.is_set()
+    assert sink.streams == {}
+    with pytest.raises(TargetExists):
+        changed.restore(tmp_path)
+    assert left_behind(changed.server) == []
 
 
 def stop_at(

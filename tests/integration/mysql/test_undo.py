@@ -13,7 +13,7 @@ from engines.interface import Progress, Target
 from engines.mysql_family import journal
 from engines.mysql_family.connection import Session
 from tests.integration.mysql.conftest import Backup, a_backup, fill_small, left_behind, schemas
-from tests.integration.mysql.test_swap import Killed, stop_at
+from tests.integration.mysql.test_swap import Killed, insist_on_no_backup, stop_at
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
 from tests.servers.mysql_samples import fingerprint
@@ -67,6 +67,7 @@ def test_taking_back_that_stops_anywhere_goes_on_where_it_was(
         if not stopped:
             break
         assert left_behind(changed.server) != []
+        insist_on_no_backup(changed, tmp_path)
         with pytest.raises(TargetExists):
             changed.restore(tmp_path)  # takes back, then refuses
 
@@ -146,7 +147,10 @@ def test_a_right_that_is_taken_away_in_the_middle_costs_no_table(
         assert any("CREATE DEFINER" in note for note in refused.value.__notes__)
         after = fingerprint(mysql_server, database)
         assert before.keys() - after.keys() == {"TRIGGER logged", "order of logged"}
-        assert all(after[name] == before[name] for name in after)
+        assert all(after[name] == before[name] for name in after.keys() & before.keys())
+        assert all("dbb_swap_" in name for name in after.keys() - before.keys())
+        # Without the trigger, it would be no backup of this database.
+        insist_on_no_backup(backup, tmp_path)
     mysql_server.run(f"GRANT SYSTEM_USER ON *.* TO {user}@'%'")
     with pytest.raises(TargetExists):
         backup.restore(tmp_path)
@@ -209,6 +213,7 @@ def test_code_that_cannot_be_made_again_is_told_and_holds_up_no_restore(
     with pytest.raises(TargetExists):
         changed.restore(tmp_path)
     assert schema in left_behind(server)
+    insist_on_no_backup(changed, tmp_path)
     (empty,) = schemas(server, f"{database}_before")
     server.run(
         f"DROP DATABASE `{empty}`",
@@ -221,4 +226,6 @@ def test_code_that_cannot_be_made_again_is_told_and_holds_up_no_restore(
 
     assert any("NO SUCH STATEMENT" in warning for warning in restored.warnings)
     assert server.run("SELECT unit()", database=restored.kept_as) == [(5,)]
+    for name in (database, restored.kept_as):
+        assert "dbb_" not in str(server.run(f"SHOW TABLES FROM `{name}`"))
     assert left_behind(server) == []
