@@ -137,6 +137,15 @@ class Login:
             lines += [("ssl-cert", str(found.certificate)), ("ssl-key", str(found.key))]
         return lines
 
+    def beginning_with(self, statement: str) -> tuple[str, str]:
+        """The option `host` that has a tool of MariaDB's run a statement as it connects.
+
+        `mariadb-dump` has no option for that. The library that it connects with takes a list of
+        settings in place of a host, as long as a semicolon is in it.
+        """
+        host = "" if self.is_socket else f"host={self.spec.host};"
+        return "host", f"{host}init-command={{{statement}}};"
+
     def secrets(self) -> tuple[Secret, ...]:
         return (self.password,) if self.password else ()
 

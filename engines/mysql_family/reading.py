@@ -31,7 +31,7 @@ from engines.mysql_family.text import Text
 from engines.mysql_family.tools import Tools
 
 #: A location that is slow for longer has been dropped long before.
-_PATIENCE_S = 86_400
+_PATIENCE = "SET SESSION net_write_timeout = 86400"
 #: A table was changed, or is gone, since the snapshot.
 _CHANGED = ("1412", "1146", "1051", "1049", "Error in field count")
 _COMMITTED = f"at each of {snapshot.TRIES} tries something was committed"
@@ -112,16 +112,18 @@ class Reading:
             "--skip-triggers",
             "--skip-add-drop-table",
             "--skip-add-locks",
-            f"--loose-init-command=SET SESSION net_write_timeout = {_PATIENCE_S}",
         ]
+        own: list[tuple[str, str | None]] = []
         if family.is_mariadb:
             # One transaction a table, the default from 11.8 on, makes the server sort every row
             # again before it writes it: a restore would cost it twice the CPU.
             options += ["--dump-history", "--skip-no-autocommit"]
+            own.append(self.server.login().beginning_with(_PATIENCE))
             if self.reads_position:
                 options += ["--master-data=2", "--gtid"]
         else:
             options += ["--set-gtid-purged=OFF", "--skip-column-statistics"]
+            own.append(("loose-init-command", _PATIENCE))
         mine = {table.name for table in share}
         others = [
             table
@@ -130,8 +132,8 @@ class Reading:
         ]
         database = self.source.database
         # Arguments would not have room for these.
-        ignored = [("ignore-table", f"{database}.{table.name}") for table in others]
-        path = self.server.option_file(family.dump, ignored, stream=name)
+        own += [("ignore-table", f"{database}.{table.name}") for table in others]
+        path = self.server.option_file(family.dump, own, stream=name)
         return process.Command(
             argv=[self.tools.dump, f"--defaults-file={path}", *options, "--", database],
             environment=self.server.child_environment(),
