@@ -27,7 +27,7 @@ from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Server, Session, explained
 from engines.mysql_family.snapshot import CommitLock, NotOneInstant, Way
 from engines.mysql_family.source import WAS_CHANGED, Source
-from engines.mysql_family.text import Text
+from engines.mysql_family.text import Text, unchecked
 from engines.mysql_family.tools import Tools
 
 #: A location that is slow for longer has been dropped long before.
@@ -219,7 +219,8 @@ class _Together:
         self, child: process.Child, text: Text, first: Iterable[bytes], rest: Iterable[bytes]
     ) -> Iterator[bytes]:
         """All of a dump. Its stream is closed after that: what is not whole must not look it."""
-        yield from first
+        is_mariadb = self._reading.server.family.is_mariadb
+        yield unchecked(b"".join(first), is_mariadb=is_mariadb)
         yield from rest
         self._finish(child)
         if text.leaves:

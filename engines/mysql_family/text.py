@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from controller.api.errors import FormatError
+
 #: The end of every dump that came to its end.
 _MARKER = b"-- Dump completed"
 _TAIL_BYTES = 1 << 16
@@ -21,6 +23,25 @@ _LOG_POSITION = re.compile(rb"MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+)")
 _GTID = re.compile(rb"gtid_slave_pos='([^']*)'")
 #: What the tools say first of what they have read: whatever comes before needs no transaction.
 _BEGUN = re.compile(rb"\n-- (?:Table structure|Sequence structure|Dump completed)")
+#: How every dump sets what the values in it are checked by.
+_MODE = re.compile(
+    rb"(\n/\*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='[A-Z_,]*)('.*?)( \*/;\n)"
+)
+
+
+def unchecked(head: bytes, *, is_mariadb: bool) -> bytes:
+    """The beginning of a dump, so that the rows after it are taken as they were stored.
+
+    Dates such as February 31st would be loaded as zeros without a word, and rows of MariaDB that
+    break a CHECK, made while checks were off or before there was one, not at all.
+
+    Raises: FormatError: it does not begin as dumps do.
+    """
+    checks = rb", check_constraint_checks=0" if is_mariadb else b""
+    changed, number = _MODE.subn(rb"\1,ALLOW_INVALID_DATES\2" + checks + rb"\3", head, count=1)
+    if not number:
+        raise FormatError("the dump does not set SQL_MODE at its beginning, as all are known to do")
+    return changed
 
 
 class Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,6 +37,22 @@ class Backup:
             a_context(tmp_path),
             target=Target(**{"database": self.database, **target}),
         )
+
+    def restore_by_hand(self, folder: Path) -> None:
+        """Run the printed commands on the unpacked files, as a person would."""
+        self.engine.unpack(self.source(), self.facts, folder, a_context(folder))
+        (folder / ".my.cnf").write_text(
+            f"[client]\nuser=root\npassword={self.server.password}\nhost=127.0.0.1\n"
+            f"port={self.server.port}\n[client-mariadb]\nskip-ssl\n"
+        )
+        for line in self.engine.by_hand(self.facts):
+            subprocess.run(
+                line,
+                shell=True,
+                check=True,
+                cwd=folder,
+                env={"HOME": str(folder), "PATH": f"{self.server.bin_dir}:/usr/bin:/bin"},
+            )
 
 
 def fill_small(server: MysqlServer, database: str, rows: int = 2000) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -366,22 +365,10 @@ def test_the_printed_commands_restore_by_hand(backup: Backup, tmp_path: Path) ->
     server = backup.server
     folder = tmp_path / "hand"
     folder.mkdir()
-    backup.engine.unpack(backup.source(), backup.facts, folder, a_context(tmp_path))
     before = fingerprint(server, backup.database)
     server.run(f"DROP DATABASE `{backup.database}`")
-    (folder / ".my.cnf").write_text(
-        f"[client]\nuser=root\npassword={server.password}\nhost=127.0.0.1\nport={server.port}\n"
-        "[client-mariadb]\nskip-ssl\n"
-    )
 
-    for line in backup.engine.by_hand(backup.facts):
-        subprocess.run(
-            line,
-            shell=True,
-            check=True,
-            cwd=folder,
-            env={"HOME": str(folder), "PATH": f"{server.bin_dir}:/usr/bin:/bin"},
-        )
+    backup.restore_by_hand(folder)
 
     assert fingerprint(server, backup.database) == before
 

@@ -23,7 +23,7 @@ from engines.mysql_family.objects import KINDS, Context, Definition
 from engines.mysql_family.quoting import identifier, schema_pattern
 from engines.mysql_family.sequences import Moved
 from engines.mysql_family.target import kept_name, kept_pattern
-from engines.mysql_family.text import Text
+from engines.mysql_family.text import Text, unchecked
 from tests.builders import a_section
 from tests.fakes.streams import MemoryReader
 
@@ -352,3 +352,11 @@ def test_a_tool_says_of_which_family_and_version_it_is(
     program.chmod(0o755)
 
     assert tools._ask(program, 1, is_mariadb) == version
+
+
+def test_a_head_that_is_not_known_is_no_backup() -> None:
+    """Else a tool that writes it otherwise would have values lost without a word."""
+    with pytest.raises(FormatError, match="SQL_MODE"):
+        unchecked(
+            b"-- MySQL dump 11.0\n--\n/*!40101 SET SQL_MODE=TRADITIONAL */;\n", is_mariadb=False
+        )
