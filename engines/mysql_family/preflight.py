@@ -13,6 +13,7 @@ from engines.mysql_family import (
     settings,
     target as targets,
     tools,
+    values,
     versions,
 )
 from engines.mysql_family.catalogue import Code, Identity, Table
@@ -53,7 +54,10 @@ def backup(
     found += settings.problems(session)
     if targets.is_marked(session, database):
         found.append(Problem("database", targets.is_half(database)))
-    return found + _outside_the_snapshot(catalogue.tables(session, database), database)
+    tables = catalogue.tables(session, database)
+    found += _outside_the_snapshot(tables, database)
+    # Without rights it would end with the first table, and not with what is missing.
+    return found + ([] if missing else values.problems(session, database, tables))
 
 
 def _server(family: Family, identity: Identity, environ: Mapping[str, str]) -> list[Problem]:

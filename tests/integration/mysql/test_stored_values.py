@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.api.errors import PreflightFailed
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
 
@@ -76,3 +77,52 @@ def test_rows_that_break_a_check_come_back(
         assert mariadb_11_8.run(shown.format(schema)) == before
     with pytest.raises(Exception, match="positive"):
         mariadb_11_8.run("INSERT INTO checked VALUES (-2, NULL)", database=restored.database)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("ENUM", "\N{ELEPHANT}"), ("SET", "?,\N{ELEPHANT}")], ids=["enum", "set"]
+)
+def test_members_that_no_server_tells_are_refused_where_a_row_holds_them(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path, kind: str, value: str
+) -> None:
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        f"CREATE TABLE t (id INT PRIMARY KEY, v {kind}('yes', '?', '\N{ELEPHANT}'))",
+        "INSERT INTO t VALUES (1, 'yes'), (2, '?'), (3, NULL)",
+        database=database,
+    )
+    shown = "SELECT v FROM `{}`.t ORDER BY id"
+    before = mysql_server.run(shown.format(database))
+    restored = a_backup(mysql_server, database, tmp_path).restore(
+        tmp_path, database=f"{database}_copy"
+    )
+    assert mysql_server.run(shown.format(restored.database)) == before
+
+    mysql_server.run(f"INSERT INTO t VALUES (4, '{value}')", database=database)
+
+    with pytest.raises(PreflightFailed, match=rf"the {kind} `v` of .* VARCHAR"):
+        a_backup(mysql_server, database, tmp_path)
+
+
+def test_unique_floats_that_are_shown_alike_are_refused_and_others_come_back(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE t (id INT PRIMARY KEY, f FLOAT, name VARCHAR(20),"
+        " UNIQUE both_of (f, name(2)))",
+        "INSERT INTO t VALUES (1, 16777216, 'ab'), (2, 16777218, 'cd'), (3, NULL, 'ab'),"
+        " (4, NULL, 'ab')",
+        database=database,
+    )
+    backup = a_backup(mysql_server, database, tmp_path)
+    backup.restore(tmp_path, database=f"{database}_copy")
+
+    mysql_server.run("INSERT INTO t VALUES (5, 16777218, 'abc')", database=database)
+
+    with pytest.raises(PreflightFailed, match=r"`both_of` .* MODIFY `f` DOUBLE") as refused:
+        a_backup(mysql_server, database, tmp_path)
+    (problem,) = refused.value.problems
+    mysql_server.run(problem.message.rpartition(". ")[2], database=database)
+    restored = a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
+    assert mysql_server.run(f"SELECT COUNT(*) FROM `{restored.database}`.t") == [(5,)]
