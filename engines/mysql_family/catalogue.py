@@ -278,6 +278,19 @@ def counts(session: Session, schema: str, found: Sequence[Table] | None = None) 
     return counted
 
 
+def keyless(session: Session, schema: str, found: Sequence[Table]) -> str:
+    """A table without a primary key; empty: there is none."""
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.STATISTICS"
+        " WHERE TABLE_SCHEMA = %s AND INDEX_NAME = 'PRIMARY'",
+        (schema,),
+        what=_WHAT,
+    )
+    keyed = {name for of, name in rows if of == schema}
+    tables = (t.name for t in found if not t.is_view and t.kind != "SEQUENCE")
+    return next((name for name in tables if name not in keyed), "")
+
+
 def broken_views(session: Session, views: Sequence[str]) -> set[str]:
     """Those that the server could not make again: they refer to what is not there."""
     if not views:

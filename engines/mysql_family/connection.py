@@ -24,6 +24,7 @@ from controller.api.errors import (
     DatabaseUnavailable,
     ObjectNotFound,
     RetriableError,
+    TerminalError,
 )
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import TlsMode
@@ -384,6 +385,8 @@ def explained(failed: process.ProcessFailed, what: str) -> BackupError:
         return DatabaseUnavailable(f"{what}: {failed}")
     if failed.status < 0:
         return RetriableError(f"{what}: {failed}")
+    if code:
+        return TerminalError(f"{what}: {failed}")  # the server's word: no defect of ours
     return BackupError(f"{what}: {failed}")
 
 

@@ -135,6 +135,7 @@ def restore(
     rights = grants.read(session)
     found += _skew(family, facts, identity)
     found += _names(facts, identity)
+    found += settings.refusals(session, rights, facts.needs.get(settings.KEYLESS, ""))
     found += _may_make(rights, target, state)
     is_replacing = target.replace and state.exists and not state.empty
     replaced = catalogue.code(session, target.database) if is_replacing else []

@@ -1,9 +1,13 @@
-"""Settings of a server that shorten what every client reads, without a word."""
+"""Settings of a server that shorten what every client reads, or refuse what a restore makes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from controller.api.errors import Problem
 from engines.mysql_family.connection import NO_LIMIT, Session
+from engines.mysql_family.grants import Rights
+from engines.mysql_family.quoting import identifier
 
 #: Variable -> the value that hides nothing, and what another one hides. The dump tools cannot all
 #: be told to set it for themselves.
@@ -11,14 +15,21 @@ _HIDING = {
     "sql_select_limit": (NO_LIMIT, "the rows of a table beyond that number"),
     "show_gipk_in_create_table_and_information_schema": (1, "primary keys that the server made"),
 }
+#: Nobody writes; all but those with one of these rights do not.
+_FOR_NOBODY = ("super_read_only", "innodb_read_only")
+_WRITES_NEVERTHELESS = ("SUPER", "CONNECTION_ADMIN", "READ_ONLY ADMIN")
+#: In `BackupFacts.needs`: one of its tables that has none.
+KEYLESS = "no primary key"
+#: MySQL's: what they do to a table that has no primary key.
+_FOR_KEYLESS = {
+    "sql_generate_invisible_primary_key": "gives a column that the backup does not have to",
+    "sql_require_primary_key": "refuses",
+}
 
 
 def problems(session: Session) -> list[Problem]:
     """What the server gives its sessions that would make a dump come out short."""
-    names = ", ".join(f"'{name}'" for name in (*_HIDING, "init_connect"))
-    given: dict[str, str] = dict(
-        session.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
-    )
+    given = _given(session, (*_HIDING, "init_connect"))
     found = [
         Problem(
             "server",
@@ -37,3 +48,44 @@ def problems(session: Session) -> list[Problem]:
             )
         )
     return found
+
+
+def refusals(session: Session, rights: Rights, keyless: str) -> list[Problem]:
+    """What the server would not let a restore make.
+
+    Args:
+        keyless: a table of the backup that has no primary key; empty: none is known.
+    """
+    given = _given(session, (*_FOR_NOBODY, "read_only", *_FOR_KEYLESS))
+    shut = [name for name in _FOR_NOBODY if given.get(name) == "ON"]
+    # MariaDB 12 knows further degrees of it.
+    if given.get("read_only") not in ("OFF", "0") and not any(
+        map(rights.on_server, _WRITES_NEVERTHELESS)
+    ):
+        shut.append("read_only")
+    if shut:
+        cure = "; ".join(f"SET GLOBAL {name} = OFF" for name in shut) + ";"
+        if "innodb_read_only" in shut:
+            cure = "start it without innodb_read_only"
+        return [
+            Problem(
+                "server",
+                f"{' and '.join(shut)} is on here, as on a replica: restore into the server that "
+                f"this one follows; or, if it follows none: {cure}",
+            )
+        ]
+    return [
+        Problem(
+            "server",
+            f"{name} is on here, and {does} tables without a primary key, such as "
+            f"{identifier(keyless)} of the backup: until it is restored, SET GLOBAL {name} = OFF;",
+        )
+        for name, does in _FOR_KEYLESS.items()
+        if keyless and given.get(name) == "ON"
+    ]
+
+
+def _given(session: Session, names: Sequence[str]) -> dict[str, str]:
+    """Those of the variables that this server has, as every new session gets them."""
+    listed = ", ".join(f"'{name}'" for name in names)
+    return dict(session.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({listed})"))

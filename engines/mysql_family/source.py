@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from controller.api.errors import DatabaseUnavailable
-from engines.mysql_family import catalogue, objects, target as targets
+from engines.mysql_family import catalogue, objects, settings, target as targets
 from engines.mysql_family.catalogue import Identity, Table
 from engines.mysql_family.connection import Session
 from engines.mysql_family.objects import Definition
@@ -22,7 +22,8 @@ class Source:
     """Definitions are not part of a snapshot: they have to be the same after a dump as before.
 
     Args:
-        created: when each table was made, or got its name.
+        created: when each table was made, or got its name. keyless: one without a
+            primary key, if there is one.
     """
 
     database: str
@@ -33,6 +34,7 @@ class Source:
     created: Mapping[str, str]
     definitions: Sequence[Definition]
     counts: Mapping[str, int]
+    keyless: str
 
     @classmethod
     def read(cls, session: Session, database: str) -> Source:
@@ -50,6 +52,7 @@ class Source:
             created=catalogue.created(session, database),
             definitions=objects.read(session, database, tables),
             counts=catalogue.counts(session, database, tables),
+            keyless=catalogue.keyless(session, database, tables),
         )
 
     def needs(self) -> dict[str, str]:
@@ -60,6 +63,8 @@ class Source:
             "lower_case_table_names": str(self.identity.lower_case),
         }
         needs |= {f"engine:{table.engine}": "" for table in self.tables if table.engine}
+        if self.keyless:
+            needs[settings.KEYLESS] = self.keyless
         needs |= {f"definer:{one.definer}": "" for one in self.definitions if one.definer}
         return needs | {f"broken view:{one.name}": "" for one in self.definitions if one.is_broken}
 

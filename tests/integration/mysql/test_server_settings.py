@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.api.errors import PreflightFailed
+from controller.api.errors import PreflightFailed, TerminalError
 from engines.interface import Target
 from tests.fakes.streams import MemorySource
 from tests.integration.mysql.conftest import a_backup, fill_small
@@ -77,3 +77,76 @@ def test_a_limit_of_rows_does_not_shorten_a_restore(
     for schema in (database, restored.kept_as):
         assert mysql_server.run(f"SELECT COUNT(*) FROM `{schema}`.a") == [(2000,)]
         assert len(mysql_server.run(f"SHOW TABLES FROM `{schema}`")) == 4
+
+
+@pytest.mark.parametrize("name", ["sql_require_primary_key", "sql_generate_invisible_primary_key"])
+def test_tables_without_a_key_are_not_begun_with_where_the_server_wants_one(
+    mysql_9_7: MysqlServer, a_schema: MakeSchema, tmp_path: Path, name: str
+) -> None:
+    database = a_schema(mysql_9_7)
+    fill_small(mysql_9_7, database)
+    keyed = a_backup(mysql_9_7, database, tmp_path)
+    mysql_9_7.run("CREATE TABLE keyless (id INT)", database=database)
+    backup = a_backup(mysql_9_7, database, tmp_path)
+
+    with globally(mysql_9_7, name, "ON"):
+        keyed.restore(tmp_path, database=f"{database}_keyed")
+        with pytest.raises(PreflightFailed, match=f"`keyless` .* SET GLOBAL {name} = OFF;"):
+            backup.restore(tmp_path, database=f"{database}_copy")
+
+    backup.restore(tmp_path, database=f"{database}_copy")
+
+
+def test_a_server_that_is_read_only_is_not_restored_into(
+    mysql_server: MysqlServer,
+    a_schema: MakeSchema,
+    an_account: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    backup = a_backup(mysql_server, database, tmp_path)
+    user = an_account()
+    mysql_server.run(f"GRANT ALL ON `%`.* TO {user}@'%'")
+    target = Target(database=f"{database}_copy", owners=False)
+    theirs = an_engine(mysql_server, database, user=user, password="pw")
+
+    with (
+        globally(mysql_server, "read_only", "ON"),
+        pytest.raises(PreflightFailed, match="SET GLOBAL read_only = OFF"),
+    ):
+        theirs.restore_backup(backup.source(), backup.facts, a_context(tmp_path), target=target)
+
+    # Whoever may write nevertheless is not kept from it.
+    with globally(mysql_server, "read_only", "ON"):
+        backup.restore(tmp_path, database=target.database)
+
+
+def test_for_an_administrator_too_if_nobody_may_write(
+    mysql_9_7: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_9_7)
+    fill_small(mysql_9_7, database)
+    backup = a_backup(mysql_9_7, database, tmp_path)
+
+    mysql_9_7.run("SET GLOBAL super_read_only = ON")
+    try:
+        with pytest.raises(PreflightFailed, match="SET GLOBAL super_read_only = OFF"):
+            backup.restore(tmp_path, database=f"{database}_copy")
+    finally:
+        mysql_9_7.run("SET GLOBAL super_read_only = OFF, read_only = OFF")
+
+
+def test_what_a_server_does_not_take_is_no_defect_of_ours(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    backup = a_backup(mysql_server, database, tmp_path)
+    dump = backup.sink.streams["dump"]
+    backup.sink.streams["dump"] = dump.replace(b"CHARSET=utf8mb4", b"CHARSET=unheard_of", 1)
+
+    with pytest.raises(TerminalError, match="unheard_of") as refused:
+        backup.restore(tmp_path, database=f"{database}_copy")
+
+    assert refused.value.exit_code == 78
