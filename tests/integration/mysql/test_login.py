@@ -17,6 +17,7 @@ from tests.servers import mysql
 from tests.servers.fixtures import given
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 from tests.servers.tls import Authority
 
@@ -189,6 +190,8 @@ def test_by_a_socket(mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: P
     )
 
     backup.restore(tmp_path, database=f"{database}_new")
+
+    assert fingerprint(mysql_server, f"{database}_new") == fingerprint(mysql_server, database)
 
 
 PLUGINS = {
