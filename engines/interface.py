@@ -413,10 +413,12 @@ class ExternalStore(Engine, Protocol):
         ...
 
     def stored_layers(
-        self, collection: Collection, context: JobContext, /
+        self, collection: Collection, context: JobContext, /, *, check_files: bool = True
     ) -> Sequence[StoredLayer]:
-        """The layers of a collection, the full one first; the database has looked for every file.
+        """The layers of a collection, the full one first.
 
+        Args:
+            check_files: have the database look for every file of every layer first.
         Raises: NoKey, TruncatedBackup, DatabaseUnavailable, AccessDenied.
         """
         ...
@@ -433,6 +435,6 @@ class ExternalStore(Engine, Protocol):
     ) -> Restored:
         """Restore the state at `at`, which is within the coverage of `facts`.
 
-        The promises are those of `StreamEngine.restore_backup`.
+        Reads no layer after that one. The promises are those of `StreamEngine.restore_backup`.
         """
         ...

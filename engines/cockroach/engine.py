@@ -116,10 +116,10 @@ class CockroachEngine:
             return extend_or_end(chain, since, context)
 
     def stored_layers(
-        self, collection: Collection, context: JobContext, /
+        self, collection: Collection, context: JobContext, /, *, check_files: bool = True
     ) -> Sequence[StoredLayer]:
         with self._connected(context) as cluster:
-            return self._chain(cluster, collection).layers(context)
+            return self._chain(cluster, collection).layers(context, check_files=check_files)
 
     def restore_layer(
         self,

@@ -52,12 +52,11 @@ class Chain:
 
     # -- reading --------------------------------------------------------------
 
-    def layers(self, context: JobContext) -> Sequence[StoredLayer]:
-        """Every layer, the full one first; the cluster looks for each file."""
+    def layers(self, context: JobContext, *, check_files: bool = True) -> Sequence[StoredLayer]:
+        """Every layer, the full one first; the cluster looks for each file of all of them."""
+        statement = statements.show_backup(self.uri, self.passphrase, check_files=check_files)
         with watched(self.cluster, "look at the files", context):
-            found = self.cluster.rows(
-                "while looking at the backup", *statements.show_backup(self.uri, self.passphrase)
-            )
+            found = self.cluster.rows("while looking at the backup", *statement)
         if not found:
             raise TruncatedBackup("the cluster finds no backup there")
         return layers_of(

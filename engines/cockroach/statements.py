@@ -58,9 +58,11 @@ def restore(
     return text + options, (uri.reveal(), *arguments, into)
 
 
-def show_backup(uri: Secret, passphrase: Secret | None) -> tuple[str, Arguments]:
-    """Every layer of a collection; each of their files is looked for."""
-    options, arguments = _options(["check_files"], passphrase)
+def show_backup(
+    uri: Secret, passphrase: Secret | None, *, check_files: bool
+) -> tuple[str, Arguments]:
+    """Every layer of a collection, and whether each of their files is there."""
+    options, arguments = _options(["check_files"] if check_files else [], passphrase)
     return f"SHOW BACKUP FROM LATEST IN %s{options}", (uri.reveal(), *arguments)
 
 

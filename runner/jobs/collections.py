@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from attrs import evolve
 
 from controller.api.errors import NoKey, TruncatedBackup
-from engines.interface import Collection, ExternalStore, JobContext
+from engines.interface import Collection, ExternalStore, JobContext, StoredLayer
 from runner.locations import Location
 from runner.repository.layout import BackupId
 from runner.repository.manifest import EncryptionKind, Layer, Manifest
@@ -22,31 +25,52 @@ def to_write(location: Location, engine: str, chain: BackupId) -> Collection:
 
 
 def to_read(
-    location: Location, manifest: Manifest, layer: Layer, engine: ExternalStore, context: JobContext
+    location: Location,
+    manifest: Manifest,
+    layer: Layer,
+    engine: ExternalStore,
+    context: JobContext,
+    *,
+    check_files: bool = True,
 ) -> Collection:
     """The collection that holds a stored layer, opened by one of the passphrases that there are.
 
-    The database has looked for every file of it, and as many bytes are there as were written:
-    what the database compares with its own checksums it does while it restores.
+    As many bytes are there as were written: what the database compares with its own checksums it
+    does while it restores.
 
+    Args:
+        check_files: the database has looked for every file of the chain, also of later layers.
     Raises: NoKey, TruncatedBackup; DatabaseUnavailable, AccessDenied.
     """
     _check_sizes(location, layer)
     collection = Collection(location=location.spec, folder=location.layout.backup_data(layer.chain))
+
+    def look(collection: Collection) -> None:
+        stored = engine.stored_layers(collection, context, check_files=check_files)
+        _check_holds(stored, manifest.facts.coverage.end, collection.folder)
+
     if manifest.encryption.kind is EncryptionKind.NONE:
-        _look(engine, collection, manifest, context)
+        look(collection)
         return collection
     refused: NoKey | None = None
     for passphrase in location.keyring.passphrases_for(_use(manifest.facts.engine, layer.chain)):
         opened = evolve(collection, passphrase=passphrase)
         try:
-            _look(engine, opened, manifest, context)
+            look(opened)
         except NoKey as error:
             refused = error
         else:
             return opened
     raise refused or NoKey(
         f"the backup is encrypted and location {location.name} has no encryptionPass"
+    )
+
+
+def has_later_layers(location: Location, layer: Layer) -> bool:
+    """Whether its chain goes on after a layer, there."""
+    return any(
+        one.layer and one.layer.chain == layer.chain and one.layer.number > layer.number
+        for one in location.catalogue.list().backups
     )
 
 
@@ -71,14 +95,11 @@ def _check_sizes(location: Location, layer: Layer) -> None:
         )
 
 
-def _look(
-    engine: ExternalStore, collection: Collection, manifest: Manifest, context: JobContext
-) -> None:
-    wanted = manifest.facts.coverage.end
-    stored = engine.stored_layers(collection, context)
-    if all(one.facts.coverage.end != wanted for one in stored):
+def _check_holds(stored: Sequence[StoredLayer], end: datetime, folder: str) -> None:
+    """Raises: TruncatedBackup."""
+    if all(one.facts.coverage.end != end for one in stored):
         raise TruncatedBackup(
-            f"the chain in {collection.folder} has no layer that ends at {wanted:%Y-%m-%d %H:%M:%S}"
+            f"the chain in {folder} has no layer that ends at {end:%Y-%m-%d %H:%M:%S}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -18,10 +19,11 @@ from controller.api.errors import (
     PreflightFailed,
     RetriableError,
     TerminalError,
+    TruncatedBackup,
     UsageError,
 )
 from engines.interface import Engine, Purpose, Restored, Target
-from runner.jobs.collections import to_read
+from runner.jobs.collections import has_later_layers, to_read
 from runner.jobs.environment import (
     JobEnvironment,
     JobFailure,
@@ -195,7 +197,9 @@ class _Restore:
         self._target = target
         self._choice = choice
         self._started_at = started_at
-        self._fates: list[LocationFate] = []
+        self._fates: dict[str, LocationFate] = {}
+        # To try, in this order; with what is false the database does not look for all files first.
+        self._sources = deque((location, True) for location in choice.locations)
 
     def run(self, *, dry_run: bool) -> JobOutcome:
         """Try the locations in turn until one gave everything.
@@ -204,25 +208,26 @@ class _Restore:
         target is then as it was. An error of the engine itself ends it.
         """
         last: BackupError | None = None
-        for location in self._choice.locations:
+        while self._sources:
+            location, check_files = self._sources.popleft()
             try:
-                return self._from(location, dry_run=dry_run)
+                return self._from(location, check_files=check_files, dry_run=dry_run)
             except _SourceFailed as failure:
                 last = failure.error
-                self._fates.append(failed_fate(location.name, last))
+                self._fates[location.name] = failed_fate(location.name, last)
                 self._job.events.warning(f"reading from {location.name} failed: {last}")
         raise JobFailure(
             last or NotRestorable("no location holds the backup"), self._outcome(location=None)
         )
 
-    def _from(self, location: Location, *, dry_run: bool) -> JobOutcome:
+    def _from(self, location: Location, *, check_files: bool, dry_run: bool) -> JobOutcome:
         manifest = self._manifest(location)
         engine = self._job.config.backup.spec.database_type
         if manifest.facts.engine != engine:
             raise TerminalError(
                 f"backup {manifest.id} is of {manifest.facts.engine}, this object is of {engine}"
             )
-        load = self._open(location, manifest)
+        load = self._open(location, manifest, check_files=check_files)
         self._job.events.report("plan", self._plan(location, manifest))
         self._job.events.stage("preflight")
         problems = self._engine.preflight(
@@ -248,26 +253,54 @@ class _Restore:
             raise _SourceFailed(error) from error
         return manifest
 
-    def _open(self, location: Location, manifest: Manifest) -> Callable[[], Restored]:
+    def _open(
+        self, location: Location, manifest: Manifest, *, check_files: bool
+    ) -> Callable[[], Restored]:
         """Open one location's copy; returns what restores it."""
         if manifest.layer is not None:
-            return self._open_layer(location, manifest, manifest.layer)
+            return self._open_layer(location, manifest, manifest.layer, check_files=check_files)
         return self._open_streams(location, manifest)
 
     def _open_layer(
-        self, location: Location, manifest: Manifest, layer: Layer
+        self, location: Location, manifest: Manifest, layer: Layer, *, check_files: bool
     ) -> Callable[[], Restored]:
-        """The database reads it by itself, and has looked at every file before it begins."""
+        """The database reads it by itself, and has looked for every file before it begins.
+
+        It looks for those of the whole chain. What is missing may be of a later layer, which this
+        one does without: a chain that is not whole is tried, after all that may be.
+        """
         engine, context = stores_by_itself(self._engine), self._job.context
         try:
-            collection = to_read(location, manifest, layer, engine, context)
+            collection = to_read(
+                location, manifest, layer, engine, context, check_files=check_files
+            )
         except (DatabaseUnavailable, AccessDenied, Cancelled):
             raise
         except BackupError as error:
+            lacks_files = check_files and isinstance(error, TruncatedBackup)
+            if lacks_files and has_later_layers(location, layer):
+                self._sources.append((location, False))
             raise _SourceFailed(error) from error
-        return lambda: engine.restore_layer(
-            collection, manifest.facts, context, at=self._choice.state_at, target=self._target
-        )
+        if not check_files:
+            self._job.events.warning(
+                f"the chain in {location.name} is not whole, and what is missing may be of a later "
+                f"layer than {manifest.id}: the database reads what this one needs, and tells if "
+                "that is damaged too"
+            )
+
+        def load() -> Restored:
+            try:
+                return engine.restore_layer(
+                    collection,
+                    manifest.facts,
+                    context,
+                    at=self._choice.state_at,
+                    target=self._target,
+                )
+            except IntegrityError as error:
+                raise _SourceFailed(error) from error
+
+        return load
 
     def _open_streams(self, location: Location, manifest: Manifest) -> Callable[[], Restored]:
         engine, context = moves_streams(self._engine), self._job.context
@@ -324,11 +357,11 @@ class _Restore:
             self._job.events.warning(warning)
 
     def _outcome(self, location: Location | None, manifest: Manifest | None = None) -> JobOutcome:
-        fates = list(self._fates)
+        fates = dict(self._fates)
         if location is not None:
-            fates.append(LocationFate(name=location.name, ok=True))
+            fates[location.name] = LocationFate(name=location.name, ok=True)
         outcome = self._job.outcome(
-            self._started_at, backup_id=self._choice.backup.id, fates=tuple(fates)
+            self._started_at, backup_id=self._choice.backup.id, fates=tuple(fates.values())
         )
         return evolve(outcome, plain_bytes=manifest.plain_bytes) if manifest else outcome
 

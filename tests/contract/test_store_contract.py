@@ -316,6 +316,22 @@ def test_a_missing_file_is_found_whichever_it_is(bench: Bench) -> None:
     assert len(bench.layers()) == 2
 
 
+def test_a_layer_does_without_the_files_of_a_later_one(bench: Bench) -> None:
+    bench.store.put("a", "1")
+    full = bench.back_up()
+    of_full = set(bench.store.data_of(bench.collection))
+    bench.store.put("a", "2")
+    bench.back_up(full)
+
+    for key in set(bench.store.data_of(bench.collection)) - of_full:
+        bench.store.remove(key)
+
+    stored = bench.engine.stored_layers(bench.collection, bench.context(), check_files=False)
+    assert len(stored) == 2
+    bench.restore(full, "early")
+    assert bench.store.rows("early") == {"a": "1"}
+
+
 def test_a_folder_with_nothing_in_it_is_no_backup(bench: Bench) -> None:
     with pytest.raises(TruncatedBackup):
         bench.layers()

@@ -127,3 +127,75 @@ def test_a_damaged_layer_is_no_restore_and_ends_its_chain(
     new = world.back_up()
     assert world.layer(new)["chain"] == new != full
     assert at(world, world.server.now()) == {"a": "4"}
+
+
+def test_a_damaged_layer_is_in_the_way_of_no_time_before_it(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    world = make_world(stand_in, "s3")
+    world.encrypt()
+    world.put("a", "1")
+    world.back_up()
+    world.put("a", "2")
+    world.back_up()
+    (place,) = world.places
+    before = set(place.all_keys())
+    world.put("a", "3")
+    world.back_up()
+    damaged = [key for key in place.all_keys() if key not in before and key.endswith(".sst")]
+    moments = ends(world)
+
+    place.delete(damaged[0])
+
+    assert at(world, moments[0]) == {"a": "1"}
+    said = world.cli("restore", "--at", moments[1].isoformat(), "--database", "second").must(0).said
+    assert "what is missing may be of a later layer" in said
+    assert world.server.rows("second") == {"a": "2"}
+    world.cli("restore", "--at", moments[2].isoformat(), "--database", "third").must(65)
+    assert "third" not in world.server.databases()
+
+
+def test_a_whole_copy_is_read_rather_than_a_home_that_lacks_a_later_layer(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    world, moments = _two_copies(stand_in, make_world)
+    home, copy = world.places
+    later = [key for key in home.all_keys() if "/incrementals/" in key and key.endswith(".sst")]
+
+    home.delete(later[0])
+
+    restored = world.cli("restore", "--at", moments[0].isoformat(), "--database", "x", "--json")
+    assert [(one["name"], one["ok"]) for one in restored.must(0).outcome()["fates"]] == [
+        (home.name, False),
+        (copy.name, True),
+    ]
+    assert "is not whole" not in restored.said
+
+
+def test_a_file_with_wrong_bytes_is_found_by_the_restore_which_then_reads_the_copy(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    world, moments = _two_copies(stand_in, make_world)
+    home, _ = world.places
+    for key in home.all_keys():
+        if key.endswith(".sst"):
+            home.write(key, bytes(len(home.read(key))))
+
+    said = world.cli("restore", "--at", moments[1].isoformat(), "--database", "x").must(0).said
+
+    assert f"reading from {home.name} failed" in said
+    assert world.server.rows("x") == {"a": "2"}
+    world.assert_nothing_left()
+
+
+def _two_copies(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> tuple[CockroachWorld, list[datetime]]:
+    """A chain of two layers, in its home and in another place; when each of them ends."""
+    world = make_world(stand_in, "s3", "minio")
+    world.encrypt()
+    world.put("a", "1")
+    world.back_up()
+    world.put("a", "2")
+    world.back_up()
+    return world, ends(world)

@@ -52,7 +52,7 @@ def collection(engine: CockroachEngine, tmp_path: Path) -> Collection:
 def look(cluster: Cluster, collection: Collection, context: JobContext) -> None:
     uri = uri_of(collection, cluster.version, reveal).text
     with watched(cluster, "look", context, period_s=_PERIOD_S, longest_s=_LONGEST_S):
-        cluster.rows("while looking", *statements.show_backup(uri, None))
+        cluster.rows("while looking", *statements.show_backup(uri, None, check_files=True))
 
 
 def test_one_that_does_not_end_gives_signs_for_so_long_alone(

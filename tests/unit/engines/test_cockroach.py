@@ -189,7 +189,7 @@ class TestStatements:
             return [
                 statements.backup("d", *secrets, at=AT, extend=extend, history=history)[0],
                 statements.restore("d", *secrets, at=AT, into=uri)[0],
-                statements.show_backup(*secrets)[0],
+                statements.show_backup(*secrets, check_files=extend)[0],
             ]
 
         assert made(secret, secret) == made("uri", "key")
