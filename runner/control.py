@@ -172,7 +172,8 @@ class ControlServer:
             if request.kind is JobKind.DELETE:
                 # Its order comes from the API server: who may exec is not who may delete.
                 raise UsageError("only the deletion of the object has its backups deleted")
-            self._wait_and_start(client, request, listener, wait=bool(message.get("wait")))
+            with self._slot.in_line():
+                self._wait_and_start(client, request, listener, wait=bool(message.get("wait")))
         except BackupError as error:
             _send(client, _refusal(error))
             return

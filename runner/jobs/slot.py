@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Events a listener may lag behind; then it is dropped, the job never waits for it.
 _LISTENER_EVENTS = 1000
+#: What a schedule starts, and is not late with if a person's job goes first.
+_CAN_WAIT = frozenset({JobKind.BACKUP, JobKind.VERIFY})
 
 
 @frozen(kw_only=True, eq=False)
@@ -50,7 +53,7 @@ class JobSlot:
             job can start. on_free: after them, when one can again.
         command: what a job's process is.
     Threads: any may call; `_lock` guards `_running`, `_listeners`, `_last`,
-    `_thread`, `_closed` and `_reserved`; no callback is called under it.
+    `_thread`, `_closed`, `_reserved` and `_in_line`; no callback is called under it.
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class JobSlot:
         self._closed = False
         # The one kind that may start, and why.
         self._reserved: tuple[JobKind, str] | None = None
+        # How many wait to start theirs.
+        self._in_line = 0
 
     @property
     def running(self) -> RunningJob | None:
@@ -129,6 +134,8 @@ class JobSlot:
             if self._running is not None:
                 busy = self._running.describe(self._clock.now())
                 raise BusyError(f"{busy}; `runner cancel` ends it")
+            if self._in_line and request.scheduled and request.kind in _CAN_WAIT:
+                raise BusyError("somebody's job waits for its turn, and goes first")
             thread = threading.Thread(
                 target=self._run, args=(job,), name=f"job-{request.kind.value}"
             )
@@ -136,6 +143,20 @@ class JobSlot:
             self._running, self._thread = job, thread
             self._last = None
             self._listeners = [listener] if listener else []
+
+    @contextlib.contextmanager
+    def in_line(self) -> Iterator[None]:
+        """In the block a person's job waits to start: before the schedule's next one.
+
+        Where backups take as long as their interval it would wait for ever.
+        """
+        with self._lock:
+            self._in_line += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_line -= 1
 
     def try_start(self, request: JobRequest) -> bool:
         """Start a job that can as well begin later; False: it cannot now."""

@@ -74,6 +74,42 @@ def test_a_client_that_waits_is_told_so_and_gets_its_turn(tmp_path: Path) -> Non
         assert len(served.told.ended) == 2
 
 
+def test_who_waits_goes_before_the_next_scheduled_backup(tmp_path: Path) -> None:
+    scheduled = JobRequest(kind=JobKind.BACKUP, scheduled=True)
+    with serving(tmp_path, LONG) as served:
+        served.told.slot.start(scheduled)
+        waiting = served.client.start(JobRequest(kind=JobKind.RESTORE), wait=True)
+        assert next(waiting)["event"] == "waiting"
+
+        served.told.slot.cancel()
+        # The schedule asks at each step, and at once when the slot is free.
+        began = []
+        while not served.told.slot.runs(JobKind.RESTORE):
+            began.append(served.told.slot.try_start(scheduled))
+        assert not any(began)
+        assert not served.told.slot.try_start(scheduled)
+
+        served.told.slot.cancel()
+        assert kinds(list(waiting))[-1] == "outcome"
+        assert served.told.slot.try_start(scheduled)
+        served.told.slot.cancel()
+        served.told.finish()
+
+
+def test_who_does_not_wait_any_more_holds_nothing_up(tmp_path: Path) -> None:
+    scheduled = JobRequest(kind=JobKind.BACKUP, scheduled=True)
+    with serving(tmp_path, LONG) as served:
+        served.told.slot.start(scheduled)
+        with pytest.raises(Refused, match="a scheduled backup runs"):
+            served.start(wait=False)
+        served.told.slot.cancel()
+        served.told.slot.join()
+
+        assert served.told.slot.try_start(scheduled)
+        served.told.slot.cancel()
+        served.told.finish()
+
+
 def test_who_waits_for_its_turn_is_told_when_there_will_be_none(tmp_path: Path) -> None:
     def confirm() -> bool:
         raise Overtaken("another-pod holds the Lease")
