@@ -28,6 +28,7 @@ GO_PROGRAMS = {
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12",
     "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0",
+    "kind": "sigs.k8s.io/kind@v0.33.0",
 }
 #: kube-apiserver and kubectl cannot be installed by `go install`: their module replaces others by
 #: folders that only its own repository has.
