@@ -8,6 +8,7 @@ import sys
 
 from release import base, docker, images, version
 from release.docker import NoDocker
+from release.sources import Sources
 
 
 def main(arguments: list[str]) -> int:
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> int:
 def _build_images(*, is_pushed: bool) -> int:
     """One that fails keeps none of the others from being built."""
     given = os.environ
-    sources = images.Sources.from_environment(given)
+    sources = Sources.from_environment(given)
     options = shlex.split(given.get("BUILD_OPTIONS", ""))
     platforms = given.get("PLATFORMS", "")
     try:

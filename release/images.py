@@ -1,21 +1,21 @@
 """Which images there are, and building them with Docker.
 
-What a build gets from elsewhere - base images, packages, wheels - is named by the
-caller, so that it works without any public registry.
+What a build gets from elsewhere is named by the caller, so that it works without any public
+registry.
 """
 
 from __future__ import annotations
 
 import importlib
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
 
 from attrs import frozen
 
 from engines import registry
 from release import docker, version
+from release.sources import Repository, Sources
 
 REPOSITORY = Path(__file__).parents[1]
 #: Of the controller's image, and of an engine's where Debian has no such client tools.
@@ -23,16 +23,6 @@ NEWEST_SUITE = "trixie"
 CONTROLLER = "controller"
 #: Names that no registry serves.
 DEFAULT_PREFIX = "localhost/db-backup-controller"
-#: Field of Sources -> the variable of `make images` that says it.
-VARIABLES = {
-    "base_image": "BASE_IMAGE",
-    "debian_mirror": "DEBIAN_MIRROR",
-    "apt_repository": "APT_REPOSITORY",
-    "mariadb_apt_repository": "MARIADB_APT_REPOSITORY",
-    "mysql_apt_repository": "MYSQL_APT_REPOSITORY",
-    "pip_index": "PIP_INDEX_URL",
-    "ca_file": "SSL_CERT_FILE",
-}
 
 
 class NotBuilt(Exception):
@@ -58,37 +48,16 @@ class Image:
     database_version: str = ""
     is_from_upstream: bool = False
 
+    @property
+    def engine(self) -> str:
+        """Its name in the registry; empty: this is the controller's image."""
+        return self.key.partition(":")[0] if self.database_version else ""
+
     def name(self, prefix: str, release: str) -> str:
         """As the chart and the controller ask for it."""
-        if not self.database_version:
+        if not self.engine:
             return f"{prefix}:{release}"
-        engine = self.key.partition(":")[0]
-        return f"{prefix}-{engine}:{self.database_version}-{release}"
-
-
-@frozen(kw_only=True)
-class Sources:
-    """Where a build gets things from; empty: whatever the base and pip use by themselves.
-
-    Args:
-        base_image: with `{suite}` for the release of Debian.
-        apt_repository: of PostgreSQL's own project; of the others' the next two.
-        ca_file: certificates to trust while building.
-    """
-
-    base_image: str = "debian:{suite}-slim"
-    debian_mirror: str = ""
-    apt_repository: str = "https://apt.postgresql.org/pub/repos/apt"
-    mariadb_apt_repository: str = "https://dlm.mariadb.com/repo/mariadb-server"
-    mysql_apt_repository: str = "https://repo.mysql.com/apt/debian"
-    pip_index: str = ""
-    ca_file: str = ""
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """What the variables say; one that is empty is as good as none."""
-        given = {field: environment.get(name) for field, name in VARIABLES.items()}
-        return cls(**{field: text for field, text in given.items() if text})
+        return f"{prefix}-{self.engine}:{self.database_version}-{release}"
 
 
 def images() -> tuple[Image, ...]:
@@ -157,14 +126,29 @@ def arguments(image: Image, *, release: str, sources: Sources) -> dict[str, str]
     if image.database_version:
         given["DATABASE_VERSION"] = image.database_version
     if image.is_from_upstream:
-        given["APT_REPOSITORY"] = getattr(sources, _repository_field(image))
+        found = repository(image, sources)
+        given |= {"APT_REPOSITORY": found.line, "APT_KEY": found.key}
     return given
 
 
-def _repository_field(image: Image) -> str:
-    """Of Sources: where the tools of this image's database come from."""
-    engine = image.key.partition(":")[0]
-    return "apt_repository" if engine == "postgres" else f"{engine}_apt_repository"
+def repository(image: Image, sources: Sources) -> Repository:
+    """Where the tools of an image come from that is `is_from_upstream`."""
+    return sources.repository(image.engine, suite=image.suite, series=image.database_version)
+
+
+def unreachable(wanted: Iterable[Image], sources: Sources) -> dict[str, str]:
+    """Keys of images whose tools cannot be had from here -> why, and what would help.
+
+    Each repository is asked once.
+    """
+    found = {image.key: repository(image, sources) for image in wanted if image.is_from_upstream}
+    asked = {one.release_file: one for one in found.values()}
+    problems = {file: one.problem(ca_file=sources.ca_file) for file, one in asked.items()}
+    return {
+        key: f"{problems[one.release_file]}; {one.variable} names a mirror"
+        for key, one in found.items()
+        if problems[one.release_file]
+    }
 
 
 def _revision() -> str:
@@ -178,10 +162,10 @@ def _revision() -> str:
 def _cure(image: Image, sources: Sources) -> str:
     """What a person can change who sees this fail."""
     if image.is_from_upstream:
-        field = _repository_field(image)
+        found = repository(image, sources)
         return (
-            f"Its client tools come from {getattr(sources, field)}, which has to be reached from"
-            f" here; {VARIABLES[field]} names a mirror of it."
+            f"Its client tools come from {found.url}, which has to be reached from here;"
+            f" {found.variable} names a mirror of it."
         )
     return (
         f"It is made from {sources.base_image.format(suite=image.suite)}; BASE_IMAGE names another"

@@ -17,7 +17,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from release import base, docker
-from release.images import Sources
+from release.sources import Sources
 from tests.servers import apt, cgroups
 from tests.servers.cache import cache_dir
 from tests.servers.provider import ServerMissing, ServerProcess, child_of, start_process

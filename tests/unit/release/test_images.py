@@ -11,7 +11,8 @@ from engines import registry
 from engines.interface import InitOptions
 from release import base, images
 from release.__main__ import main
-from release.images import REPOSITORY, Image, NotBuilt, Sources
+from release.images import REPOSITORY, Image, NotBuilt
+from release.sources import VARIABLES, Sources
 from tests.builders import a_section
 
 ENGINE_IMAGES = [image for image in images.images() if image.database_version]
@@ -54,14 +55,22 @@ def test_a_dockerfile_takes_what_a_build_tells_it(image: Image) -> None:
     text = (REPOSITORY / image.dockerfile).read_text()
     taken = set(re.findall(r"^ARG (\w+)", text, re.MULTILINE))
 
-    assert set(images.arguments(image, release="1.2.3", sources=images.Sources())) <= taken
+    assert set(images.arguments(image, release="1.2.3", sources=Sources())) <= taken
 
 
-@pytest.mark.parametrize("stage", ["FROM ${BASE_IMAGE} AS base", "FROM base AS build"])
-def test_the_engines_images_are_built_alike(stage: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "engines"),
+    [
+        ("FROM ${BASE_IMAGE} AS base", set(registry.names())),
+        ("FROM base AS build", set(registry.names())),
+        ("FROM base AS upstream", set(registry.names()) - {"cockroach"}),
+    ],
+)
+def test_the_engines_images_are_built_alike(stage: str, engines: set[str]) -> None:
     """Docker includes nothing, so what all of them do is in each: no copy may fall behind."""
     found = {}
-    for path in {image.dockerfile for image in ENGINE_IMAGES}:
+    for engine in engines:
+        path = f"engines/{engine}/Dockerfile"
         lines = (REPOSITORY / path).read_text().partition(f"{stage}\n")[2]
         found[path] = lines.partition("\nFROM ")[0].strip()
 
@@ -69,16 +78,40 @@ def test_the_engines_images_are_built_alike(stage: str) -> None:
     assert len(set(found.values())) == 1, sorted(found)
 
 
+def test_tools_that_no_debian_has_come_from_where_their_project_has_them() -> None:
+    """As each project tells people to write it into apt's sources."""
+    told = {
+        image.key: images.arguments(image, release="1.2.3", sources=Sources()).get("APT_REPOSITORY")
+        for image in images.images()
+    }
+
+    assert {key: line for key, line in told.items() if line} == {
+        "mariadb:11.4": "https://dlm.mariadb.com/repo/mariadb-server/11.4/repo/debian trixie main",
+        "mysql:8.4": "https://repo.mysql.com/apt/debian trixie mysql-8.4-lts",
+        "mysql:9.7": "https://repo.mysql.com/apt/debian trixie mysql-9.7-lts",
+        "postgres:16": "https://apt.postgresql.org/pub/repos/apt trixie-pgdg main",
+        "postgres:18": "https://apt.postgresql.org/pub/repos/apt trixie-pgdg main",
+    }
+
+
+def test_a_mirror_may_have_folders_of_its_own() -> None:
+    sources = Sources(mariadb_apt_repository="http://mirror.example.com/mariadb/{series}/debian/")
+
+    repository = sources.repository("mariadb", suite="trixie", series="11.4")
+
+    assert repository.line == "http://mirror.example.com/mariadb/11.4/debian trixie main"
+
+
 def test_every_source_of_a_build_is_what_its_documented_variable_says() -> None:
     page = (REPOSITORY / "docs" / "images.md").read_text()
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE))
-    said = {variable: f"what {variable} says" for variable in images.VARIABLES.values()}
+    said = {variable: f"what {variable} says" for variable in VARIABLES.values()}
 
     sources = Sources.from_environment(said)
 
     assert set(said) <= documented
-    assert set(images.VARIABLES) == {field.name for field in attrs.fields(Sources)}
-    for field, variable in images.VARIABLES.items():
+    assert set(VARIABLES) == {field.name for field in attrs.fields(Sources)}
+    for field, variable in VARIABLES.items():
         assert getattr(sources, field) == said[variable]
     assert Sources.from_environment(dict.fromkeys(said, "")) == Sources()
 
