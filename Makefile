@@ -71,7 +71,7 @@ cluster-up: $(VENV)/.installed  ## A real node of Kubernetes on this machine, un
 cluster-down: $(VENV)/.installed  ## End it; nothing of it stays
 	@$(BIN)/python -m tests.servers.node down
 
-deploy-local: $(VENV)/.installed  ## Build and install into the current context, if that is a local one (LOCAL_IMAGE=registry/name)
+deploy-local: $(VENV)/.installed  ## Build all images and install into the current context, if that is a local one (LOCAL_IMAGE=registry/name, IMAGES=)
 	@$(BIN)/python -m testenv $@
 
 deploy-testenv: $(VENV)/.installed  ## There a database with test data, MinIO and a DatabaseBackup (TESTENV_DATABASE=, TESTENV_HUGEDATA=true: 8 GB)

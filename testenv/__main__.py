@@ -44,8 +44,8 @@ def deploy_testenv() -> str:
         ready = '{.status.conditions[?(@.type=="Ready")].message}'
         says = kubectl("get", *_OBJECT, f"--output=jsonpath={ready}")
         raise Refused(
-            f"{error}: {says} (deploy-local makes the runner of one database alone: run it with the"
-            " same TESTENV_DATABASE)"
+            f"{error}: {says} (the image of its runner is one that deploy-local makes in any case"
+            " with the same TESTENV_DATABASE)"
         ) from error
     return "make force-local-backup"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from release import docker, images, version
+from release.images import Image, NotBuilt
+from release.sources import Sources
 from testenv.cluster import Cluster, Refused, run
 from tests.servers import engine
 from tests.servers.helm import CHART, RELEASE, find_helm
@@ -34,7 +36,7 @@ _SERVERS_IMAGE = "localhost/db-backup-testenv"
 
 
 def database_for(cluster: Cluster, environ: Mapping[str, str]) -> str:
-    """Which database the test environment has, and `deploy-local` makes a runner's image for.
+    """Which database the test environment has.
 
     Where nothing is asked for CockroachDB; its server comes from a registry of images alone, which
     the node of `make cluster-up` does not reach.
@@ -43,18 +45,20 @@ def database_for(cluster: Cluster, environ: Mapping[str, str]) -> str:
 
 
 def controller(cluster: Cluster, *, database: str) -> None:
-    """Install what is checked out, with images built here.
+    """Install what is checked out, with images built here: all, or those that IMAGES names.
 
     Args:
-        database: what has a runner's image, beside the controller's.
+        database: whose runner's image is always built, as the controller's.
     Raises: Refused, NotBuilt, NoDocker, NotMade, NoVersion, ServerMissing.
     """
     _check_is_known(database)
     registry = os.environ.get("LOCAL_IMAGE", "")
     cluster.check_can_give(is_registry=bool(registry))
     find_helm()
+    needed = (images.CONTROLLER, ENGINE_IMAGES[database])
+    wanted = wanted_images(os.environ.get("IMAGES", ""), needed)
     release = _release()
-    _build_and_give(cluster, [images.CONTROLLER, ENGINE_IMAGES[database]], release)
+    _build_and_give(cluster, wanted, needed, release)
     print("installing the chart ...", flush=True)
     helm(
         *("upgrade", "--install", "--create-namespace", "--namespace", RELEASE, "--wait"),
@@ -102,24 +106,59 @@ def _release() -> str:
     return version.describe(images.REPOSITORY, version.with_changes(images.REPOSITORY))
 
 
-def _build_and_give(cluster: Cluster, keys: Sequence[str], release: str) -> None:
+def wanted_images(named: str, needed: Sequence[str]) -> Sequence[Image]:
+    """Those that IMAGES names and those that are needed; all where it names none.
+
+    Raises: NotBuilt: there is none of that name.
+    """
+    keys = [*needed, *named.split()] if named.split() else []
+    return images.choose(list(dict.fromkeys(keys)))
+
+
+def _build_and_give(
+    cluster: Cluster, wanted: Sequence[Image], needed: Collection[str], release: str
+) -> None:
+    """Build images and bring them to the cluster.
+
+    Args:
+        needed: keys of those that nothing works without.
+    """
     registry = os.environ.get("LOCAL_IMAGE", "")
-    wanted = images.choose(keys)
     with engine.running() as container_engine:
+        sources = container_engine.sources(*{image.suite for image in wanted})
         names = []
-        for image in wanted:
+        for image in buildable(wanted, needed, sources):
             print(f"building {image.name(_prefix(), release)} ...", flush=True)
             names.append(
                 images.build(
                     image,
                     prefix=_prefix(),
                     release=release,
-                    sources=container_engine.sources(image.suite),
+                    sources=sources,
                     options=container_engine.build_options,
                 )
             )
         print(f"giving them to {registry or cluster.context} ...", flush=True)
         cluster.give(names, is_registry=bool(registry))
+
+
+def buildable(
+    wanted: Sequence[Image], needed: Collection[str], sources: Sources
+) -> Sequence[Image]:
+    """Those whose packages can be had from here; says which others are left out.
+
+    A machine that does not reach every database project can try out the others.
+
+    Raises: NotBuilt: one is needed.
+    """
+    left_out = images.unreachable(wanted, sources)
+    for key in needed:
+        if key in left_out:
+            raise NotBuilt(f"{key}: {left_out[key]}")
+    for why in dict.fromkeys(left_out.values()):
+        keys = ", ".join(key for key, its_why in left_out.items() if its_why == why)
+        print(f"left out: {keys}: {why}", flush=True)
+    return [image for image in wanted if image.key not in left_out]
 
 
 def _give_servers(cluster: Cluster, database: str) -> list[tuple[str, str]]:
