@@ -16,9 +16,13 @@ from attrs import evolve
 from testenv.deploy import NAMESPACE, TESTENV_CHART
 from tests.e2e.conftest import Release, Uninstall
 from tests.e2e.kubectl import Kubectl
-from tests.servers import postgres_samples
+from tests.e2e.tenant import CONTROLLER
+from tests.servers import postgres_samples, registry as registries
+from tests.servers.fixtures import given
 from tests.servers.helm import Helm
+from tests.servers.node import addresses
 from tests.servers.postgres import PostgresServer
+from tests.servers.proxy import TcpProxy
 
 _REPOSITORY = Path(__file__).parents[2]
 #: What a person may have set, and what a target does is this test's to say.
@@ -101,6 +105,24 @@ def test_the_targets_in_a_row_bring_a_dropped_database_back_row_by_row(
     program, *arguments = shlex.split(following)
     assert program == "kubectl"
     assert "shop" in release.kubectl.run(*arguments).must(0).out
+
+
+def test_a_cluster_pulls_the_images_from_the_registry_that_is_named(
+    make: Make, release: Release
+) -> None:
+    for registry in given(registries.running(addresses.HOST)):
+        port = int(registry.address.rpartition(":")[2])
+        with TcpProxy(port, listen_host=addresses.HOST) as proxy:
+            release.node.files.trust(registry.address, registry.ca_file, reached_at=proxy.endpoint)
+            prefix = f"{registry.address}/team/db-backup-controller"
+
+            make("deploy-local", "IMAGES=postgres:17", f"LOCAL_IMAGE={prefix}")
+
+            pods = release.kubectl.list("pods", "--namespace", CONTROLLER)
+            (name,) = {one["image"] for pod in pods for one in pod["spec"]["containers"]}
+            tag = name.removeprefix(f"{prefix}:")
+            assert registry.tags("team/db-backup-controller") == [tag]
+            assert registry.tags("team/db-backup-controller-postgres") == [f"17-{tag}"]
 
 
 def databases(server: PostgresServer) -> list[str]:

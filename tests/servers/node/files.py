@@ -48,17 +48,18 @@ class Files:
         """A folder for each registry, which containerd looks at before it pulls."""
         return self.folder / "registries"
 
-    def trust(self, registry: str, ca_file: Path) -> None:
+    def trust(self, registry: str, ca_file: Path, *, reached_at: str = "") -> None:
         """Let containerd pull from a registry whose certificate an authority of its own signed.
 
         Args:
-            registry: host:port.
+            registry: host:port, as the names of its images begin.
+            reached_at: host:port where the node finds it; empty: by its name.
         """
         folder = self.registries / registry
         folder.mkdir(parents=True)
         (folder / "ca.crt").write_text(ca_file.read_text())
         (folder / "hosts.toml").write_text(
-            f'[host."https://{registry}"]\n'
+            f'[host."https://{reached_at or registry}"]\n'
             '  capabilities = ["pull", "resolve"]\n'
             f'  ca = "{folder / "ca.crt"}"\n'
         )
