@@ -69,6 +69,8 @@ class StandIn:
         #: While it is cleared, a look for files does not come to its end.
         self.looks_end = threading.Event()
         self.looks_end.set()
+        #: Set by each look.
+        self.looked = threading.Event()
         s3_session()  # made here: clients are made in many threads, and that is not safe with it
         answers = Answers(
             password_of=self._password_of, execute=self._execute, cancel=self._cancelled.add
@@ -133,6 +135,7 @@ class StandIn:
 
     def look_for_files(self, login: Login) -> None:
         """Take as long as a test wants that to take."""
+        self.looked.set()
         while not self.looks_end.wait(0.02):
             if login.number in self._cancelled:
                 raise SqlError("57014", "query execution canceled")
