@@ -36,9 +36,10 @@ KUBERNETES_VERSION = "1.34.4"
 KUBERNETES_PROGRAMS = {
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
-    "etcd": "go.etcd.io/etcd/server/v3",  # the version that this Kubernetes is tested with
     "kubernetes-node": "./node",
 }
+#: In the version that this Kubernetes requires.
+ETCD = {"etcd": "go.etcd.io/etcd/server/v3"}
 #: The same for all: what two programs share is compiled once, Go's own library above all.
 _GO_OPTIONS = ("-mod=mod", "-trimpath")
 #: Without what only a debugger reads, which takes a third of a program and of the time to link it.
@@ -88,7 +89,8 @@ def build_go_programs() -> bool:
 
 def build_kubernetes() -> bool:
     """Build an API server, its etcd and kubectl: 2 GB of memory, some minutes the first time."""
-    missing = _missing(KUBERNETES_PROGRAMS)
+    pin = f"k8s.io/kubernetes@v{KUBERNETES_VERSION}"
+    missing = _missing(KUBERNETES_PROGRAMS, pin) | _missing(ETCD)
     if not missing:
         return True
     if not _has_go(missing):
@@ -199,14 +201,35 @@ def _kubernetes_module() -> str:
     )
 
 
-def _missing(programs: Mapping[str, str]) -> dict[str, str]:
-    """What is not in the cache yet, which is made."""
+def _missing(programs: Mapping[str, str], pin: str = "") -> dict[str, str]:
+    """What is not in the cache yet, which is made, or of another version than its pin says.
+
+    Args:
+        programs: name -> package; with its version, if that is its pin.
+        pin: of all of them, `module@version`.
+    """
     target = cache_bin_dir()
     target.mkdir(parents=True, exist_ok=True)
-    missing = {name: source for name, source in programs.items() if not (target / name).is_file()}
-    for name in programs.keys() - missing.keys():
-        print(f"{name}: is there ({target / name})")
+    missing = {}
+    for name, package in programs.items():
+        if (target / name).is_file() and _is_pinned(target / name, pin or package):
+            print(f"{name}: is there ({target / name})")
+        else:
+            missing[name] = package
     return missing
+
+
+def _is_pinned(program: Path, pin: str) -> bool:
+    """Whether a module that Go wrote into a program is the one of a pin, without `@`: any."""
+    package, at, version = pin.partition("@")
+    if not at or shutil.which("go") is None:  # without it none can be built
+        return True
+    asked = subprocess.run(
+        ["go", "version", "-m", program], check=False, capture_output=True, text=True
+    )
+    lines = [line.split() for line in asked.stdout.splitlines()]
+    of_package = [line for line in lines if len(line) > 2 and package.startswith(line[1])]
+    return any(kind in {"mod", "dep"} and found == version for kind, _, found, *_ in of_package)
 
 
 def _has_go(missing: Mapping[str, str]) -> bool:
