@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from controller.api.errors import FormatError, InvalidSpec
+from controller.api.errors import BackupError, FormatError, InvalidSpec
 from engines import registry
 from engines.interface import InitOptions, StreamName
 from engines.mysql_family import (
@@ -19,7 +19,7 @@ from engines.mysql_family import (
 )
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.grants import Rights
-from engines.mysql_family.objects import KINDS, Context, Definition
+from engines.mysql_family.objects import KINDS, Context, Definition, trigger_body
 from engines.mysql_family.quoting import identifier, schema_pattern
 from engines.mysql_family.sequences import Moved
 from engines.mysql_family.target import kept_name, kept_pattern
@@ -224,6 +224,30 @@ def test_a_definer_is_taken_out_of_the_head_alone() -> None:
     body = "CREATE DEFINER=`a`@`b` PROCEDURE `p`() SELECT 'CREATE DEFINER=`a`@`b` '"
     procedure = Definition(kind="PROCEDURE", name="p", statement=body, context=Context())
     assert procedure.without_definer().statement == body.replace("DEFINER=`a`@`b` ", "", 1)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "CREATE DEFINER=`a`@`%` TRIGGER `# no comment v` BEFORE UPDATE ON `# no comment`",
+        "CREATE TRIGGER `FOR EACH ROW` BEFORE INSERT ON `a``b`",
+        'CREATE TRIGGER "say ""FOR EACH ROW""" AFTER DELETE ON "t"',
+        "create trigger t before insert on FOR",
+        "CREATE TRIGGER t /* FOR EACH ROW */ BEFORE INSERT -- FOR EACH ROW\nON t # FOR EACH ROW\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "mark", [" FOR EACH ROW ", "\nfor each/* x */row\n", " FOR # x\nEACH ROW/**/"]
+)
+def test_a_triggers_body_is_what_follows_its_head(head: str, mark: str) -> None:
+    body = "BEGIN SET NEW.id = 1; /* FOR EACH ROW */ END"
+
+    assert trigger_body(f"{head}{mark}{body}", "t") == body
+
+
+def test_a_trigger_without_a_head_is_told() -> None:
+    with pytest.raises(BackupError, match="the trigger `t` has no FOR EACH ROW"):
+        trigger_body("CREATE TRIGGER t BEFORE INSERT ON `FOR EACH ROW` SET @a = 'FOREACHROW'", "t")
 
 
 def test_views_come_after_what_they_read_and_a_long_chain_is_no_matter() -> None:
