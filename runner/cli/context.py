@@ -40,7 +40,11 @@ class CliContext:
         from runner import config as runner_config  # noqa: PLC0415 - --help needs none of it
         from runner.jobs.environment import log_for  # noqa: PLC0415 - as above
 
-        if not self.config.exists():
+        try:
+            is_there = self.config.exists()
+        except OSError as error:  # of a folder that this user may not enter
+            raise UsageError(f"{self.config} cannot be read: {error.strerror}") from error
+        if not is_there:
             raise UsageError(
                 f"there is no configuration at {self.config}: name it with --config or CONFIG_DIR"
             )

@@ -169,6 +169,16 @@ def test_without_a_configuration_the_option_is_named(
     assert "--config or CONFIG_DIR" in capsys.readouterr().err
 
 
+def test_a_configuration_that_cannot_be_looked_at_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is the folder that this user may not enter; who runs the tests may be root."""
+    monkeypatch.setenv("CONFIG_DIR", "/" + "x" * 300)
+
+    assert _exit("list") == 64
+    assert "xxx cannot be read: File name too long" in capsys.readouterr().err
+
+
 def test_a_defect_is_exit_code_70_with_its_stack(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
