@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
-from engines.interface import BackupFacts, Engine, Restored, Target
+from controller.api.errors import Problem
+from engines.interface import BackupFacts, Engine, Purpose, Restored, Target
 from tests.fakes.streams import MemorySink, MemorySource
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
@@ -29,6 +30,20 @@ class Backup:
 
     def source(self, **errors: Exception) -> MemorySource:
         return MemorySource(self.sink.streams, errors)
+
+    def by(self, user: str) -> Backup:
+        """The same for an account of `an_account`, which is to restore it."""
+        engine = an_engine(self.server, self.database, user=user, password="pw")
+        return evolve(self, engine=engine)
+
+    def refused(self, tmp_path: Path, **target: object) -> Sequence[Problem]:
+        """What the engine says before it restores."""
+        return self.engine.preflight(
+            a_context(tmp_path),
+            purpose=Purpose.RESTORE,
+            facts=self.facts,
+            target=Target(**{"database": self.database, **target}),
+        )
 
     def restore(self, tmp_path: Path, **target: object) -> Restored:
         return self.engine.restore_backup(
@@ -92,10 +107,16 @@ def left_behind(server: MysqlServer) -> list[str]:
 
 
 @pytest.fixture
-def backup(mysql_server: MysqlServer, a_schema: Callable[..., str], tmp_path: Path) -> Backup:
+def small(mysql_server: MysqlServer, a_schema: Callable[..., str]) -> str:
+    """A schema of `fill_small`, on each family's server in turn."""
     database = a_schema(mysql_server)
     fill_small(mysql_server, database)
-    return a_backup(mysql_server, database, tmp_path)
+    return database
+
+
+@pytest.fixture
+def backup(mysql_server: MysqlServer, small: str, tmp_path: Path) -> Backup:
+    return a_backup(mysql_server, small, tmp_path)
 
 
 @pytest.fixture

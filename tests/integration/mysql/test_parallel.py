@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,9 @@ from engines.interface import BackupFacts, Progress, StreamName, Target
 from engines.mysql_family import snapshot
 from engines.mysql_family.streams import OBJECTS, SEQUENCES
 from tests.fakes.streams import MemorySink, MemorySource
+from tests.integration.mysql.bank import TOTAL, fill_accounts, money, transfers
 from tests.integration.mysql.conftest import Backup, fill_small, left_behind, schemas
+from tests.integration.mysql.rights import routines
 from tests.integration.mysql.test_backup_faults import children, fill_large, paused_at
 from tests.servers import mysql
 from tests.servers.fixtures import given
@@ -24,63 +25,34 @@ from tests.servers.mysql_engine import an_engine
 from tests.servers.postgres_engine import a_context
 
 AnySchema = Callable[..., str]
-ACCOUNTS = 8
-MONEY = 100_000
 #: The name of what proves it, in the facts.
 PROOF = "one instant"
 LOCK = "BACKUP STAGE BLOCK_COMMIT"
 POSITIONS = "equal positions in the binary log"
 
 
-def fill_accounts(server: MysqlServer, database: str) -> None:
-    """Money in tables of about the same size, so that they are spread over all streams."""
-    for number in range(ACCOUNTS):
-        server.run(
-            f"CREATE TABLE account{number} (id INT PRIMARY KEY, money INT, t TEXT)",
-            f"INSERT INTO account{number} SELECT id, {MONEY}, t FROM a LIMIT 100",
-            database=database,
+@pytest.fixture
+def bank(mysql_server: MysqlServer, small: str) -> str:
+    """A schema with accounts, on each family's server in turn."""
+    fill_accounts(mysql_server, small)
+    return small
+
+
+@pytest.fixture
+def a_dumper(mysql_server: MysqlServer, an_account: Callable[..., str]) -> Callable[[str], str]:
+    """Makes accounts with the rights to dump a schema and to tell the position, but not to lock."""
+
+    def make(database: str) -> str:
+        user = an_account()
+        position = "REPLICATION CLIENT" if mysql_server.family == "mysql" else "BINLOG MONITOR"
+        mysql_server.run(
+            f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `{database}`.* TO {user}@'%'",
+            routines(mysql_server, database, user),
+            f"GRANT {position} ON *.* TO {user}@'%'",
         )
+        return user
 
-
-@contextlib.contextmanager
-def transfers(
-    server: MysqlServer, database: str, writers: int = 3, pause_s: float = 0
-) -> Iterator[list[int]]:
-    """Money moves between tables all the time, and none is made or lost; counts what was moved."""
-    stop = threading.Event()
-    moved = [0] * writers
-
-    def write(writer: int) -> None:
-        with server.connect(database) as connection, connection.cursor() as cursor:
-            number = writer
-            while not stop.is_set():
-                number += 1
-                source, target = number % ACCOUNTS, (number * 3 + 1) % ACCOUNTS
-                row = 1 + writer + writers * (number % 30)  # no two wait for each other
-                connection.begin()
-                cursor.execute(f"UPDATE account{source} SET money = money - 1 WHERE id = {row}")
-                cursor.execute(f"UPDATE account{target} SET money = money + 1 WHERE id = {row}")
-                connection.commit()
-                moved[writer] += 1
-                stop.wait(pause_s)
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
-    for thread in threads:
-        thread.start()
-    try:
-        while not all(moved):
-            time.sleep(0.01)
-        yield moved
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def money(server: MysqlServer, database: str) -> int:
-    parts = " + ".join(f"(SELECT SUM(money) FROM account{n})" for n in range(ACCOUNTS))
-    ((total,),) = server.run(f"SELECT {parts}", database=database)
-    return int(total)
+    return make
 
 
 def dumped(
@@ -134,37 +106,32 @@ def test_mariadb_s_streams_show_one_instant_whatever_is_written(
                 assert ["commits may have waited" in said for said in told] == [True]
             assert ("file" in backup.facts.position) == (not options)
             assert sum(moved) > 20
-            assert money(server, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+            assert money(server, restored(backup, tmp_path)) == TOTAL
         assert by_lock
 
 
+@pytest.mark.parametrize("mysql_server", ["mysql_9_7"], indirect=True)
 def test_mysql_s_streams_show_one_instant_that_is_found_between_writes(
-    mysql_9_7: MysqlServer, a_schema: AnySchema, tmp_path: Path
+    mysql_server: MysqlServer, bank: str, tmp_path: Path
 ) -> None:
-    database = a_schema(mysql_9_7)
-    fill_small(mysql_9_7, database)
-    fill_accounts(mysql_9_7, database)
     seen = {1: 0, 3: 0}
     # Each as long as a try, so that some fail and some do not.
     for pause_s in (0, 0.05, 0.1, 0.2, 0.3, 0.3, 0.4, 0.5):
-        with transfers(mysql_9_7, database, 2, pause_s):
-            backup, told, _ = dumped(mysql_9_7, database, tmp_path)
+        with transfers(mysql_server, bank, 2, pause_s):
+            backup, told, _ = dumped(mysql_server, bank, tmp_path)
 
         number = len(of_tables(backup.facts))
         seen[number] += 1
         assert [said[:17] for said in told] == ([] if number == 3 else ["one stream, not 3"])
         assert (backup.facts.position.get(PROOF) == POSITIONS) == (number == 3)
-        assert money(mysql_9_7, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+        assert money(mysql_server, restored(backup, tmp_path)) == TOTAL
     assert all(seen.values())
 
 
 def test_where_nothing_is_written_no_lock_is_needed(
-    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+    mysql_server: MysqlServer, small: str, tmp_path: Path
 ) -> None:
-    database = a_schema(mysql_server)
-    fill_small(mysql_server, database)
-
-    backup, told, seen = dumped(mysql_server, database, tmp_path)
+    backup, told, seen = dumped(mysql_server, small, tmp_path)
 
     assert backup.facts.position[PROOF] == POSITIONS
     assert len(of_tables(backup.facts)) == 3
@@ -207,35 +174,19 @@ def test_an_xa_commit_is_logged_before_it_is_seen_and_ends_that_proof(tmp_path: 
         assert LOCK in dumped(server, "shop", tmp_path)[0].facts.position[PROOF]
 
 
-def an_account_to_dump(server: MysqlServer, database: str, an_account: Callable[..., str]) -> str:
-    """One with the rights of a backup, the optional one included."""
-    user = an_account()
-    everything = "SELECT, SHOW VIEW, TRIGGER, EVENT"
-    server.run(f"GRANT {everything} ON `{database}`.* TO {user}@'%'")
-    if server.family == "mysql":
-        server.run(f"GRANT SHOW_ROUTINE, REPLICATION CLIENT ON *.* TO {user}@'%'")
-    else:
-        server.run(f"GRANT SELECT ON mysql.proc TO {user}@'%'")
-        server.run(f"GRANT BINLOG MONITOR ON *.* TO {user}@'%'")
-    return user
-
-
 def test_a_commit_between_two_snapshots_is_noticed(
     mysql_server: MysqlServer,
-    a_schema: AnySchema,
-    an_account: Callable[..., str],
+    bank: str,
+    a_dumper: Callable[[str], str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(snapshot, "TRIES", 1)
-    database = a_schema(mysql_server)
-    fill_small(mysql_server, database)
-    fill_accounts(mysql_server, database)
-    user = an_account_to_dump(mysql_server, database, an_account)
+    user = a_dumper(bank)
     noticed = 0
-    with transfers(mysql_server, database):
+    with transfers(mysql_server, bank):
         for _ in range(10):
-            backup, told, _ = dumped(mysql_server, database, tmp_path, user=user, password="pw")
+            backup, told, _ = dumped(mysql_server, bank, tmp_path, user=user, password="pw")
             noticed += "something was committed" in "".join(told)
             assert (PROOF in backup.facts.position) == (not told)
 
@@ -245,46 +196,41 @@ def test_a_commit_between_two_snapshots_is_noticed(
 @pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
 def test_without_the_right_to_lock_there_is_one_stream_and_the_grant_is_told(
     mysql_server: MysqlServer,
-    a_schema: AnySchema,
-    an_account: Callable[..., str],
+    bank: str,
+    a_dumper: Callable[[str], str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(snapshot, "TRIES", 0)
-    database = a_schema(mysql_server)
-    fill_small(mysql_server, database)
-    fill_accounts(mysql_server, database)
-    user = an_account_to_dump(mysql_server, database, an_account)
+    user = a_dumper(bank)
 
-    with transfers(mysql_server, database):
-        backup, told, seen = dumped(mysql_server, database, tmp_path, user=user, password="pw")
+    with transfers(mysql_server, bank):
+        backup, told, seen = dumped(mysql_server, bank, tmp_path, user=user, password="pw")
 
     assert backup.facts.streams == ("dump", "objects")
     assert PROOF not in backup.facts.position
     assert "lock" not in {said.stage for said in seen}
     (said,) = told
     assert said.startswith("one stream, not 3")
-    assert money(mysql_server, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+    assert money(mysql_server, restored(backup, tmp_path)) == TOTAL
     mysql_server.run(said[said.index("GRANT ") :].partition(";")[0])
-    with transfers(mysql_server, database):
-        again, told, _ = dumped(mysql_server, database, tmp_path, user=user, password="pw")
+    with transfers(mysql_server, bank):
+        again, told, _ = dumped(mysql_server, bank, tmp_path, user=user, password="pw")
     assert len(of_tables(again.facts)) == 3
     assert LOCK in again.facts.position[PROOF]
 
 
+@pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
 def test_a_lock_that_does_not_come_is_given_up_and_leaves_nobody_waiting(
-    mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mysql_server: MysqlServer, bank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another backup has it."""
     monkeypatch.setattr(snapshot, "TRIES", 0)
-    database = a_schema(mariadb_11_8)
-    fill_small(mariadb_11_8, database)
-    fill_accounts(mariadb_11_8, database)
-    with mariadb_11_8.connect(database) as other, other.cursor() as cursor:
+    with mysql_server.connect(bank) as other, other.cursor() as cursor:
         cursor.execute("BACKUP STAGE START")
-        with transfers(mariadb_11_8, database) as moved:
+        with transfers(mysql_server, bank) as moved:
             started = time.monotonic()
-            backup, told, _ = dumped(mariadb_11_8, database, tmp_path)
+            backup, told, _ = dumped(mysql_server, bank, tmp_path)
             assert time.monotonic() - started < 3 * snapshot.LOCK_WAIT_S
             before = sum(moved)
             time.sleep(0.5)
@@ -292,49 +238,45 @@ def test_a_lock_that_does_not_come_is_given_up_and_leaves_nobody_waiting(
 
     assert backup.facts.streams == ("dump", "objects")
     assert any("was not to be had within 2 s" in said for said in told)
-    assert money(mariadb_11_8, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+    assert money(mysql_server, restored(backup, tmp_path)) == TOTAL
 
 
+@pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
 def test_the_lock_waits_for_no_query_and_no_transaction_and_fails_none(
-    mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mysql_server: MysqlServer, bank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "TRIES", 0)
-    database = a_schema(mariadb_11_8)
-    fill_small(mariadb_11_8, database)
-    fill_accounts(mariadb_11_8, database)
     query = "SELECT SLEEP(0.1) FROM account0 LIMIT 60"
-    reader = threading.Thread(target=lambda: mariadb_11_8.run(query, database=database))
+    reader = threading.Thread(target=lambda: mysql_server.run(query, database=bank))
     reader.start()
     time.sleep(0.5)
-    with mariadb_11_8.connect(database) as writer, writer.cursor() as cursor:
+    with mysql_server.connect(bank) as writer, writer.cursor() as cursor:
         writer.begin()
         cursor.execute("INSERT INTO log (said) VALUES ('while it lasts')")
-        with transfers(mariadb_11_8, database):
-            backup, _, _ = dumped(mariadb_11_8, database, tmp_path)
+        with transfers(mysql_server, bank):
+            backup, _, _ = dumped(mysql_server, bank, tmp_path)
         assert reader.is_alive()
         writer.commit()
     reader.join()
 
     assert LOCK in backup.facts.position[PROOF]
     new = restored(backup, tmp_path)
-    assert mariadb_11_8.run("SELECT * FROM log WHERE said LIKE 'while%'", database=new) == []
+    assert mysql_server.run("SELECT * FROM log WHERE said LIKE 'while%'", database=new) == []
 
 
+@pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
 def test_readers_that_are_too_slow_to_begin_hold_nobody_up(
-    mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mysql_server: MysqlServer, bank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "TRIES", 0)
     monkeypatch.setattr(snapshot, "HELD_S", 0.02)
-    database = a_schema(mariadb_11_8)
-    fill_small(mariadb_11_8, database)
-    fill_accounts(mariadb_11_8, database)
 
-    with transfers(mariadb_11_8, database):
-        backup, told, _ = dumped(mariadb_11_8, database, tmp_path)
+    with transfers(mysql_server, bank):
+        backup, told, _ = dumped(mysql_server, bank, tmp_path)
 
     assert backup.facts.streams == ("dump", "objects")
     assert any("one stream" in said and snapshot.LOCK in said for said in told)
-    assert money(mariadb_11_8, restored(backup, tmp_path)) == ACCOUNTS * 100 * MONEY
+    assert money(mysql_server, restored(backup, tmp_path)) == TOTAL
     assert children() == []
 
 
@@ -389,11 +331,9 @@ def test_names_that_differ_by_case_alone_are_all_there(
 
 
 def test_a_damaged_stream_of_several_restores_nothing(
-    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+    mysql_server: MysqlServer, small: str, tmp_path: Path
 ) -> None:
-    database = a_schema(mysql_server)
-    fill_small(mysql_server, database)
-    backup, _, _ = dumped(mysql_server, database, tmp_path)
+    backup, _, _ = dumped(mysql_server, small, tmp_path)
     name = of_tables(backup.facts)[1]
     whole = backup.sink.streams[name]
     inserted = whole.index(b"INSERT INTO")
@@ -408,9 +348,9 @@ def test_a_damaged_stream_of_several_restores_nothing(
                 source,
                 backup.facts,
                 a_context(tmp_path),
-                target=Target(database=f"{database}_new", parallel=3),
+                target=Target(database=f"{small}_new", parallel=3),
             )
-        assert schemas(mysql_server, database) == [database]
+        assert schemas(mysql_server, small) == [small]
         assert left_behind(mysql_server) == []
         assert children() == []
     cut = MemorySource({**backup.sink.streams, name: whole[: len(whole) // 2]})
@@ -419,18 +359,16 @@ def test_a_damaged_stream_of_several_restores_nothing(
 
 
 def test_progress_of_a_restore_is_the_sum_and_never_falls(
-    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
+    mysql_server: MysqlServer, small: str, tmp_path: Path
 ) -> None:
-    database = a_schema(mysql_server)
-    fill_small(mysql_server, database)
-    backup, _, dumping = dumped(mysql_server, database, tmp_path)
+    backup, _, dumping = dumped(mysql_server, small, tmp_path)
     seen: list[Progress] = []
 
     backup.engine.restore_backup(
         backup.source(),
         backup.facts,
         a_context(tmp_path, report=seen.append),
-        target=Target(database=f"{database}_new", parallel=2),
+        target=Target(database=f"{small}_new", parallel=2),
     )
 
     total = sum(len(backup.sink.streams[name]) for name in of_tables(backup.facts))

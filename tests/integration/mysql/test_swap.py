@@ -21,7 +21,7 @@ from engines.mysql_family import progress, swap
 from engines.mysql_family.connection import Session
 from tests.fakes.streams import MemorySink
 from tests.integration.mysql.conftest import Backup, a_backup, left_behind, schemas
-from tests.integration.mysql.test_privileges import routines
+from tests.integration.mysql.rights import routines
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_samples import fill, fingerprint
 from tests.servers.postgres_engine import a_context
