@@ -42,6 +42,12 @@ test-many-tables: TABLES := 10000
 test-many-tables: $(VENV)/.installed  ## MySQL and MariaDB with very many tables (TABLES=10000)
 	DB_BACKUP_TEST_MANY_TABLES=$(TABLES) $(BIN)/pytest -s --timeout=3600 tests/integration/mysql/test_many_tables.py
 
+test-versions: SERIES := mariadb-11.4 mysql-8.4
+test-versions: $(VENV)/.installed  ## MySQL and MariaDB of the series that make test leaves out: get them, and test on them (SERIES="mariadb-11.4 mysql-8.4")
+	@$(BIN)/python -m tests.servers.build mysql
+	DB_BACKUP_TEST_SERIES='$(SERIES)' $(BIN)/pytest -n 2 --dist loadgroup -k "mariadb or mysql" \
+		tests/contract/test_engine_contract.py tests/integration/mysql
+
 test-cockroach: $(VENV)/.installed  ## The engine cockroach on a real one: COCKROACH_IMAGE, COCKROACH_BIN or the public image
 	$(BIN)/pytest tests/contract tests/integration/cockroach -k real
 

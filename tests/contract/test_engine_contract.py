@@ -23,9 +23,9 @@ from controller.api.secrets import Secret, SecretValue
 from engines import registry
 from engines.interface import InitOptions, Purpose, StreamEngine, Target
 from tests.fakes.streams import MemorySink, MemorySource
-from tests.servers import mysql, mysql_engine, mysql_samples, postgres
+from tests.servers import mysql_engine, mysql_samples, postgres, series
 from tests.servers.mysql import MysqlServer
-from tests.servers.mysql_fixtures import fixture_of
+from tests.servers.mysql_fixtures import skip_unless_covered
 from tests.servers.postgres import PostgresServer
 from tests.servers.postgres_engine import a_context, an_engine
 from tests.servers.postgres_samples import fill, fingerprint
@@ -75,8 +75,9 @@ def _postgres(request: pytest.FixtureRequest, version: int) -> Bench:
 
 
 def _mysql_family(family: str) -> Callable[[pytest.FixtureRequest, str], Bench]:
-    def make(request: pytest.FixtureRequest, series: str) -> Bench:
-        server: MysqlServer = request.getfixturevalue(fixture_of(family, series))
+    def make(request: pytest.FixtureRequest, version: str) -> Bench:
+        skip_unless_covered(family, version)
+        server: MysqlServer = request.getfixturevalue("server_of")(family, version)
         database = request.getfixturevalue("a_schema")(server)
         mysql_samples.fill(server, database)
         return Bench(
@@ -93,8 +94,8 @@ def _mysql_family(family: str) -> Callable[[pytest.FixtureRequest, str], Bench]:
 
 #: How to make a bench, and the versions of the server that the engine is run on.
 BENCHES = {
-    "mariadb": (_mysql_family("mariadb"), mysql.SERIES["mariadb"]),
-    "mysql": (_mysql_family("mysql"), mysql.SERIES["mysql"]),
+    "mariadb": (_mysql_family("mariadb"), series.SUPPORTED["mariadb"]),
+    "mysql": (_mysql_family("mysql"), series.SUPPORTED["mysql"]),
     "postgres": (_postgres, postgres.MAJORS),
 }
 

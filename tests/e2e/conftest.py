@@ -32,6 +32,7 @@ from tests.servers.fixtures import given
 from tests.servers.helm import CHART, RELEASE, Helm
 from tests.servers.minio import MinioServer
 from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_fixtures import ServerOf
 from tests.servers.node import addresses
 from tests.servers.node.machine import Machine, of_this_machine
 from tests.servers.postgres import PostgresServer
@@ -214,18 +215,19 @@ def mariadb_tenant(
     figures: dict[str, str],
     storage: TcpProxy,
     minio_server: MinioServer,
-    mariadb_11_8: MysqlServer,
+    server_of: ServerOf,
     a_schema: Callable[[MysqlServer], str],
 ) -> Iterator[MariadbTenant]:
     """The same of MariaDB, and its runner's image."""
     _load_images(release.node, release.name, MARIADB_IMAGE, figures=figures)
-    database = a_schema(mariadb_11_8)
-    mysql_samples.fill(mariadb_11_8, database)
-    with TcpProxy(mariadb_11_8.port, listen_host=addresses.HOST) as wire:
+    server = server_of("mariadb", "11.8")
+    database = a_schema(server)
+    mysql_samples.fill(server, database)
+    with TcpProxy(server.port, listen_host=addresses.HOST) as wire:
         one = MariadbTenant(
             kubectl=installed,
             namespace=unique("webshop"),
-            server=mariadb_11_8,
+            server=server,
             database=database,
             wire=wire,
             storage_class=unique("standard"),

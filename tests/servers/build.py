@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.servers import apt, debian, mysql_packages, postgres, prometheus, prometheus_operator
@@ -54,7 +54,10 @@ DEBIAN_PACKAGES = ("age", "zstd", "postgresql", "postgresql-contrib")
 BUILD_PACKAGES = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap"}
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
+    """Get all that `make test` uses; told "mysql", MySQL and MariaDB of every series."""
+    if arguments == ["mysql"]:
+        return 0 if unpack_mysql_family(mysql_packages.KNOWN) else 1
     # One that fails keeps none of the others from being there.
     done = [
         build_go_programs(),
@@ -64,7 +67,7 @@ def main() -> int:
         install_debian_packages(),
         install_node_packages(),
         unpack_postgres(),
-        unpack_mysql_family(),
+        unpack_mysql_family(filter(mysql_packages.is_usual, mysql_packages.KNOWN)),
         unpack_prometheus(),
         unpack_prometheus_operator(),
     ]
@@ -290,20 +293,21 @@ def unpack_postgres() -> bool:
     return True
 
 
-def unpack_mysql_family() -> bool:
+def unpack_mysql_family(sources: Iterable[mysql_packages.Source]) -> bool:
     """MariaDB and MySQL, server and clients; no root is needed."""
     ok = True
-    for packages in mysql_packages.KNOWN:
-        if found := mysql_packages.bin_folder(cache_dir(), packages):
-            print(f"{packages.name}: is there ({found})")
+    for source in sources:
+        name = mysql_packages.name_of(source)
+        if found := mysql_packages.bin_folder(cache_dir(), source):
+            print(f"{name}: is there ({found})")
             continue
-        print(f"{packages.name}: unpacking Debian's of {packages.suite}", flush=True)
+        print(f"{name}: unpacking {source.origin}", flush=True)
         try:
-            mysql_packages.unpack(cache_dir(), packages)
+            mysql_packages.unpack(cache_dir(), source)
         except apt.Impossible as reason:
             print(
-                f"{packages.name}: {reason}; else install it with its client tools, or name their"
-                f" folder in {packages.family.upper()}_BIN_DIRS"
+                f"{name}: {reason}; else install it with its client tools, or name their folder in"
+                f" {source.family.upper()}_BIN_DIRS"
             )
             ok = False
     return ok
@@ -357,4 +361,4 @@ def _run(command: list[str], **environment: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

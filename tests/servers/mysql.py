@@ -31,10 +31,8 @@ from tests.servers.provider import (
     has_container_engine,
     start_process,
 )
+from tests.servers.series import how_to_get
 
-FAMILIES = ("mariadb", "mysql")
-#: What the tests run against; a series that is not there is a visible skip.
-SERIES = {"mariadb": ("10.11", "11.8"), "mysql": ("8.4", "9.7")}
 _SERVER = {"mariadb": "mariadbd", "mysql": "mysqld"}
 _FAST = {
     "innodb_buffer_pool_size": "64M",
@@ -67,6 +65,12 @@ class MysqlServer:
     data_dir: Path
     process: ServerProcess | None
     user: str = "root"
+
+    @property
+    def has_plugins(self) -> bool:
+        """All but an unpacked one that has no libraries."""
+        root = self.bin_dir.parent / "root"
+        return not root.is_dir() or (root / "usr/lib").is_dir()
 
     def connect(self, database: str | None = None, **overrides: Any) -> Any:
         """A PyMySQL connection in autocommit, as root over TCP unless told otherwise."""
@@ -103,11 +107,11 @@ def installations(family: str) -> dict[str, Path]:
     named = os.environ.get(f"{family.upper()}_BIN_DIRS", "").split(os.pathsep)
     for folder in map(Path, filter(None, named)):
         _add(found, family, folder)
-    for packages in mysql_packages.KNOWN:
-        if packages.family == family:
-            folder = mysql_packages.bin_folder(cache_dir(), packages)
+    for source in mysql_packages.KNOWN:
+        if source.family == family:
+            folder = mysql_packages.bin_folder(cache_dir(), source)
             if folder is not None:
-                found.setdefault(packages.series, folder)
+                found.setdefault(source.series, folder)
     return found
 
 
@@ -145,7 +149,7 @@ def running(
     bin_dir = installations(family).get(series)
     if bin_dir is None:
         if options or tls or not installations(family) or not has_container_engine():
-            raise ServerMissing(f"no {family} {series} here")
+            raise ServerMissing(f"no {family} {series} here", how_to_get=how_to_get(family, series))
         with _as_container(family, series) as container:
             yield container
         return
@@ -194,7 +198,10 @@ def _as_container(family: str, series: str) -> Iterator[MysqlServer]:
     try:
         container.start()
     except Exception as error:  # of several packages; whatever it is, there is none
-        raise ServerMissing(f"no {family} {series} here, nor its image: {error}") from error
+        raise ServerMissing(
+            f"no {family} {series} here, nor its image: {error}",
+            how_to_get=how_to_get(family, series),
+        ) from error
     try:
         server = MysqlServer(
             family=family,
@@ -260,6 +267,9 @@ def _settings(family: str, bin_dir: Path, folder: Path, tls: Path | None) -> dic
             "mysqlx": "OFF",
             "innodb_redo_log_capacity": "64M",
             "secure_file_priv": str(folder / "tmp"),
+            # As 9.7 has it of itself: without it there is no more than one stream.
+            "gtid_mode": "ON",
+            "enforce_gtid_consistency": "ON",
         }
         del settings["innodb_log_file_size"]
     else:

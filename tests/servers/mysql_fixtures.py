@@ -4,55 +4,69 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from tests.servers import mysql
-from tests.servers.fixtures import given
+from tests.servers import mysql, series
 from tests.servers.mysql import MysqlServer
-from tests.servers.provider import ServerMissing
+from tests.servers.provider import ServerMissing, skip_or_fail
+
+_ID = "{0[0]}{0[1]}".format
+ServerOf = Callable[[str, str], MysqlServer]
+#: Family and series of all that this run covers; and of each family the newest.
+EVERY = [(family, one) for family, found in series.covered().items() for one in found]
+NEWEST = {family: found[-1] for family, found in series.covered().items() if found}
+
+
+def newest(family: str) -> str:
+    """The newest series of a family that this run covers; the test is skipped if it covers none."""
+    if family not in NEWEST:
+        pytest.skip(f"{series.VARIABLE} names no {family}")
+    return NEWEST[family]
+
+
+def skip_unless_covered(family: str, of_series: str) -> None:
+    if (family, of_series) not in EVERY:
+        command = series.how_to_test(family, of_series)
+        pytest.skip(f"this run does not cover {family} {of_series}: {command}")
+
+
+def on(servers: Iterable[tuple[str, str]]) -> pytest.MarkDecorator:
+    """Run a test with the fixture `mysql_server` on each of these, by family and series."""
+    return pytest.mark.parametrize("mysql_server", servers, indirect=True, ids=_ID)
+
+
+def on_newest(family: str) -> pytest.MarkDecorator:
+    """Run a test with the fixture `mysql_server` on what it is about."""
+    return on([(family, "")])
 
 
 @pytest.fixture(scope="session")
-def mariadb_10_11() -> Iterator[MysqlServer]:
-    yield from given(mysql.running("mariadb", "10.11"))
-
-
-@pytest.fixture(scope="session")
-def mariadb_11_8() -> Iterator[MysqlServer]:
-    yield from given(mysql.running("mariadb", "11.8"))
-
-
-@pytest.fixture(scope="session")
-def mysql_8_4() -> Iterator[MysqlServer]:
-    """No Debian has it: not even where servers are required is it always to be had."""
+def server_of() -> Iterator[ServerOf]:
+    """The server of a family and series, started once; the test of a missing one skips or fails."""
+    started: dict[tuple[str, str], MysqlServer] = {}
     with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(mysql.running("mysql", "8.4"))
-        except ServerMissing as missing:
-            pytest.skip(f"{missing}: name the folder of its programs in MYSQL_BIN_DIRS")
-        yield server
+
+        def start(family: str, of_series: str) -> MysqlServer:
+            key = family, of_series
+            if key not in started:
+                try:
+                    started[key] = stack.enter_context(mysql.running(*key))
+                except ServerMissing as missing:
+                    if key not in EVERY:  # the other one of a pair
+                        pytest.skip(f"{missing}: {missing.how_to_get}")
+                    skip_or_fail(missing)
+            return started[key]
+
+        yield start
 
 
-@pytest.fixture(scope="session")
-def mysql_9_7() -> Iterator[MysqlServer]:
-    yield from given(mysql.running("mysql", "9.7"))
-
-
-def fixture_of(family: str, series: str) -> str:
-    return f"{family}_{series.replace('.', '_')}"
-
-
-#: One of each family that is always there: what does not depend on the series.
-ONE_OF_EACH = ("mariadb_11_8", "mysql_9_7")
-
-
-@pytest.fixture(params=ONE_OF_EACH)
-def mysql_server(request: pytest.FixtureRequest) -> MysqlServer:
+@pytest.fixture(params=NEWEST.items(), ids=_ID)
+def mysql_server(request: pytest.FixtureRequest, server_of: ServerOf) -> MysqlServer:
     """Each family in turn."""
-    server: MysqlServer = request.getfixturevalue(request.param)
-    return server
+    family, of_series = request.param
+    return server_of(family, of_series or newest(family))
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ that break careless quoting; `fingerprint` is equal before and after.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+from engines.mysql_family import versions
 from tests.servers.mysql import MysqlServer
 
 HOSTILE_NAMES = (
@@ -142,6 +144,9 @@ _MYSQL = (
         "INSERT INTO modern (id, doc, v, made, spot) VALUES"
         " (1, '{\"z\": [1, 2]}', -5, 'x', ST_GeomFromText('POINT(1 2)', 4326))"
     ),
+)
+#: From 9.0 on.
+_VECTORS = (
     "CREATE TABLE vectors (id INT PRIMARY KEY, v VECTOR(3))",
     "INSERT INTO vectors VALUES (1, TO_VECTOR('[1, 2.5, -3]'))",
 )
@@ -156,7 +161,7 @@ def fill(server: MysqlServer, schema: str) -> None:
         cursor.execute("CREATE TABLE numbers (seq INT PRIMARY KEY)")
         values = ", ".join(f"({number})" for number in range(1, 1001))
         cursor.execute(f"INSERT INTO numbers VALUES {values}")
-        for statement in (*_COMMON, *(_MYSQL if server.family == "mysql" else _MARIADB)):
+        for statement in (*_COMMON, *_of_its_own(server)):
             cursor.execute(statement.replace("{schema}", schema.replace("`", "``")))
             cursor.fetchall()
         for name in HOSTILE_NAMES:
@@ -169,6 +174,16 @@ def fill(server: MysqlServer, schema: str) -> None:
                 f"CREATE TRIGGER {short} BEFORE UPDATE ON {quoted} FOR EACH ROW SET NEW.id = 1"
             )
             cursor.execute(f"CREATE PROCEDURE {short}() SELECT * FROM {quoted}")
+
+
+def _of_its_own(server: MysqlServer) -> Iterator[str]:
+    """What other families and series do not know."""
+    if server.family == "mariadb":
+        yield from _MARIADB
+        return
+    yield from _MYSQL
+    if versions.series_of(server.series) >= (9, 0):
+        yield from _VECTORS
 
 
 def fingerprint(server: MysqlServer, schema: str) -> dict[str, Any]:

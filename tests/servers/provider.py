@@ -31,7 +31,15 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class ServerMissing(Exception):
-    """Neither a program nor a container of that name is to be had."""
+    """Neither a program nor a container of that name is to be had.
+
+    Args:
+        how_to_get: the command that gets it.
+    """
+
+    def __init__(self, message: str, *, how_to_get: str = HOW_TO_GET) -> None:
+        super().__init__(message)
+        self.how_to_get = how_to_get
 
 
 def cache_bin_dir() -> Path:
@@ -67,7 +75,7 @@ def has_container_engine() -> bool:
 
 def skip_or_fail(missing: ServerMissing) -> NoReturn:
     """End a test that has no server, visibly."""
-    message = f"{missing}; to get it: {HOW_TO_GET}"
+    message = f"{missing}; to get it: {missing.how_to_get}"
     if os.environ.get("DB_BACKUP_TEST_REQUIRE_SERVERS") == "1":
         pytest.fail(message)
     pytest.skip(message)

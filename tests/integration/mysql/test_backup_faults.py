@@ -27,6 +27,7 @@ from tests.servers import mysql
 from tests.servers.fixtures import given
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import newest
 from tests.servers.postgres_engine import a_context
 from tests.servers.proxy import TcpProxy
 
@@ -158,8 +159,7 @@ def test_a_dump_that_is_killed_is_no_backup(
 
 @pytest.mark.parametrize("family", ["mariadb", "mysql"])
 def test_a_server_that_restarts_in_the_middle(tmp_path: Path, family: str) -> None:
-    series = mysql.SERIES[family][-1]
-    for server in given(mysql.running(family, series)):
+    for server in given(mysql.running(family, newest(family))):
         server.run("CREATE DATABASE shop")
         fill_large(server, "shop")
         sink = MemorySink()

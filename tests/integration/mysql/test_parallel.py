@@ -22,6 +22,7 @@ from tests.servers import mysql
 from tests.servers.fixtures import given
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import newest, on_newest
 from tests.servers.postgres_engine import a_context
 
 AnySchema = Callable[..., str]
@@ -89,7 +90,7 @@ def restored(backup: Backup, tmp_path: Path) -> str:
 def test_mariadb_s_streams_show_one_instant_whatever_is_written(
     tmp_path: Path, options: dict[str, str | None]
 ) -> None:
-    for server in given(mysql.running("mariadb", "11.8", options=options)):
+    for server in given(mysql.running("mariadb", newest("mariadb"), options=options)):
         server.run("CREATE DATABASE shop")
         fill_small(server, "shop")
         fill_accounts(server, "shop")
@@ -110,7 +111,7 @@ def test_mariadb_s_streams_show_one_instant_whatever_is_written(
         assert by_lock
 
 
-@pytest.mark.parametrize("mysql_server", ["mysql_9_7"], indirect=True)
+@on_newest("mysql")
 def test_mysql_s_streams_show_one_instant_that_is_found_between_writes(
     mysql_server: MysqlServer, bank: str, tmp_path: Path
 ) -> None:
@@ -149,7 +150,7 @@ def test_where_nothing_is_written_no_lock_is_needed(
 def test_a_position_proves_nothing_where_it_does_not_move_with_every_commit(
     tmp_path: Path, family: str, options: dict[str, str | None]
 ) -> None:
-    for server in given(mysql.running(family, mysql.SERIES[family][-1], options=options)):
+    for server in given(mysql.running(family, newest(family), options=options)):
         server.run("CREATE DATABASE shop")
         fill_small(server, "shop")
 
@@ -163,7 +164,7 @@ def test_a_position_proves_nothing_where_it_does_not_move_with_every_commit(
 
 
 def test_an_xa_commit_is_logged_before_it_is_seen_and_ends_that_proof(tmp_path: Path) -> None:
-    for server in given(mysql.running("mariadb", "11.8")):
+    for server in given(mysql.running("mariadb", newest("mariadb"))):
         server.run("CREATE DATABASE shop")
         fill_small(server, "shop")
         assert dumped(server, "shop", tmp_path)[0].facts.position[PROOF] == POSITIONS
@@ -193,7 +194,7 @@ def test_a_commit_between_two_snapshots_is_noticed(
     assert noticed
 
 
-@pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
+@on_newest("mariadb")
 def test_without_the_right_to_lock_there_is_one_stream_and_the_grant_is_told(
     mysql_server: MysqlServer,
     bank: str,
@@ -220,7 +221,7 @@ def test_without_the_right_to_lock_there_is_one_stream_and_the_grant_is_told(
     assert LOCK in again.facts.position[PROOF]
 
 
-@pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
+@on_newest("mariadb")
 def test_a_lock_that_does_not_come_is_given_up_and_leaves_nobody_waiting(
     mysql_server: MysqlServer, bank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +242,7 @@ def test_a_lock_that_does_not_come_is_given_up_and_leaves_nobody_waiting(
     assert money(mysql_server, restored(backup, tmp_path)) == TOTAL
 
 
-@pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
+@on_newest("mariadb")
 def test_the_lock_waits_for_no_query_and_no_transaction_and_fails_none(
     mysql_server: MysqlServer, bank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,7 +265,7 @@ def test_the_lock_waits_for_no_query_and_no_transaction_and_fails_none(
     assert mysql_server.run("SELECT * FROM log WHERE said LIKE 'while%'", database=new) == []
 
 
-@pytest.mark.parametrize("mysql_server", ["mariadb_11_8"], indirect=True)
+@on_newest("mariadb")
 def test_readers_that_are_too_slow_to_begin_hold_nobody_up(
     mysql_server: MysqlServer, bank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from tests.integration.mysql.conftest import a_backup, fill_small
 from tests.integration.mysql.rights import cures, granted, routines
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import ServerOf, newest
 from tests.servers.mysql_samples import fill, fingerprint
 from tests.servers.postgres_engine import a_context
 
@@ -114,9 +115,10 @@ def test_tables_that_no_snapshot_shows_are_refused_with_the_cure(
 
 
 def test_the_other_family_is_told_by_its_name(
-    mariadb_11_8: MysqlServer, mysql_9_7: MysqlServer, a_schema: AnySchema, tmp_path: Path
+    server_of: ServerOf, a_schema: AnySchema, tmp_path: Path
 ) -> None:
-    for family, server in (("mysql", mariadb_11_8), ("mariadb", mysql_9_7)):
+    for family, other in (("mysql", "mariadb"), ("mariadb", "mysql")):
+        server = server_of(other, newest(other))
         database = a_schema(server)
         engine = an_engine(evolve(server, family=family), database)
 

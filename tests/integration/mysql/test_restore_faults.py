@@ -18,7 +18,6 @@ from controller.api.errors import (
     DatabaseUnavailable,
     FormatError,
     IntegrityError,
-    PreflightFailed,
     TargetExists,
     TruncatedBackup,
 )
@@ -26,10 +25,11 @@ from engines.interface import Progress, Purpose, Target
 from engines.mysql_family import connection, target as targets
 from engines.mysql_family.connection import Server
 from tests.fakes.streams import MemorySource
-from tests.integration.mysql.conftest import Backup, a_backup, fill_small, left_behind, schemas
+from tests.integration.mysql.conftest import Backup, a_backup, left_behind, schemas
 from tests.integration.mysql.test_backup_faults import children, fill_large
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import ServerOf, newest
 from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 from tests.servers.proxy import TcpProxy
@@ -289,47 +289,14 @@ def test_what_a_killed_restore_left_goes_with_the_next_one(backup: Backup, tmp_p
     assert left_behind(backup.server) == [others]
 
 
-def test_an_older_server_is_refused_with_the_image_that_fits(
-    mariadb_10_11: MysqlServer, mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path
-) -> None:
-    database = a_schema(mariadb_11_8)
-    fill_small(mariadb_11_8, database)
-    backup = a_backup(mariadb_11_8, database, tmp_path)
-    older = an_engine(mariadb_10_11, "x")
-
-    with pytest.raises(PreflightFailed, match=r"the backup is of MariaDB 11\.8.*mariadb 11\.8"):
-        older.restore_backup(
-            backup.source(), backup.facts, a_context(tmp_path), target=Target(database="x")
-        )
-
-
-def test_a_newer_server_takes_it(
-    mariadb_10_11: MysqlServer, mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path
-) -> None:
-    database = a_schema(mariadb_10_11)
-    fill_small(mariadb_10_11, database)
-    mariadb_11_8.run("CREATE USER IF NOT EXISTS root@'127.0.0.1' IDENTIFIED BY 'x'")
-    backup = a_backup(mariadb_10_11, database, tmp_path)
-    new = a_schema(mariadb_11_8)
-
-    an_engine(mariadb_11_8, new).restore_backup(
-        backup.source(), backup.facts, a_context(tmp_path), target=Target(database=new)
-    )
-
-    assert mariadb_11_8.run("SELECT COUNT(*) FROM a", database=new) == [(2000,)]
-
-
 def test_the_other_family_s_backup_is_refused_by_name(
-    mariadb_11_8: MysqlServer, mysql_9_7: MysqlServer, a_schema: AnySchema, tmp_path: Path
+    backup: Backup, server_of: ServerOf, tmp_path: Path
 ) -> None:
-    database = a_schema(mariadb_11_8)
-    fill_small(mariadb_11_8, database)
-    backup = a_backup(mariadb_11_8, database, tmp_path)
+    family = "mysql" if backup.server.family == "mariadb" else "mariadb"
+    other = an_engine(server_of(family, newest(family)), "x")
 
-    with pytest.raises(FormatError, match="this is a backup of mariadb"):
-        an_engine(mysql_9_7, "x").restore_backup(
-            backup.source(), backup.facts, a_context(tmp_path), target=Target(database="x")
-        )
+    with pytest.raises(FormatError, match=f"this is a backup of {backup.server.family}"):
+        evolve(backup, engine=other).restore(tmp_path, database="x")
 
 
 def test_tools_that_are_missing_are_named_with_image_and_package(
@@ -345,20 +312,6 @@ def test_tools_that_are_missing_are_named_with_image_and_package(
     assert variable in problem.message
     package = {"mysql": "mysql-community-client from MySQL's own", "mariadb": "mariadb-client"}
     assert f"install that version of {package[mysql_server.family]}" in problem.message
-
-
-def test_older_tools_are_not_used_for_a_newer_server(
-    mariadb_11_8: MysqlServer, mariadb_10_11: MysqlServer, tmp_path: Path, a_schema: AnySchema
-) -> None:
-    environ = {"PATH": "", "MARIADB_BIN_DIRS": str(mariadb_10_11.bin_dir)}
-    older = an_engine(mariadb_11_8, a_schema(mariadb_11_8), environ=environ)
-
-    (problem,) = older.preflight(a_context(tmp_path), purpose=Purpose.BACKUP)
-
-    assert "MariaDB 11.8 or newer here (found: 10.11)" in problem.message
-    environ = {"PATH": "", "MARIADB_BIN_DIRS": str(mariadb_11_8.bin_dir)}
-    newer = an_engine(mariadb_10_11, a_schema(mariadb_10_11), environ=environ)
-    assert list(newer.preflight(a_context(tmp_path), purpose=Purpose.BACKUP)) == []
 
 
 def test_the_printed_commands_restore_by_hand(backup: Backup, tmp_path: Path) -> None:

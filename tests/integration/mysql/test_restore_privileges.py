@@ -13,12 +13,10 @@ from tests.integration.mysql.conftest import Backup, a_backup, left_behind, sche
 from tests.integration.mysql.rights import cures, granted
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
-from tests.servers.mysql_fixtures import ONE_OF_EACH
+from tests.servers.mysql_fixtures import EVERY, on, on_newest
 from tests.servers.mysql_samples import fill, fingerprint
 from tests.servers.postgres_engine import a_context
 
-#: Rights have changed from series to series.
-EVERY = ("mariadb_10_11", *ONE_OF_EACH)
 AnySchema = Callable[..., str]
 AnAccount = Callable[..., str]
 
@@ -34,7 +32,7 @@ def distrusting(mysql_server: MysqlServer) -> Iterator[MysqlServer]:
         mysql_server.run("RESET PERSIST IF EXISTS log_bin_trust_function_creators")
 
 
-@pytest.mark.parametrize("mysql_server", EVERY, indirect=True)
+@on(EVERY)
 def test_the_rights_on_the_page_are_enough_to_restore_and_to_replace(
     distrusting: MysqlServer, a_schema: AnySchema, an_account: AnAccount, tmp_path: Path
 ) -> None:
@@ -114,7 +112,7 @@ def test_each_right_that_a_restore_lacks_is_named_until_it_works(
 
 
 @pytest.mark.usefixtures("distrusting")
-@pytest.mark.parametrize("mysql_server", EVERY, indirect=True)
+@on(EVERY)
 def test_what_is_replaced_is_not_lost_for_want_of_a_right(
     backup: Backup, an_account: AnAccount, tmp_path: Path
 ) -> None:
@@ -201,7 +199,7 @@ def test_a_function_that_not_even_an_administrator_could_make_again_is_not_repla
     is_kept_whole(server, before, backup.restore(tmp_path, replace=True))
 
 
-@pytest.mark.parametrize("mysql_server", ["mysql_9_7"], indirect=True)
+@on_newest("mysql")
 def test_with_partial_revokes_a_pattern_is_no_right(
     distrusting: MysqlServer, a_schema: AnySchema, an_account: AnAccount, tmp_path: Path
 ) -> None:

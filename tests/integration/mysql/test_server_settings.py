@@ -14,6 +14,7 @@ from tests.fakes.streams import MemorySource
 from tests.integration.mysql.conftest import a_backup, fill_small
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import on_newest
 from tests.servers.postgres_engine import a_context
 
 MakeSchema = Callable[..., str]
@@ -79,17 +80,18 @@ def test_a_limit_of_rows_does_not_shorten_a_restore(
         assert len(mysql_server.run(f"SHOW TABLES FROM `{schema}`")) == 4
 
 
+@on_newest("mysql")
 @pytest.mark.parametrize("name", ["sql_require_primary_key", "sql_generate_invisible_primary_key"])
 def test_tables_without_a_key_are_not_begun_with_where_the_server_wants_one(
-    mysql_9_7: MysqlServer, a_schema: MakeSchema, tmp_path: Path, name: str
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path, name: str
 ) -> None:
-    database = a_schema(mysql_9_7)
-    fill_small(mysql_9_7, database)
-    keyed = a_backup(mysql_9_7, database, tmp_path)
-    mysql_9_7.run("CREATE TABLE keyless (id INT)", database=database)
-    backup = a_backup(mysql_9_7, database, tmp_path)
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    keyed = a_backup(mysql_server, database, tmp_path)
+    mysql_server.run("CREATE TABLE keyless (id INT)", database=database)
+    backup = a_backup(mysql_server, database, tmp_path)
 
-    with globally(mysql_9_7, name, "ON"):
+    with globally(mysql_server, name, "ON"):
         keyed.restore(tmp_path, database=f"{database}_keyed")
         with pytest.raises(PreflightFailed, match=f"`keyless` .* SET GLOBAL {name} = OFF;"):
             backup.restore(tmp_path, database=f"{database}_copy")
@@ -122,19 +124,20 @@ def test_a_server_that_is_read_only_is_not_restored_into(
         backup.restore(tmp_path, database=target.database)
 
 
+@on_newest("mysql")
 def test_for_an_administrator_too_if_nobody_may_write(
-    mysql_9_7: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
 ) -> None:
-    database = a_schema(mysql_9_7)
-    fill_small(mysql_9_7, database)
-    backup = a_backup(mysql_9_7, database, tmp_path)
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    backup = a_backup(mysql_server, database, tmp_path)
 
-    mysql_9_7.run("SET GLOBAL super_read_only = ON")
+    mysql_server.run("SET GLOBAL super_read_only = ON")
     try:
         with pytest.raises(PreflightFailed, match="SET GLOBAL super_read_only = OFF"):
             backup.restore(tmp_path, database=f"{database}_copy")
     finally:
-        mysql_9_7.run("SET GLOBAL super_read_only = OFF, read_only = OFF")
+        mysql_server.run("SET GLOBAL super_read_only = OFF, read_only = OFF")
 
 
 def test_what_a_server_does_not_take_is_no_defect_of_ours(

@@ -10,6 +10,7 @@ import pytest
 from controller.api.errors import PreflightFailed
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_fixtures import on_newest
 
 MakeSchema = Callable[..., str]
 NO_SUCH_DAYS = "SELECT id, CAST(d AS CHAR), CAST(t AS CHAR) FROM `{}`.days ORDER BY id"
@@ -53,12 +54,13 @@ def test_they_come_back_by_hand(
     assert mysql_server.run(NO_SUCH_DAYS.format(database)) == before
 
 
+@on_newest("mariadb")
 def test_rows_that_break_a_check_come_back(
-    mariadb_11_8: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
 ) -> None:
     """In MariaDB a session may leave checks out; one of times holds in one time zone alone."""
-    database = a_schema(mariadb_11_8)
-    mariadb_11_8.run(
+    database = a_schema(mysql_server)
+    mysql_server.run(
         "CREATE TABLE checked (n INT PRIMARY KEY, at TIMESTAMP NULL,"
         " CONSTRAINT positive CHECK (n > 0), CONSTRAINT morning CHECK (HOUR(at) < 12))",
         "SET time_zone = '-11:00'",
@@ -68,15 +70,15 @@ def test_rows_that_break_a_check_come_back(
         database=database,
     )
     shown = "SELECT n, UNIX_TIMESTAMP(at) FROM `{}`.checked ORDER BY n"
-    before = mariadb_11_8.run(shown.format(database))
+    before = mysql_server.run(shown.format(database))
 
-    restored = a_backup(mariadb_11_8, database, tmp_path).restore(tmp_path, replace=True)
+    restored = a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
 
     assert len(before) == 2
     for schema in (restored.database, restored.kept_as):
-        assert mariadb_11_8.run(shown.format(schema)) == before
+        assert mysql_server.run(shown.format(schema)) == before
     with pytest.raises(Exception, match="positive"):
-        mariadb_11_8.run("INSERT INTO checked VALUES (-2, NULL)", database=restored.database)
+        mysql_server.run("INSERT INTO checked VALUES (-2, NULL)", database=restored.database)
 
 
 @pytest.mark.parametrize(

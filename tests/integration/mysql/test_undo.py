@@ -16,6 +16,7 @@ from tests.integration.mysql.conftest import Backup, a_backup, fill_small, left_
 from tests.integration.mysql.test_swap import Killed, insist_on_no_backup, stop_at
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import on_newest
 from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 
@@ -114,7 +115,7 @@ def stop_the_undo_at(number: int, patches: pytest.MonkeyPatch, *, is_killed: boo
     return stopped
 
 
-@pytest.mark.parametrize("mysql_server", ["mysql_9_7"], indirect=True)
+@on_newest("mysql")
 def test_a_right_that_is_taken_away_in_the_middle_costs_no_table(
     mysql_server: MysqlServer, a_schema: AnySchema, an_account: AnAccount, tmp_path: Path
 ) -> None:
