@@ -10,6 +10,7 @@ from engines.mysql_family import (
     catalogue,
     definers,
     grants,
+    sequences,
     settings,
     target as targets,
     tools,
@@ -138,6 +139,10 @@ def restore(
     found += settings.refusals(session, rights, facts.needs.get(settings.KEYLESS, ""))
     found += _may_make(rights, target, state)
     is_replacing = target.replace and state.exists and not state.empty
+    if facts.counts.get("sequences") or (
+        is_replacing and sequences.defaults(session, target.database)
+    ):
+        found += sequences.problems(identity, rights)
     replaced = catalogue.code(session, target.database) if is_replacing else []
     if identity.log_bin and not identity.trusts_creators:
         undeclared = catalogue.undeclared_functions(session, target.database) if replaced else []

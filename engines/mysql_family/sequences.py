@@ -12,11 +12,19 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from controller.api.errors import Problem
 from engines.interface import StreamReader
+from engines.mysql_family import versions
+from engines.mysql_family.catalogue import Identity
 from engines.mysql_family.connection import Session
-from engines.mysql_family.quoting import identifier, qualified
+from engines.mysql_family.grants import Rights
+from engines.mysql_family.quoting import account, identifier, qualified
 
 _CALL = r"\b(nextval|lastval)\({}\."
+#: Series -> the first release that takes rights on a database for rights on its sequences, when a
+#: default is given (MDEV-36870). Seen in 11.4.5.
+_MENDED = {(10, 6): 23, (10, 11): 14, (11, 4): 8, (11, 8): 3}
+_ASKED_FOR = ("INSERT", "ALTER")
 
 
 @frozen(kw_only=True)
@@ -42,6 +50,25 @@ def defaults(session: Session, schema: str, *, of: str = "") -> list[Default]:
         Default(table=table, column=column, expression=expression)
         for place, table, column, expression in rows
         if place == schema and call.search(expression)
+    ]
+
+
+def problems(identity: Identity, rights: Rights) -> list[Problem]:
+    """Of a restore that gives defaults."""
+    mended = _MENDED.get(identity.series, 0)
+    if versions.patch_of(identity.version) >= mended:
+        return []
+    missing = [right for right in _ASKED_FOR if not rights.on_server(right)]
+    if not missing:
+        return []
+    who = account(rights.account)
+    return [
+        Problem(
+            "privileges",
+            f"MariaDB {identity.version} does not see that {who} may use the sequences of a "
+            f"database, which {versions.shown(identity.series)}.{mended} does: "
+            f"GRANT {', '.join(missing)} ON *.* TO {who};",
+        )
     ]
 
 

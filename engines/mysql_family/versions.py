@@ -28,6 +28,17 @@ def series_of(text: str) -> Series:
     return int(match[1]), int(match[2])
 
 
+def patch_of(text: str) -> int:
+    """The last number of "11.4.5-MariaDB-log".
+
+    Raises: ValueError.
+    """
+    match = re.match(r"\s*\d+\.\d+\.(\d{1,3})(?!\d)", text)
+    if match is None:
+        raise ValueError(f"not a version of a server: {text!r}")
+    return int(match[1])
+
+
 def shown(series: Series) -> str:
     return f"{series[0]}.{series[1]}"
 

@@ -96,6 +96,11 @@ class MysqlServer:
                 cursor.execute(statement)
             return list(cursor.fetchall())
 
+    def version(self) -> str:
+        """As in "11.4.5-MariaDB-log"."""
+        ((version,),) = self.run("SELECT VERSION()")
+        return str(version)
+
     def bin_dirs(self) -> dict[str, str]:
         """Environment by which an engine finds the clients of this family."""
         return {f"{self.family.upper()}_BIN_DIRS": client_bin_dirs(self.family)}

@@ -33,8 +33,10 @@ def granted(server: MysqlServer, heading: str, database: str, user: str) -> list
     (block,) = re.search(rf"{heading}\n.*?```sql\n(.*?)```", page, re.DOTALL).groups()
     found = re.findall(r"^((?:GRANT|SET) [^;]*;)", block, re.MULTILINE)
     if server.family == "mariadb":
-        old = "mysql.proc" if server.series != "10.11" else "SHOW CREATE ROUTINE"
-        found = [one for one in found if old not in one]
+        needless = ["mysql.proc" if server.series != "10.11" else "SHOW CREATE ROUTINE"]
+        if not server.version().startswith("11.4.5"):
+            needless.append("INSERT, ALTER ON *.*")
+        found = [one for one in found if not any(words in one for words in needless)]
     return [
         re.sub(r"'(backup|restore)'@", f"{user}@", one).replace("shop", database) for one in found
     ]

@@ -12,16 +12,16 @@ from engines.mysql_family import (
     credentials,
     definitions,
     grants,
+    sequences,
     streams,
     tools,
     versions,
     views,
 )
-from engines.mysql_family.catalogue import Table
+from engines.mysql_family.catalogue import Identity, Table
 from engines.mysql_family.grants import Rights
 from engines.mysql_family.objects import KINDS, Context, Definition, trigger_body
 from engines.mysql_family.quoting import identifier, schema_pattern
-from engines.mysql_family.sequences import Moved
 from engines.mysql_family.target import kept_name, kept_pattern
 from engines.mysql_family.text import Text, unchecked
 from tests.builders import a_section
@@ -312,7 +312,7 @@ def test_a_dump_for_another_schema_is_changed_in_columns_alone(size: int) -> Non
         b"CREATE TABLE `t` (\n  `id` int DEFAULT nextval(`shop`.`q`),\n  `b` int\n);\n"
         b"INSERT INTO `t` VALUES\n(1,'  `id` int DEFAULT nextval(`shop`.`q`)');\n-- end"
     )
-    reader = Moved(MemoryReader(data, None), source="shop", schema="other")
+    reader = sequences.Moved(MemoryReader(data, None), source="shop", schema="other")
 
     parts = []
     while part := reader.read(size):
@@ -327,6 +327,35 @@ def test_a_dump_for_another_schema_is_changed_in_columns_alone(size: int) -> Non
 )
 def test_the_series_of_a_version(text: str, series: tuple[int, int]) -> None:
     assert versions.series_of(text) == series
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "cure"),
+    [
+        ("11.4.5-MariaDB-log", "", "11.4.8 does: GRANT INSERT, ALTER ON *.* TO `u`@`%`;"),
+        ("11.4.5-MariaDB-log", "GRANT SELECT, INSERT ON *.* TO u", ": GRANT ALTER ON *.* TO"),
+        ("11.4.5-MariaDB-log", "GRANT ALL PRIVILEGES ON *.* TO u", None),
+        ("10.11.9-MariaDB", "GRANT ALL PRIVILEGES ON `shop`.* TO u", "10.11.14 does: GRANT INSERT"),
+        ("11.4.8-MariaDB", "", None),
+        ("10.11.18-MariaDB-0+deb12u1-log", "", None),
+        ("12.1.2-MariaDB", "", None),
+    ],
+)
+def test_a_server_that_is_blind_to_rights_on_sequences_wants_them_on_everything(
+    version: str, given: str, cure: str | None
+) -> None:
+    here = Identity(version=version, lineage="", lower_case=0, log_bin=True, trusts_creators=True)
+
+    found = sequences.problems(here, rights(given))
+
+    assert len(found) == (cure is not None)
+    assert all(cure in problem.message for problem in found)
+
+
+@pytest.mark.parametrize("version", ["8.4", "", "11.4.x", "11.4.99999"])
+def test_a_version_without_its_last_number_is_none_of_a_server(version: str) -> None:
+    with pytest.raises(ValueError, match="not a version of a server"):
+        versions.patch_of(version)
 
 
 @pytest.mark.parametrize("engine", ["mysql", "mariadb"])
