@@ -56,10 +56,10 @@ _AT_BEGIN = (
     "SET SESSION max_execution_time = 0",
     "SET SESSION max_statement_time = 0",
 )
-_UNKNOWN_VARIABLE = 1193
 NO_SUCH_SCHEMA = 1049
 LOCK_WAIT = 1205
 NO_SUCH_TABLE = 1146
+_UNKNOWN_VARIABLE, _NO_PLUGIN = 1193, 2059
 _DENIED = {1044, 1045, 1142, 1143, 1227, 1370, 1396, 1419, 1418, 1698, 1820, 1862, 3118, 3955}
 #: Locks, resources, shutdown, read-only servers; the driver's own from 2000 on.
 _PASSING = {1040, 1041, 1053, 1077, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317,
@@ -381,6 +381,11 @@ def explained(failed: process.ProcessFailed, what: str) -> BackupError:
     code = int(found[1] or found[2]) if found else 0
     if code in _DENIED:
         return AccessDenied(f"{what}: {failed}")
+    if code == _NO_PLUGIN:
+        return AccessDenied(
+            f"{what}: these client tools do not know the way in which the account logs in; use the "
+            f"runner image of the server's own series, or give the account another way: {failed}"
+        )
     if code in _PASSING or 2000 <= code < 2100:
         return DatabaseUnavailable(f"{what}: {failed}")
     if failed.status < 0:

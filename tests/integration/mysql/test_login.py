@@ -17,7 +17,7 @@ from tests.servers import mysql
 from tests.servers.fixtures import given
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
-from tests.servers.mysql_fixtures import EVERY, ServerOf
+from tests.servers.mysql_fixtures import EVERY, ServerOf, skip_unless_covered
 from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 from tests.servers.tls import Authority
@@ -228,6 +228,26 @@ def test_by_each_plugin_with_a_password_that_breaks_careless_quoting(
         backup.restore(tmp_path, database=f"{database}_new")
     finally:
         server.run("DROP USER plugged@'%'")
+
+
+def test_mysql_s_native_password_takes_the_tools_of_a_series_that_has_it(tmp_path: Path) -> None:
+    """MySQL 8.4 has it switched off, and 9.0 has it no more: neither server nor tools."""
+    skip_unless_covered("mysql", "8.4")
+    for server in given(mysql.running("mysql", "8.4", options={"mysql_native_password": "ON"})):
+        server.run(
+            "CREATE DATABASE shop",
+            "CREATE USER native@'%' IDENTIFIED WITH mysql_native_password BY 'pw'",
+            "GRANT ALL ON *.* TO native@'%'",
+        )
+        fill_small(server, "shop")
+        for series, folder in mysql.installations("mysql").items():
+            account = {"user": "native", "password": "pw"}
+            environ = {"PATH": "", "MYSQL_BIN_DIRS": str(folder)}
+            if series == "8.4":
+                a_backup(server, "shop", tmp_path, environ=environ, **account)
+                continue
+            with pytest.raises(AccessDenied, match="the runner image of the server's own series"):
+                a_backup(server, "shop", tmp_path, environ=environ, **account)
 
 
 def test_a_wrong_password_names_the_fields(
