@@ -17,6 +17,7 @@ from engines.interface import (
 from engines.mysql_family import (
     archive,
     catalogue,
+    history,
     journal,
     progress,
     sequences,
@@ -78,6 +79,13 @@ class Restore:
                 context=self._context,
                 schema=name,
             ).run(self._target.parallel)
+            history.lengthen(
+                self._server,
+                self._session,
+                name,
+                source_version=self._facts.server_version,
+                report=self._context.report,
+            )
             made = self._make(name, found)
             not_made = len(found) - len(made)
             counts = self._compare(name, not_made)
