@@ -1,4 +1,4 @@
-"""Rows of MariaDB's system-versioned tables that go on being valid, loaded by a newer server.
+"""MariaDB's system-versioned tables: what a dump cannot hold, and rows that a newer server loads.
 
 A row that is valid now ends at the last instant that there is, and a dump says when that is. Since
 11.5 it is another one, so that what an older server calls valid is over for a newer one: there its
@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from controller.api.errors import Problem
 from engines.interface import Progress
 from engines.mysql_family import catalogue, progress, versions
 from engines.mysql_family.connection import Server, Session
@@ -43,6 +44,31 @@ class _Versioned:
     columns: tuple[str, ...]
     start: str
     end: str
+
+
+def problems(session: Session, database: str) -> list[Problem]:
+    """Tables with a history by transaction, which `mariadb-dump` refuses when it comes to them."""
+    found: dict[str, list[str]] = {}
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS"
+        " WHERE TABLE_SCHEMA = %s AND DATA_TYPE = 'bigint'"
+        " AND GENERATION_EXPRESSION IN ('ROW START', 'ROW END')",
+        (database,),
+        what="while looking for tables with history",
+    )
+    for place, table, column in rows:
+        if place == database:  # names are compared without case
+            found.setdefault(table, []).append(f"DROP COLUMN {identifier(column)}")
+    return [
+        Problem(
+            "tables",
+            f"the history of {identifier(table)} is by transaction, which no dump can hold; "
+            "without that history, which is lost: SET system_versioning_alter_history = KEEP; "
+            f"ALTER TABLE {qualified(database, table)} {', '.join(columns)}, "
+            "DROP SYSTEM VERSIONING;",
+        )
+        for table, columns in found.items()
+    ]
 
 
 def lengthen(

@@ -10,6 +10,7 @@ from engines.mysql_family import (
     catalogue,
     definers,
     grants,
+    history,
     sequences,
     settings,
     target as targets,
@@ -57,6 +58,8 @@ def backup(
         found.append(Problem("database", targets.is_half(database)))
     tables = catalogue.tables(session, database)
     found += _outside_the_snapshot(tables, database)
+    if family.is_mariadb:
+        found += history.problems(session, database)
     # Without rights it would end with the first table, and not with what is missing.
     return found + ([] if missing else values.problems(session, database, tables))
 

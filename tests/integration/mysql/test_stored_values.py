@@ -128,3 +128,28 @@ def test_unique_floats_that_are_shown_alike_are_refused_and_others_come_back(
     mysql_server.run(problem.message.rpartition(". ")[2], database=database)
     restored = a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
     assert mysql_server.run(f"SELECT COUNT(*) FROM `{restored.database}`.t") == [(5,)]
+
+
+@on_newest("mariadb")
+def test_history_by_transaction_is_refused_before_the_dump_with_the_cure(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE `by``number` (id INT PRIMARY KEY,"
+        " `be gun` BIGINT UNSIGNED GENERATED ALWAYS AS ROW START,"
+        " ended BIGINT UNSIGNED GENERATED ALWAYS AS ROW END INVISIBLE,"
+        " PERIOD FOR SYSTEM_TIME (`be gun`, ended)) WITH SYSTEM VERSIONING",
+        "INSERT INTO `by``number` (id) VALUES (1)",
+        "CREATE TABLE by_time (id INT PRIMARY KEY) WITH SYSTEM VERSIONING",
+        database=database,
+    )
+
+    with pytest.raises(PreflightFailed, match="history of `by``number` is by trans") as refused:
+        a_backup(mysql_server, database, tmp_path)
+    (problem,) = refused.value.problems
+    cure = problem.message[problem.message.index("SET ") :].rstrip(";")
+    mysql_server.run(*cure.split("; "), database=database)
+
+    assert a_backup(mysql_server, database, tmp_path).facts.counts["tables"] == 2
+    assert mysql_server.run("SELECT * FROM `by``number`", database=database) == [(1,)]
