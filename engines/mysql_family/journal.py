@@ -60,21 +60,32 @@ class Journal:
         *,
         only_if: str = "",
         makes: Sequence[tuple[str, str]] = (),
+        schema: str = "",
     ) -> None:
         """Write down what takes the next step back; it has to be safe to repeat.
 
         Args:
+            schema: where it is run, if that is not the target.
             only_if: a query that has a row once the step has been done and not taken back.
             makes: kinds and names of objects; when all of them are there, there is nothing to do.
         """
         if undo:
             # In ASCII: code may hold bytes that are no text, as surrogates.
-            values = (self._database, only_if, *(json.dumps(x) for x in (makes, undo)))
+            values = (schema or self._database, only_if, *(json.dumps(x) for x in (makes, undo)))
             self._session.run(
                 f"INSERT INTO {self.table} (phase, in_schema, only_if, makes, statements)"  # noqa: S608
                 f" VALUES ({phase}, {', '.join(map(literal, values))})",
                 what="while writing down a step of the swap",
             )
+
+    def note_schema(self, schema: str) -> None:
+        """That a schema is made next: it goes again, if nobody has put anything into it by then."""
+        self.note(
+            DONE,
+            [f"DROP DATABASE {identifier(schema)}"],
+            only_if=targets.where_nothing(schema, of=self._database),
+            schema=schema,
+        )
 
     def end(self) -> None:
         """The swap is whole: nothing is taken back any more."""
@@ -227,7 +238,9 @@ def leftovers(session: Session, database: str) -> list[str]:
     for schema in _journals(session, database):
         failed = undo(session, schema.removesuffix(_SUFFIX))
         warnings += [f"an earlier restore was not taken back: {one}" for one in failed]
-    settle(session, database)
+    # An empty one stays marked for the restore that comes now.
+    if not targets.is_empty(session, database):
+        settle(session, database)
     for schema in catalogue.schemas(session, prefix, is_prefix=True):
         if not schema.endswith(_SUFFIX):
             warnings += _drop(session, schema)

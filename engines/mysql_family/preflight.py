@@ -54,9 +54,10 @@ def backup(
         )
     found += _routines(family, identity, rights, database)
     found += settings.problems(session)
-    if targets.is_marked(session, database):
-        found.append(Problem("database", targets.is_half(database)))
     tables = catalogue.tables(session, database)
+    _, collation = catalogue.charset(session, database)
+    if said := targets.in_a_restore(database, tables, collation):
+        found.append(Problem("database", said))
     found += _outside_the_snapshot(tables, database)
     if family.is_mariadb:
         found += history.problems(session, database)

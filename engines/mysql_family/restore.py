@@ -65,6 +65,9 @@ class Restore:
             found = [one.without_definer() for one in found]
         name = targets.beside(self._target.database, self._server.label)
         try:
+            if self._state.exists and self._state.empty:
+                # There is nothing in it yet that is worth a backup.
+                targets.mark(self._session, self._target.database)
             targets.create(
                 self._session,
                 name,
@@ -182,8 +185,12 @@ class Restore:
         return kept
 
     def _drop(self, name: str, error: BaseException | None) -> None:
+        def drop(session: Session) -> None:
+            targets.drop(session, name)
+            journal.settle(session, self._target.database)
+
         try:
-            targets.drop_surely(self._server, self._session, name)
+            targets.surely(self._server, self._session, drop)
         except BackupError as further:
             said = f"left behind: DROP DATABASE {identifier(name)}; ({further})"
             if error is not None:

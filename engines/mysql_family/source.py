@@ -38,11 +38,11 @@ class Source:
 
     @classmethod
     def read(cls, session: Session, database: str) -> Source:
-        """Raises: ObjectNotFound; DatabaseUnavailable: a swap has begun since the preflight."""
+        """Raises: ObjectNotFound; DatabaseUnavailable: a restore has begun since the preflight."""
         identity = catalogue.identity(session)
         character_set, collation = catalogue.charset(session, database)
         tables = catalogue.tables(session, database)
-        _insist_on_no_swap(database, tables)
+        _insist_on_no_restore(database, tables, collation)
         return cls(
             database=database,
             identity=identity,
@@ -76,7 +76,7 @@ class Source:
         Raises: DatabaseUnavailable.
         """
         tables = catalogue.tables(session, self.database)
-        _insist_on_no_swap(self.database, tables)
+        _insist_on_no_restore(self.database, tables, catalogue.charset(session, self.database)[1])
         for kind, number in dumped.items():
             if number != self.counts[kind]:
                 raise DatabaseUnavailable(
@@ -101,6 +101,6 @@ class Source:
                 raise DatabaseUnavailable(f"{WAS_CHANGED}: the {key[0].lower()} {key[1]}")
 
 
-def _insist_on_no_swap(database: str, tables: Sequence[Table]) -> None:
-    if any(table.name == targets.mark_name(database) for table in tables):
-        raise DatabaseUnavailable(targets.is_half(database))
+def _insist_on_no_restore(database: str, tables: Sequence[Table], collation: str) -> None:
+    if said := targets.in_a_restore(database, tables, collation):
+        raise DatabaseUnavailable(said)

@@ -116,7 +116,7 @@ class Swap:
             self._tables(kept)
             self._code()
         except BaseException as error:
-            self._take_back(error, kept)
+            self._take_back(error)
             raise
         self._journal.end()
         return self._furnish(kept) if kept and self._old else []
@@ -124,16 +124,18 @@ class Swap:
     def _schemas(self, kept: str | None) -> None:
         new, old = self._new, self._old
         if kept and old:
+            self._journal.note_schema(kept)
             targets.create(self._session, kept, old.character_set, old.collation)
         if old is None:
-            targets.create(self._session, self._database, new.character_set, new.collation)
+            self._journal.note_schema(self._database)
+            targets.create_marked(self._session, self._database)
         use(self._session, self._database)
         self._session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
         targets.mark(self._session, self._database)
         if old is not None:
             self._note_collation(DONE, old)
-            if old.collation != new.collation:
-                self._patiently(lambda: self._session.run(_collate(self._database, new)))
+        if old is None or old.collation != new.collation:
+            self._patiently(lambda: self._session.run(_collate(self._database, new)))
 
     def _note_collation(self, phase: int, old: Content) -> None:
         self._journal.note(
@@ -299,22 +301,13 @@ class Swap:
     def _make(self, definitions: Sequence[Definition], collation: str) -> None:
         make(self._session, definitions, collation)
 
-    def _take_back(self, error: BaseException, kept: str | None) -> None:
-        """What the journal has; then the schemas that were made for it, if they are empty."""
+    def _take_back(self, error: BaseException) -> None:
         try:
             for failed in journal.undo(self._session, self._beside):
                 error.add_note(
                     f"not made again, which the next restore of this database tries first: {failed}"
                 )
             journal.settle(self._session, self._database)
-            made = [kept] if kept else []
-            if self._old is None:
-                made.append(self._database)
-            for schema in made:
-                if catalogue.schema_exists(self._session, schema) and targets.is_empty(
-                    self._session, schema
-                ):
-                    targets.drop(self._session, schema)
         except BackupError as further:
             error.add_note(
                 f"the next restore of this database takes back what this one began ({further})"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from attrs import frozen
 
 from controller.api.errors import BackupError, BusyError
 from engines.mysql_family import catalogue
+from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Server, Session
-from engines.mysql_family.quoting import identifier, qualified, schema_pattern
+from engines.mysql_family.quoting import identifier, literal, qualified, schema_pattern
 
 _MAX_NAME = 64
 _LOCK_TRIES = 10
@@ -22,6 +23,14 @@ _LOCK_PAUSE_S = 0.2
 _LOCK_WAIT_S = 60
 _BESIDE = "dbb_restore_"
 _MARK = "dbb_swap_"
+#: Character set and collation that a new target has until the mark is in it: nobody's, so that it
+#: is known with nothing in it. A server makes a schema and a table in two statements, and all that
+#: who backs up sees of an empty schema is its collation.
+_UNMARKED = ("geostd8", "geostd8_bin")
+
+
+#: Tables of information_schema with what a schema without tables may hold, and their schema.
+_CODE = (("ROUTINES", "ROUTINE_SCHEMA"), ("EVENTS", "EVENT_SCHEMA"))
 
 
 @frozen(kw_only=True)
@@ -73,7 +82,7 @@ def mark(session: Session, target: str) -> None:
     """
     session.run(
         f"CREATE TABLE IF NOT EXISTS {qualified(target, mark_name(target))}"
-        " (id INT PRIMARY KEY) ENGINE = InnoDB COMMENT = 'a restore replaces this database'",
+        " (id INT PRIMARY KEY) ENGINE = InnoDB COMMENT = 'a restore is at work in this database'",
         what="while marking the target",
     )
 
@@ -91,13 +100,51 @@ def is_marked(session: Session, target: str) -> bool:
     return any(table.name == mark_name(target) for table in catalogue.tables(session, target))
 
 
-def is_half(target: str) -> str:
-    """What is wrong with a target that is marked, and the cure."""
-    return (
-        f"a restore is replacing what is in {identifier(target)}, or ended in the middle of that, "
-        "and a backup would have some of the old and some of the new: wait for it, or restore "
-        "again, which first takes back what an ended one began"
+def in_a_restore(target: str, tables: Sequence[Table], collation: str) -> str:
+    """What is wrong with a target that a restore is at work in, and the cure; empty: none is.
+
+    Args:
+        tables: all that it has. collation: its default.
+    """
+    if any(table.name == mark_name(target) for table in tables):
+        return (
+            f"a restore is making or replacing what is in {identifier(target)}, or ended in the "
+            "middle of that, and a backup would have some of the old and some of the new, or "
+            "nothing: wait for it, or restore again, which first takes back what an ended one began"
+        )
+    if not tables and collation == _UNMARKED[1]:
+        return (
+            f"{identifier(target)} is empty, and as a restore makes it before it fills it: wait "
+            "for it, or restore again if it ended; if there was none, ALTER DATABASE "
+            f"{identifier(target)} CHARACTER SET utf8mb4;"
+        )
+    return ""
+
+
+def create_marked(session: Session, target: str) -> None:
+    """Make a target that no backup takes from its first moment on; its collation is not its own."""
+    create(session, target, *_UNMARKED)
+    mark(session, target)
+
+
+def where_nothing(schema: str, *, of: str) -> str:
+    """A query that has a row when a restore of the target `of` made a schema, and nobody filled it.
+
+    The target itself counts while it has the mark, or has not got it yet.
+    """
+    there, mark = literal(schema), literal(mark_name(of))
+    made = ""
+    if schema == of:
+        made = (
+            f" AND (DEFAULT_COLLATION_NAME = {literal(_UNMARKED[1])} OR EXISTS (SELECT 1 FROM"  # noqa: S608
+            f" information_schema.TABLES WHERE TABLE_SCHEMA = {there} AND TABLE_NAME = {mark}))"
+        )
+    nothing = "".join(
+        f" AND NOT EXISTS (SELECT 1 FROM information_schema.{source} WHERE {column} = {there}"  # noqa: S608
+        f"{f' AND TABLE_NAME <> {mark}' if source == 'TABLES' else ''})"
+        for source, column in (("TABLES", "TABLE_SCHEMA"), *_CODE)
     )
+    return f"SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {there}{made}{nothing}"  # noqa: S608
 
 
 def beside(target: str, label: str) -> str:
@@ -128,10 +175,11 @@ def state_of(session: Session, target: str) -> TargetState:
 
 
 def is_empty(session: Session, schema: str) -> bool:
-    """Whether a dump would find nothing at all in it."""
-    if catalogue.tables(session, schema):
+    """Whether a dump would find nothing at all in it; the mark of a restore is nothing."""
+    mark = mark_name(schema)
+    if any(table.name != mark for table in catalogue.tables(session, schema)):
         return False
-    for source, column in (("ROUTINES", "ROUTINE_SCHEMA"), ("EVENTS", "EVENT_SCHEMA")):
+    for source, column in _CODE:
         rows = session.rows(
             f"SELECT {column} FROM information_schema.{source} WHERE {column} = %s",  # noqa: S608
             (schema,),
@@ -157,11 +205,11 @@ def drop(session: Session, schema: str) -> None:
     )
 
 
-def drop_surely(server: Server, session: Session, schema: str) -> None:
-    """Drop it, over a new session if the first one broke."""
+def surely(server: Server, session: Session, act: Callable[[Session], None]) -> None:
+    """Do what may be done twice, over a new session if the first one broke."""
     try:
-        drop(session, schema)
+        act(session)
     except BackupError:
         with server.session() as fresh:
             fresh.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
-            drop(fresh, schema)
+            act(fresh)
