@@ -17,6 +17,8 @@ from engines.interface import (
 from engines.mysql_family import (
     archive,
     catalogue,
+    content,
+    foreign_keys,
     history,
     journal,
     progress,
@@ -25,10 +27,11 @@ from engines.mysql_family import (
     target as targets,
 )
 from engines.mysql_family.connection import Server, Session, use
+from engines.mysql_family.content import Content
 from engines.mysql_family.load import Load
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import identifier
-from engines.mysql_family.swap import Content, Swap
+from engines.mysql_family.swap import Swap
 from engines.mysql_family.target import TargetState
 from engines.mysql_family.tools import Tools
 
@@ -116,7 +119,7 @@ class Restore:
         for number, one in enumerate(found, 1):
             process.raise_if(self._context.cancelled)
             try:
-                swap.make(
+                content.make(
                     self._session, [one.disabled() if one.kind == "EVENT" else one], collation
                 )
             except BackupError as error:
@@ -167,6 +170,8 @@ class Restore:
         )
         defaults = sequences.defaults(self._session, name) if new.has_sequences else []
         self._session.run(*sequences.take_away(defaults, name))
+        keys = foreign_keys.loose(self._session, name, new.tables, of=database)
+        self._session.run(*foreign_keys.take_away(keys, name))
         old = Content.of(self._session, database) if self._state.exists else None
         kept = None
         if self._state.exists and not self._state.empty:
@@ -179,6 +184,7 @@ class Restore:
             old=old,
             label=self._server.label,
             defaults=defaults,
+            keys=keys,
         )
         with progress.watched(self._server, self._session, "swap", self._context.report):
             self._warnings += swapping.run(kept)

@@ -14,17 +14,24 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import timedelta
 
-from attrs import frozen
-
-from controller.api.errors import AccessDenied, BackupError, DatabaseUnavailable
-from engines.mysql_family import catalogue, journal, objects, sequences, target as targets
-from engines.mysql_family.catalogue import Table
+from controller.api.errors import BackupError, DatabaseUnavailable
+from engines.mysql_family import (
+    catalogue,
+    foreign_keys,
+    journal,
+    objects,
+    sequences,
+    target as targets,
+)
 from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
+from engines.mysql_family.content import Content, make
+from engines.mysql_family.foreign_keys import ForeignKey
 from engines.mysql_family.journal import DONE, DROPPED, MAYBE, Journal
+from engines.mysql_family.kept import furnish
 from engines.mysql_family.objects import Definition
-from engines.mysql_family.quoting import account, identifier, qualified
+from engines.mysql_family.quoting import identifier, qualified
 from engines.mysql_family.sequences import Default
 
 #: How long a statement waits for transactions on a table, behind which all others queue up.
@@ -37,41 +44,6 @@ _Place = tuple[str, str]
 _CODE_KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "EVENT")
 
 
-@frozen(kw_only=True)
-class Content:
-    """A schema with all that is in it."""
-
-    schema: str
-    character_set: str
-    collation: str
-    tables: Sequence[Table]
-    definitions: Sequence[Definition]
-
-    @classmethod
-    def of(cls, session: Session, schema: str) -> Content:
-        character_set, collation = catalogue.charset(session, schema)
-        mark = targets.mark_name(schema)
-        tables = [table for table in catalogue.tables(session, schema) if table.name != mark]
-        return cls(
-            schema=schema,
-            character_set=character_set,
-            collation=collation,
-            tables=tables,
-            definitions=objects.read(session, schema, tables),
-        )
-
-    @property
-    def has_sequences(self) -> bool:
-        return any(table.kind == "SEQUENCE" for table in self.tables)
-
-    @property
-    def table_names(self) -> list[str]:
-        return [table.name for table in self.tables if not table.is_view]
-
-    def of_kind(self, *kinds: str) -> list[Definition]:
-        return [one for one in self.definitions if one.kind in kinds]
-
-
 class Swap:
     """One run, with the target's lock held by `session`.
 
@@ -80,7 +52,8 @@ class Swap:
         new: what the target will have; its tables are in `beside`.
         old: what the target has; None: it does not exist.
         label: for the names that tables have for a moment.
-        defaults: that were taken away from tables in `beside`, to be given back in the target.
+        defaults, keys: that were taken away from tables in `beside`, to be given back in the
+            target.
     """
 
     def __init__(
@@ -93,6 +66,7 @@ class Swap:
         old: Content | None,
         label: str,
         defaults: Sequence[Default] = (),
+        keys: Sequence[ForeignKey] = (),
     ) -> None:
         self._session = session
         self._beside = beside
@@ -101,6 +75,7 @@ class Swap:
         self._old = old
         self._label = label
         self._defaults = defaults
+        self._keys = keys
         self._journal = Journal(session, beside, database)
 
     def run(self, kept: str | None) -> list[str]:
@@ -119,7 +94,7 @@ class Swap:
             self._take_back(error)
             raise
         self._journal.end()
-        return self._furnish(kept) if kept and self._old else []
+        return furnish(self._session, kept, self._old) if kept and self._old else []
 
     def _schemas(self, kept: str | None) -> None:
         new, old = self._new, self._old
@@ -147,7 +122,9 @@ class Swap:
     def _tables(self, kept: str | None) -> None:
         triggers = self._new.of_kind("TRIGGER")
         aside = self._names_aside(
-            {one.table for one in triggers} | {one.table for one in self._defaults}
+            {one.table for one in triggers}
+            | {one.table for one in self._defaults}
+            | {one.table for one in self._keys}
         )
         leaving = [
             (self._at_home(name), (kept, name))
@@ -164,15 +141,22 @@ class Swap:
         # Before their tables leave: a name is one schema's.
         self._journal.note(DONE, _drops(triggers))
         self._make([one.on_table(aside[one.table]) for one in triggers], self._new.collation)
+        self._give_back(aside)
+        named = [(self._at_home(short), self._at_home(name)) for name, short in aside.items()]
+        if named:
+            self._note_move(named)
+            self._session.run(_rename(named), what="while giving tables their names")
+
+    def _give_back(self, aside: Mapping[str, str]) -> None:
+        """What does not move with its table; nobody has seen that without."""
         for default in self._defaults:
             given = sequences.give(
                 [default], source=self._beside, schema=self._database, table=aside[default.table]
             )
             self._session.run(*given, what="while giving columns their defaults")
-        named = [(self._at_home(short), self._at_home(name)) for name, short in aside.items()]
-        if named:
-            self._note_move(named)
-            self._session.run(_rename(named), what="while giving tables their names")
+        for key in self._keys:
+            given = foreign_keys.give([key], schema=self._database, table=aside[key.table])
+            self._session.run(*given, what="while giving tables their foreign keys")
 
     def _names_aside(self, with_triggers: Iterable[str]) -> Mapping[str, str]:
         return {
@@ -313,60 +297,13 @@ class Swap:
                 f"the next restore of this database takes back what this one began ({further})"
             )
 
-    def _furnish(self, kept: str) -> list[str]:
-        """Give what was replaced its triggers, routines, views and events, the last asleep."""
-        assert self._old is not None  # noqa: S101 - else there is nothing to keep
-        use(self._session, kept)
-        warnings = []
-        asleep = 0
-        for one in self._old.definitions:
-            try:
-                changed = one.disabled() if one.kind == "EVENT" else one
-                asleep += changed is not one
-                make(self._session, [changed], self._old.collation)
-            except BackupError as error:
-                warnings.append(
-                    f'the {one.kind.lower()} {identifier(one.name)} is not in "{kept}" ({error}): '
-                    f"{one.statement}"
-                )
-        warnings += self._furnish_defaults(kept)
-        if asleep:
-            warnings.append(f'events in "{kept}" are disabled')
-        return warnings
-
-    def _furnish_defaults(self, kept: str) -> list[str]:
-        """The sequences that were replaced are beside their tables again, and no others'."""
-        if self._old is None or not self._old.has_sequences:
-            return []
-        warnings = []
-        for one in sequences.defaults(self._session, kept, of=self._database):
-            try:
-                self._session.run(
-                    *sequences.give([one], source=self._database, schema=kept),
-                    what="while giving columns their defaults",
-                )
-            except BackupError as error:
-                warnings.append(f'a default in "{kept}" asks a sequence that is gone: {error}')
-        return warnings
-
-
-def make(session: Session, definitions: Sequence[Definition], collation: str) -> None:
-    """Make objects in the session's schema, each under the settings that it was made under."""
-    for one, statements in objects.statements(definitions, schema_collation=collation):
-        what = f"while making the {one.kind.lower()} {identifier(one.name)}"
-        try:
-            session.run(*statements, what=what)
-        except AccessDenied as denied:
-            raise AccessDenied(
-                f"{denied}; it belongs to {account(one.definer)}: give the right, or restore with "
-                "--no-owner, which makes all of it ours"
-            ) from denied.__cause__
-    session.run("SET SESSION sql_mode = '', time_zone = '+00:00'", "SET NAMES utf8mb4")
-
 
 def kept_name(session: Session, database: str) -> str:
-    now: datetime = catalogue.clock(session)
-    return targets.kept_name(database, now)
+    """A dated name that no schema has; two swaps may be within one second."""
+    at = catalogue.clock(session)
+    while catalogue.schema_exists(session, name := targets.kept_name(database, at)):
+        at += timedelta(seconds=1)
+    return name
 
 
 def _drops(definitions: Iterable[Definition]) -> list[str]:

@@ -84,4 +84,4 @@ def a_schema() -> Iterator[Callable[..., str]]:
     for server, name in made:
         for (found,) in server.run("SHOW DATABASES"):
             if found == name or found.startswith((f"{name}_", "dbb_restore_")):
-                server.run(f"DROP DATABASE `{found}`")
+                server.run("SET foreign_key_checks = 0", f"DROP DATABASE `{found}`")

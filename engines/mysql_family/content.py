@@ -1,0 +1,63 @@
+"""A schema with all that is in it, and what makes its objects anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from controller.api.errors import AccessDenied
+from engines.mysql_family import catalogue, objects, target as targets
+from engines.mysql_family.catalogue import Table
+from engines.mysql_family.connection import Session
+from engines.mysql_family.objects import Definition
+from engines.mysql_family.quoting import account, identifier
+
+
+@frozen(kw_only=True)
+class Content:
+    """A schema with all that is in it."""
+
+    schema: str
+    character_set: str
+    collation: str
+    tables: Sequence[Table]
+    definitions: Sequence[Definition]
+
+    @classmethod
+    def of(cls, session: Session, schema: str) -> Content:
+        character_set, collation = catalogue.charset(session, schema)
+        mark = targets.mark_name(schema)
+        tables = [table for table in catalogue.tables(session, schema) if table.name != mark]
+        return cls(
+            schema=schema,
+            character_set=character_set,
+            collation=collation,
+            tables=tables,
+            definitions=objects.read(session, schema, tables),
+        )
+
+    @property
+    def has_sequences(self) -> bool:
+        return any(table.kind == "SEQUENCE" for table in self.tables)
+
+    @property
+    def table_names(self) -> list[str]:
+        return [table.name for table in self.tables if not table.is_view]
+
+    def of_kind(self, *kinds: str) -> list[Definition]:
+        return [one for one in self.definitions if one.kind in kinds]
+
+
+def make(session: Session, definitions: Sequence[Definition], collation: str) -> None:
+    """Make objects in the session's schema, each under the settings that it was made under."""
+    for one, statements in objects.statements(definitions, schema_collation=collation):
+        what = f"while making the {one.kind.lower()} {identifier(one.name)}"
+        try:
+            session.run(*statements, what=what)
+        except AccessDenied as denied:
+            raise AccessDenied(
+                f"{denied}; it belongs to {account(one.definer)}: give the right, or restore with "
+                "--no-owner, which makes all of it ours"
+            ) from denied.__cause__
+    session.run("SET SESSION sql_mode = '', time_zone = '+00:00'", "SET NAMES utf8mb4")
