@@ -13,6 +13,7 @@ from engines.mysql_family import (
     history,
     sequences,
     settings,
+    storage_engines,
     target as targets,
     tools,
     values,
@@ -141,6 +142,7 @@ def restore(
     found += _skew(family, facts, identity)
     found += _names(facts, identity)
     found += settings.refusals(session, rights, facts.needs.get(settings.KEYLESS, ""))
+    found += storage_engines.problems(session, facts.needs)
     found += _may_make(rights, target, state)
     is_replacing = target.replace and state.exists and not state.empty
     if facts.counts.get("sequences") or (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from controller.api.errors import DatabaseUnavailable
-from engines.mysql_family import catalogue, objects, settings, target as targets
+from engines.mysql_family import catalogue, objects, settings, storage_engines, target as targets
 from engines.mysql_family.catalogue import Identity, Table
 from engines.mysql_family.connection import Session
 from engines.mysql_family.objects import Definition
@@ -62,7 +62,7 @@ class Source:
             "collation": self.collation,
             "lower_case_table_names": str(self.identity.lower_case),
         }
-        needs |= {f"engine:{table.engine}": "" for table in self.tables if table.engine}
+        needs |= storage_engines.needs(self.tables)
         if self.keyless:
             needs[settings.KEYLESS] = self.keyless
         needs |= {f"definer:{one.definer}": "" for one in self.definitions if one.definer}

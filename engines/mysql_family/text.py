@@ -32,13 +32,16 @@ _MODE = re.compile(
 def unchecked(head: bytes, *, is_mariadb: bool) -> bytes:
     """The beginning of a dump, so that the rows after it are taken as they were stored.
 
+    A storage engine that is not there is an error, and no other one is taken for it.
     Dates such as February 31st would be loaded as zeros without a word, and rows of MariaDB that
     break a CHECK, made while checks were off or before there was one, not at all.
 
     Raises: FormatError: it does not begin as dumps do.
     """
     checks = rb", check_constraint_checks=0" if is_mariadb else b""
-    changed, number = _MODE.subn(rb"\1,ALLOW_INVALID_DATES\2" + checks + rb"\3", head, count=1)
+    changed, number = _MODE.subn(
+        rb"\1,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION\2" + checks + rb"\3", head, count=1
+    )
     if not number:
         raise FormatError("the dump does not set SQL_MODE at its beginning, as all are known to do")
     return changed

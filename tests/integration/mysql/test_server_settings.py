@@ -24,13 +24,12 @@ MakeSchema = Callable[..., str]
 def globally(server: MysqlServer, name: str, value: object) -> Iterator[None]:
     """A setting of all sessions that begin meanwhile."""
     [(before,)] = server.run(f"SELECT @@GLOBAL.{name}")
-    text = isinstance(before, str) or before is None
     server.run(f"SET GLOBAL {name} = {value}")
     try:
         yield
     finally:
         # With a session's own limits: the setting may be one of those.
-        back = f"'{before or ''}'" if text else before
+        back = f"'{before}'" if isinstance(before, str) else "NULL" if before is None else before
         server.run(f"SET GLOBAL {name} = {back}")
 
 
