@@ -286,12 +286,30 @@ class Engine(Protocol):
 
         Returns: every problem at once, each with the exact GRANT, setting or
             image that cures it; empty when the way is clear.
-        Raises: DatabaseUnavailable, AccessDenied.
+        Raises: DatabaseUnavailable, AccessDenied; BusyError: a restore of that target runs.
         """
         ...
 
     def by_hand(self, facts: BackupFacts, /) -> Sequence[str]:
         """Lines that restore it by hand; of streams, plain files of their names, they are shell."""
+        ...
+
+
+@runtime_checkable
+class TakesBack(Protocol):
+    """An engine whose database has no transaction around a restore, which may so be left half-way.
+
+    Before a restore, and not before a dry run, the runner has it take that back: also where what
+    comes then is refused. A preflight tells what there is to take back, and looks at the target as
+    it is after that.
+    """
+
+    def take_back(self, context: JobContext, /, *, target: Target) -> Sequence[str]:
+        """Take back what restores of this target began that were killed; nothing to do is fine.
+
+        Returns: warnings, of what could not be taken back and holds nothing up.
+        Raises: BusyError: one that is alive is at it. BackupError: what to do is said.
+        """
         ...
 
 

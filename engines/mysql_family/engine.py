@@ -68,7 +68,11 @@ class FamilyEngine:
         if facts is None or target is None:
             raise TypeError("a restore's preflight needs facts and a target")
         with self._server(context, target.label) as server, server.session() as session:
-            state = targets.state_of(session, target.database)
+            targets.insist_on_no_restore(session, target.database)
+            left = journal.begun(session, target.database)
+            for said in left.explained():
+                context.warn(said)
+            state = left.after or targets.state_of(session, target.database)
             problems = preflight.restore(
                 session,
                 self.family,
@@ -88,6 +92,13 @@ class FamilyEngine:
             raise PreflightFailed(problems)
         with self._server(context) as server:
             return Dump(server, context).write(sink, parallel=parallel)
+
+    def take_back(self, context: JobContext, /, *, target: Target) -> Sequence[str]:
+        with (
+            self._server(context, target.label) as server,
+            targets.exclusive(server, target.database) as session,
+        ):
+            return journal.leftovers(session, target.database)
 
     def restore_backup(
         self, source: StreamSource, facts: BackupFacts, context: JobContext, /, *, target: Target

@@ -19,6 +19,7 @@ from controller.api.errors import BackupError
 from engines.mysql_family import catalogue, target as targets
 from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
 from engines.mysql_family.quoting import identifier, literal, qualified
+from engines.mysql_family.target import TargetState
 
 _SUFFIX = "_undo"
 _TABLE = "steps"
@@ -82,7 +83,7 @@ class Journal:
         """That a schema is made next: it goes again, if nobody has put anything into it by then."""
         self.note(
             DONE,
-            [f"DROP DATABASE {identifier(schema)}"],
+            [_unmake(schema)],
             only_if=targets.where_nothing(schema, of=self._database),
             schema=schema,
         )
@@ -108,6 +109,64 @@ class _Step:
     @property
     def text(self) -> str:
         return "; ".join(self.statements)
+
+
+@frozen(kw_only=True)
+class Begun:
+    """What killed restores of a target left, and the next one begins with.
+
+    Args:
+        steps: of a swap, that are taken back. schemas: that are dropped then.
+        after: what the target is after that; None: as it is now.
+    """
+
+    database: str
+    steps: int
+    schemas: Sequence[str]
+    after: TargetState | None
+
+    def explained(self) -> list[str]:
+        """What a person should know who has not begun yet; nothing: there is nothing."""
+        found = []
+        if self.steps and self.after:
+            found.append(
+                f"a restore into {identifier(self.database)} ended in the middle of its swap: what "
+                f"it began, {self.steps} steps, is taken back first, after which "
+                f"{self.after.explained}"
+            )
+        if self.schemas:
+            found.append(
+                "of a restore that ended early there is left, and dropped first: "
+                f"{', '.join(map(identifier, self.schemas))}"
+            )
+        return found
+
+
+def begun(session: Session, database: str) -> Begun:
+    """Look, without taking anything back."""
+    steps: list[_Step] = []
+    for schema in _journals(session, database):
+        if catalogue.tables(session, schema):
+            steps += _read(session, qualified(schema, _TABLE))
+    after = None
+    if any(step.schema != database or (step.makes and step.phase != DONE) for step in steps):
+        # There was something to keep, or to make again.
+        after = TargetState(exists=True, empty=False)
+    elif any(step.statements == (_unmake(database),) for step in steps):
+        after = TargetState(exists=False)
+    elif steps:
+        after = TargetState(exists=True, empty=True)
+    schemas = catalogue.schemas(session, targets.prefix(database), is_prefix=True)
+    return Begun(
+        database=database,
+        steps=len(steps),
+        schemas=[schema for schema in schemas if not schema.endswith(_SUFFIX)],
+        after=after,
+    )
+
+
+def _unmake(schema: str) -> str:
+    return f"DROP DATABASE {identifier(schema)}"
 
 
 def where_table(schema: str, name: str) -> str:

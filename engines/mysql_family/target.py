@@ -17,6 +17,7 @@ from engines.mysql_family.connection import Server, Session
 from engines.mysql_family.quoting import identifier, literal, qualified, schema_pattern
 
 _MAX_NAME = 64
+_LOCKING = "while locking the target"
 _LOCK_TRIES = 10
 _LOCK_PAUSE_S = 0.2
 #: A killed client's last statement ends within moments; for ever is the server's default.
@@ -40,6 +41,12 @@ class TargetState:
     exists: bool
     empty: bool = True
 
+    @property
+    def explained(self) -> str:
+        if not self.exists:
+            return "there is no such database"
+        return "it is empty" if self.empty else "it has what it had"
+
 
 @contextlib.contextmanager
 def exclusive(server: Server, target: str) -> Iterator[Session]:
@@ -49,16 +56,29 @@ def exclusive(server: Server, target: str) -> Iterator[Session]:
     """
     with server.session() as session:
         session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}", "SET foreign_key_checks = 0")
-        name = f"{_BESIDE}{hashlib.sha256(target.encode()).hexdigest()[:32]}"
         for number in range(_LOCK_TRIES):
             # A server lets go of a session's locks a moment after that was closed.
             if number:
                 time.sleep(_LOCK_PAUSE_S)
-            if session.one("SELECT GET_LOCK(%s, 0)", (name,), what="while locking the target"):
+            if session.one("SELECT GET_LOCK(%s, 0)", (_lock(target),), what=_LOCKING):
                 break
         else:
-            raise BusyError(f'another restore into the database "{target}" is running')
+            raise _busy(target)
         yield session
+
+
+def insist_on_no_restore(session: Session, target: str) -> None:
+    """Raises: BusyError: some other session holds the lock of this target."""
+    if session.one("SELECT IS_USED_LOCK(%s)", (_lock(target),), what=_LOCKING) is not None:
+        raise _busy(target)
+
+
+def _lock(target: str) -> str:
+    return f"{_BESIDE}{hashlib.sha256(target.encode()).hexdigest()[:32]}"
+
+
+def _busy(target: str) -> BusyError:
+    return BusyError(f'another restore into the database "{target}" is running')
 
 
 def prefix(target: str) -> str:

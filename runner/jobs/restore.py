@@ -22,7 +22,7 @@ from controller.api.errors import (
     TruncatedBackup,
     UsageError,
 )
-from engines.interface import Engine, Purpose, Restored, Target
+from engines.interface import Engine, Purpose, Restored, TakesBack, Target
 from runner.jobs.collections import has_later_layers, to_read
 from runner.jobs.environment import (
     JobEnvironment,
@@ -197,6 +197,7 @@ class _Restore:
         self._target = target
         self._choice = choice
         self._started_at = started_at
+        self._told: set[str] = set()
         self._fates: dict[str, LocationFate] = {}
         # To try, in this order; with what is false the database does not look for all files first.
         self._sources = deque((location, True) for location in choice.locations)
@@ -229,6 +230,8 @@ class _Restore:
             )
         load = self._open(location, manifest, check_files=check_files)
         self._job.events.report("plan", self._plan(location, manifest))
+        if not dry_run:
+            self._take_back()
         self._job.events.stage("preflight")
         problems = self._engine.preflight(
             self._job.context,
@@ -243,6 +246,19 @@ class _Restore:
         self._job.events.started("restore", backupId=manifest.id, location=location.name)
         self._tell(load())
         return self._outcome(location, manifest=manifest)
+
+    def _take_back(self) -> None:
+        """What a killed restore left goes first, also if this one is refused then."""
+        if isinstance(self._engine, TakesBack):
+            self._job.events.stage("take back")
+            self._warn(self._engine.take_back(self._job.context, target=self._target))
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Each of them once: what could not be taken back is tried again by the restore."""
+        for warning in warnings:
+            if warning not in self._told:
+                self._told.add(warning)
+                self._job.events.warning(warning)
 
     def _manifest(self, location: Location) -> Manifest:
         """The manifest is read anew: what was listed may have come from the index."""
@@ -353,8 +369,7 @@ class _Restore:
             if count
         ]
         self._job.events.report("restored", rows)
-        for warning in restored.warnings:
-            self._job.events.warning(warning)
+        self._warn(restored.warnings)
 
     def _outcome(self, location: Location | None, manifest: Manifest | None = None) -> JobOutcome:
         fates = dict(self._fates)

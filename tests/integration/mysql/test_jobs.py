@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,3 +118,44 @@ def test_a_runner_that_is_killed_in_a_restore_leaves_what_the_next_one_takes_bac
     assert fingerprint(mysql_server, world.database) == before
     assert "_before_" in done.out
     assert len(schemas(mysql_server, f"{world.database}_before_")) == 1
+
+
+def test_a_runner_that_is_killed_in_a_swap_is_told_by_a_dry_run_and_taken_back_by_a_refused_one(
+    world: World, mysql_server: MysqlServer
+) -> None:
+    """A transaction of the application's holds the swap up, and then the runner is killed."""
+    fill(mysql_server, world.database)
+    before = fingerprint(mysql_server, world.database)
+    backup_id = world.back_up()
+    restore = ("restore", "--name", backup_id, "--yes")
+
+    with mysql_server.connect(world.database, autocommit=False) as holder:
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM team")
+        with world.started(*restore, "--replace") as process:
+            eventually(
+                lambda: any(name.endswith("_undo") for name in left_behind(mysql_server)),
+                say=lambda: "no swap was begun",
+            )
+            eventually(
+                lambda: schemas(mysql_server, f"{world.database}_before_"),
+                say=lambda: "there is nothing to keep it in",
+            )
+            world.cli(*restore, "--dry-run", CONTROL_DIR=str(world.folder / "elsewhere")).must(
+                69, "another restore into the database"
+            )
+            os.kill(world.find_process("runner.jobs.child"), signal.SIGKILL)
+            process.wait()
+    eventually(lambda: world.processes() == [], say=lambda: str(world.processes()))
+
+    world.cli("backup-now").must(78, "restore again")
+    left = left_behind(mysql_server)
+    ended = "ended in the middle of its swap"
+    world.cli(*restore, "--dry-run", "--replace").must(0, ended, "would go ahead")
+    world.cli(*restore, "--dry-run").must(78, ended, "it has what it had", "--replace")
+    assert left_behind(mysql_server) == left
+    world.cli(*restore).must(78, "exists and is not empty")
+
+    assert fingerprint(mysql_server, world.database) == before
+    assert schemas(mysql_server, world.database) == [world.database]
+    world.back_up()
