@@ -52,7 +52,8 @@ NO_LIMIT = 2**64 - 1
 _AT_BEGIN = (
     "SET SESSION sql_mode = '', time_zone = '+00:00', sql_quote_show_create = 1",
     f"SET SESSION sql_select_limit = {NO_LIMIT}, sql_big_selects = 1",
-    "SET SESSION wait_timeout = 28800",
+    # A session is silent for as long as a tool loads or dumps beside it.
+    "SET SESSION wait_timeout = 2147483",
     "SET SESSION max_execution_time = 0",
     "SET SESSION max_statement_time = 0",
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from attrs import evolve, frozen
 from controller.api.errors import Problem
 from engines.interface import BackupFacts, Engine, Purpose, Restored, Target
 from tests.fakes.streams import MemorySink, MemorySource
+from tests.integration.jobs.places import Folder
+from tests.integration.jobs.world import World, base_environ
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
 from tests.servers.postgres_engine import a_context
@@ -133,3 +138,40 @@ def an_account(mysql_server: MysqlServer) -> Iterator[Callable[..., str]]:
     yield make
     for name in made:
         mysql_server.run(f"DROP USER {name}@'%'")
+
+
+@pytest.fixture
+def world(mysql_server: MysqlServer, a_schema: Callable[..., str]) -> Iterator[World]:
+    # Short, and outside of pytest's own folder: a socket's path has 107 bytes at most.
+    folder = Path(tempfile.mkdtemp(prefix="world-"))
+    for name in ("tmp", "run", "one", "two"):
+        (folder / name).mkdir(mode=0o700)
+    world = World(
+        folder=folder,
+        server=mysql_server,  # type: ignore[arg-type] - its address and login alone
+        database=a_schema(mysql_server),
+        places=[Folder(name, folder / name) for name in ("one", "two")],
+        environ=base_environ(folder, **mysql_server.bin_dirs()),
+    )
+    configure(world, mysql_server)
+    try:
+        yield world
+        assert left_behind(mysql_server) == []
+        assert world.processes() == []
+        assert list((folder / "tmp").glob("job-*")) == []
+    finally:
+        for runner in world.runners:
+            runner.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def configure(world: World, server: MysqlServer, **fields: object) -> None:
+    """As the controller mounts it; encrypted with a passphrase."""
+    passphrase = {"encryptionPass": {"value": "correct horse battery staple"}}
+    world.configure(locations={"one": passphrase, "two": passphrase})
+    path = world.config / "backup.yaml"
+    backup = json.loads(path.read_text())
+    section = backup["spec"].pop("postgres")
+    section |= {"user": {"value": server.user}, "sslMode": "disabled", **fields}
+    backup["spec"] |= {"databaseType": server.family, server.family: section}
+    path.write_text(json.dumps(backup))

@@ -2,60 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.integration.jobs.commands import eventually
-from tests.integration.jobs.places import Folder
-from tests.integration.jobs.world import World, base_environ
-from tests.integration.mysql.conftest import left_behind, schemas
+from tests.integration.jobs.world import World
+from tests.integration.mysql.conftest import configure, left_behind, schemas
 from tests.integration.mysql.test_backup_faults import fill_large
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_samples import fill, fingerprint
-
-
-@pytest.fixture
-def world(mysql_server: MysqlServer, a_schema: Callable[..., str]) -> Iterator[World]:
-    # Short, and outside of pytest's own folder: a socket's path has 107 bytes at most.
-    folder = Path(tempfile.mkdtemp(prefix="world-"))
-    for name in ("tmp", "run", "one", "two"):
-        (folder / name).mkdir(mode=0o700)
-    world = World(
-        folder=folder,
-        server=mysql_server,  # type: ignore[arg-type] - its address and login alone
-        database=a_schema(mysql_server),
-        places=[Folder(name, folder / name) for name in ("one", "two")],
-        environ=base_environ(folder, **mysql_server.bin_dirs()),
-    )
-    configure(world, mysql_server)
-    try:
-        yield world
-        assert left_behind(mysql_server) == []
-        assert world.processes() == []
-        assert list((folder / "tmp").glob("job-*")) == []
-    finally:
-        for runner in world.runners:
-            runner.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def configure(world: World, server: MysqlServer, **fields: object) -> None:
-    """As the controller mounts it; encrypted with a passphrase."""
-    passphrase = {"encryptionPass": {"value": "correct horse battery staple"}}
-    world.configure(locations={"one": passphrase, "two": passphrase})
-    path = world.config / "backup.yaml"
-    backup = json.loads(path.read_text())
-    section = backup["spec"].pop("postgres")
-    section |= {"user": {"value": server.user}, "sslMode": "disabled", **fields}
-    backup["spec"] |= {"databaseType": server.family, server.family: section}
-    path.write_text(json.dumps(backup))
 
 
 def test_back_up_lose_and_bring_back(world: World, mysql_server: MysqlServer) -> None:
