@@ -19,6 +19,7 @@ from engines.mysql_family import (
     catalogue,
     content,
     foreign_keys,
+    generated,
     history,
     journal,
     progress,
@@ -95,6 +96,7 @@ class Restore:
             made = self._make(name, found)
             not_made = len(found) - len(made)
             counts = self._compare(name, not_made)
+            self._warnings += generated.warnings(self._session, name, self._target.database)
             kept = self._swap(name, made)
         except BaseException as error:
             self._drop(name, error)

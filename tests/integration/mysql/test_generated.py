@@ -1,0 +1,70 @@
+"""STORED generated columns are computed anew by a restore: what may differ is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration.mysql.conftest import a_backup
+from tests.servers.mysql import MysqlServer
+
+MakeSchema = Callable[..., str]
+
+
+def test_columns_that_depend_on_a_zone_or_on_a_float_are_named_with_the_cure(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "SET time_zone = '+05:00'",
+        "CREATE TABLE `a.``t` (id INT PRIMARY KEY, `at ``x` TIMESTAMP NULL, by_way INT"
+        " AS (HOUR(`at ``x`)) VIRTUAL, hour INT AS (by_way + 0) STORED, on_zone TIMESTAMP"
+        " AS (day) STORED, day DATETIME, whole INT AS (YEAR(day)) STORED)",
+        "CREATE TABLE b (f FLOAT, id INT PRIMARY KEY, d DOUBLE AS (f * 1) STORED,"
+        " v DOUBLE AS (f * 2) VIRTUAL, same INT AS (id * 2) STORED)",
+        "INSERT INTO `a.``t` (id, `at ``x`, day) VALUES (1, '2026-01-01 1:00', '2026-01-01 1:00')",
+        "INSERT INTO b (id, f) VALUES (1, 0.1234567891)",
+        database=database,
+    )
+    hours = "SELECT hour, whole FROM `a.``t`"
+    doubles = "SELECT d, same FROM b"
+    assert mysql_server.run(hours, database=database) == [(1, 2026)]
+    ((exact, _),) = mysql_server.run(doubles, database=database)
+    backup = a_backup(mysql_server, database, tmp_path)
+
+    restored = backup.restore(tmp_path, replace=True)
+
+    zoned, of_float = restored.warnings
+    assert "time zone +00:00: `a.``t`.`hour`, `a.``t`.`on_zone`. " in zoned
+    assert "6 digits that a server shows: `b`.`d`. " in of_float
+    # They do differ, and the statement that is printed mends it.
+    assert mysql_server.run(hours, database=database) == [(20, 2026)]
+    assert mysql_server.run(doubles, database=database) != [(exact, 2)]
+    cure = zoned.rpartition("; ")[2]
+    mysql_server.run("SET time_zone = '+05:00'", cure, database=database)
+    assert mysql_server.run(hours, database=database) == [(1, 2026)]
+
+
+def test_of_other_columns_nothing_is_said(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    """Also beside a TIMESTAMP or a FLOAT, of which they are not computed."""
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP NULL, f FLOAT, day DATE,"
+        " a INT AS (id + 1) STORED, b INT AS (YEAR(day)) STORED, c INT AS (HOUR(at)) VIRTUAL,"
+        " e VARCHAR(20) AS (CONCAT('`at`', id)) VIRTUAL)",
+        database=database,
+    )
+    if mysql_server.family == "mariadb":
+        mysql_server.run(
+            "CREATE TABLE history (id INT, a TIMESTAMP(6) GENERATED ALWAYS AS ROW START,"
+            " b TIMESTAMP(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (a, b))"
+            " WITH SYSTEM VERSIONING",
+            database=database,
+        )
+    backup = a_backup(mysql_server, database, tmp_path)
+
+    restored = backup.restore(tmp_path, database=f"{database}_copy")
+
+    assert restored.warnings == ()
