@@ -12,7 +12,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.servers import apt, debian, mysql_packages, postgres, prometheus, prometheus_operator
@@ -58,20 +59,10 @@ def main(arguments: Sequence[str]) -> int:
     """Get all that `make test` uses; told "mysql", MySQL and MariaDB of every series."""
     if arguments == ["mysql"]:
         return 0 if unpack_mysql_family(mysql_packages.KNOWN) else 1
-    # One that fails keeps none of the others from being there.
-    done = [
-        build_go_programs(),
-        build_kubernetes(),
-        build_coredns(),
-        build_pause(),
-        install_debian_packages(),
-        install_node_packages(),
-        unpack_postgres(),
-        unpack_mysql_family(filter(mysql_packages.is_usual, mysql_packages.KNOWN)),
-        unpack_prometheus(),
-        unpack_prometheus_operator(),
-    ]
-    return 0 if all(done) else 1
+    # Compilers and downloads wait for different things.
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(_all_of, (_BUILT, _PACKAGED)))
+    return 0 if all(both) else 1
 
 
 def build_go_programs() -> bool:
@@ -359,6 +350,21 @@ def _is_there(package: str) -> bool:
 def _run(command: list[str], **environment: str) -> bool:
     return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode == 0
 
+
+def _all_of(steps: Sequence[Callable[[], bool]]) -> bool:
+    done = [step() for step in steps]  # one that fails keeps none of the others from being there
+    return all(done)
+
+
+_BUILT = (build_go_programs, build_kubernetes, build_coredns, build_pause)
+_PACKAGED = (
+    install_debian_packages,
+    install_node_packages,
+    unpack_postgres,
+    lambda: unpack_mysql_family(filter(mysql_packages.is_usual, mysql_packages.KNOWN)),
+    unpack_prometheus,
+    unpack_prometheus_operator,
+)
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
