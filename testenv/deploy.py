@@ -22,14 +22,15 @@ TESTENV_CHART = CHART.parent / "testenv"
 ENGINE_IMAGES = {
     "cockroach": "cockroach:all",
     "mariadb": "mariadb:11.8",
-    "mysql": "mysql:8.4",
+    "mysql": "mysql:9.7",
     "postgres": "postgres:17",
 }
-#: Database -> packages of its server and client in NEWEST_SUITE, of the chart's version. Of the
-#: others the only source is the image that the chart names.
+#: Database -> release of Debian with its server and client of the chart's version, and their
+#: packages. Of another one the only source is the image that the chart names.
 _DEBIAN_PACKAGES = {
-    "mariadb": "mariadb-server-core mariadb-client-core",
-    "postgres": "postgresql-17",
+    "mariadb": (images.NEWEST_SUITE, "mariadb-server-core mariadb-client-core"),
+    "mysql": ("sid", "mysql-server-core mysql-client-core"),
+    "postgres": (images.NEWEST_SUITE, "postgresql-17"),
 }
 _HUGE_ROWS = 10_000_000
 _SERVERS_IMAGE = "localhost/db-backup-testenv"
@@ -179,12 +180,13 @@ def _build_servers(container_engine: engine.Engine, database: str, minio: Path) 
     """One image with both servers, of Debian's packages and of the program that the tests use."""
     name = f"{_SERVERS_IMAGE}:{database}"
     print(f"building {name} ...", flush=True)
-    sources = container_engine.sources(images.NEWEST_SUITE)
-    base_image = sources.base_image.format(suite=images.NEWEST_SUITE)
+    suite, packages = _DEBIAN_PACKAGES.get(database, (images.NEWEST_SUITE, ""))
+    sources = container_engine.sources(suite)
+    base_image = sources.base_image.format(suite=suite)
     options = ["--tag", name, *container_engine.build_options]
     options += ["--build-arg", f"BASE_IMAGE={base_image}"]
     options += ["--build-arg", f"DEBIAN_MIRROR={sources.debian_mirror}"]
-    options += ["--build-arg", f"PACKAGES={_DEBIAN_PACKAGES.get(database, '')}"]
+    options += ["--build-arg", f"PACKAGES={packages}"]
     docker.build(Path(__file__).parent / "Dockerfile", minio.parent, options)
     return name
 
