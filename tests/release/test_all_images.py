@@ -165,7 +165,7 @@ def a_filled_server(image: Image) -> Iterator[tuple[Any, Callable[[Any, str], An
             server: Any = stack.enter_context(running(image))
         except (ServerMissing, postgres.ServerMissing) as missing:
             if image.key in RARE:
-                pytest.skip(str(missing))
+                pytest.skip(f"{missing}: make test-versions gets it")
             skip_or_fail(ServerMissing(str(missing)))
         if image.engine == "postgres":
             with server.connect() as connection:

