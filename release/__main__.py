@@ -23,22 +23,25 @@ def main(arguments: list[str]) -> int:
 def _build_images(*, is_pushed: bool) -> int:
     """One that fails keeps none of the others from being built."""
     given = os.environ
-    sources = Sources.from_environment(given)
-    options = shlex.split(given.get("BUILD_OPTIONS", ""))
     platforms = given.get("PLATFORMS", "")
+    is_on_several = is_pushed and bool(platforms)
     try:
         release = given.get("VERSION") or version.describe(images.REPOSITORY)
         chosen = images.choose(given.get("IMAGES", "").split())
-        is_on_several = is_pushed and bool(platforms)
-        options += (docker.on_platforms if is_on_several else docker.for_platform)(platforms)
+        _platform_options(platforms, is_on_several=is_on_several)
     except (version.NoVersion, images.NotBuilt, NoDocker) as error:
         print(error, file=sys.stderr)
         return 2
     prefix = given.get("IMAGE_PREFIX") or images.DEFAULT_PREFIX
+    sources = Sources.from_environment(given)
     failed = []
     for image in chosen:
         print(f"{image.name(prefix, release)} ...", flush=True)
         try:
+            # Not every database project has packages for all.
+            its_own = images.platforms_of(image, platforms, sources)
+            options = shlex.split(given.get("BUILD_OPTIONS", ""))
+            options += _platform_options(its_own, is_on_several=is_on_several)
             name = images.build(
                 image, prefix=prefix, release=release, sources=sources, options=options
             )
@@ -48,13 +51,18 @@ def _build_images(*, is_pushed: bool) -> int:
             print(error, file=sys.stderr)
             failed.append(image.key)
         else:
-            size = platforms if is_on_several else f"{images.size_bytes(name) / 1e6:.0f} MB"
+            size = its_own if is_on_several else f"{images.size_bytes(name) / 1e6:.0f} MB"
             print(f"{name}: {size}{', pushed' if is_pushed else ''}", flush=True)
     if failed:
         print(f"not {'pushed' if is_pushed else 'built'}: {', '.join(failed)}", file=sys.stderr)
     if failed and platforms:
         print(docker.EMULATION, file=sys.stderr)
     return 1 if failed else 0
+
+
+def _platform_options(platforms: str, *, is_on_several: bool) -> list[str]:
+    """Raises: NoDocker."""
+    return (docker.on_platforms if is_on_several else docker.for_platform)(platforms)
 
 
 def _make_bases() -> int:

@@ -143,12 +143,29 @@ def unreachable(wanted: Iterable[Image], sources: Sources) -> dict[str, str]:
     """
     found = {image.key: repository(image, sources) for image in wanted if image.is_from_upstream}
     asked = {one.release_file: one for one in found.values()}
-    problems = {file: one.problem(ca_file=sources.ca_file) for file, one in asked.items()}
+    problems = {file: one.ask(ca_file=sources.ca_file).problem for file, one in asked.items()}
     return {
         key: f"{problems[one.release_file]}; {one.variable} names a mirror"
         for key, one in found.items()
         if problems[one.release_file]
     }
+
+
+def platforms_of(image: Image, platforms: str, sources: Sources) -> str:
+    """Those of some platforms, by comma, that an image's tools are made for.
+
+    Of what does not answer all of them: the build tells why.
+
+    Raises: NotBuilt: none of them.
+    """
+    if not (platforms and image.is_from_upstream):
+        return platforms
+    found = repository(image, sources)
+    has = found.ask(ca_file=sources.ca_file).architectures
+    kept = [one for one in platforms.split(",") if not has or one.removeprefix("linux/") in has]
+    if not kept:
+        raise NotBuilt(f"{image.key}: {found.url} has packages for {' '.join(sorted(has))} alone")
+    return ",".join(kept)
 
 
 def _revision() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -30,6 +31,21 @@ _LAYOUTS = {
     "postgres": ("{suite}-pgdg", "main"),
 }
 _ANSWER_TIMEOUT_S = 15.0
+#: Of a release file, whose first lines are enough.
+_MOST_BYTES = 1 << 16
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What a repository says of itself.
+
+    Args:
+        problem: why nothing can be had of it from here; empty: it has answered.
+        architectures: what it has packages for, as Debian calls it; empty: it does not say.
+    """
+
+    problem: str = ""
+    architectures: frozenset[str] = frozenset()
 
 
 @frozen(kw_only=True)
@@ -60,8 +76,8 @@ class Repository:
         """URL of what apt asks for first."""
         return f"{self.url}/dists/{self.distribution}/InRelease"
 
-    def problem(self, *, ca_file: str = "") -> str:
-        """Why nothing can be had of it from here; empty: it answers.
+    def ask(self, *, ca_file: str = "") -> Answer:
+        """Read what it says of itself.
 
         Args:
             ca_file: certificates to trust; empty: this machine's.
@@ -70,13 +86,15 @@ class Repository:
         trust = ssl.create_default_context(cafile=ca_file or None)
         try:
             # Of whatever kind the address is that a person named.
-            urllib.request.urlopen(asked, timeout=_ANSWER_TIMEOUT_S, context=trust).close()  # noqa: S310
+            with urllib.request.urlopen(asked, timeout=_ANSWER_TIMEOUT_S, context=trust) as answer:  # noqa: S310
+                text = answer.read(_MOST_BYTES).decode(errors="replace")
         except urllib.error.HTTPError as error:
-            return f"{asked}: {error.code} {error.reason}"
+            return Answer(problem=f"{asked}: {error.code} {error.reason}")
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            return f"{asked}: {getattr(reason, 'strerror', None) or reason}"
-        return ""
+            return Answer(problem=f"{asked}: {getattr(reason, 'strerror', None) or reason}")
+        said = re.search(r"^Architectures:(.*)$", text, re.MULTILINE)
+        return Answer(architectures=frozenset(said[1].split() if said else ()))
 
 
 @frozen(kw_only=True)

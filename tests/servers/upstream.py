@@ -113,6 +113,7 @@ def _packages(engine: str, series: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         got = Path(work) / "packages"
         got.mkdir()
+        (Path(work) / "apt").mkdir()
         _GETTERS[engine](series, Path(work), got)
         # Whole or not there.
         got.rename(folder)

@@ -1,14 +1,16 @@
-"""Whether a database project's own repository can be had is known before anything is built."""
+"""What a database project's own repository has is known before anything is built."""
 
 from __future__ import annotations
 
-from release.images import choose, unreachable
+import pytest
+
+from release.images import NotBuilt, choose, platforms_of, unreachable
 from release.sources import Sources
 from tests.fakes.scripted_http import ScriptedHttp, Wire
 
 
 def there(wire: Wire) -> None:
-    wire.answer(200, b"Suite: trixie\n")
+    wire.answer(200, b"Suite: trixie\nArchitectures: amd64 i386\nSHA256:\n")
 
 
 def not_there(wire: Wire) -> None:
@@ -39,3 +41,18 @@ def test_what_nobody_answers_for_or_what_is_no_url_is_told() -> None:
 
     assert found["mysql:8.4"].endswith("Connection refused; MYSQL_APT_REPOSITORY names a mirror")
     assert found["mariadb:11.4"].startswith("example.com/11.4/dists/trixie/InRelease: unknown url")
+
+
+def test_an_image_is_for_the_platforms_that_its_project_has_packages_for() -> None:
+    both = "linux/amd64,linux/arm64"
+    postgres_17, mysql = choose(["postgres:17", "mysql:9.7"])
+    with ScriptedHttp(there, there, not_there) as server:
+        sources = Sources(mysql_apt_repository=server.url)
+
+        assert platforms_of(mysql, "", sources) == ""
+        assert platforms_of(postgres_17, both, sources) == both
+        assert platforms_of(mysql, both, sources) == "linux/amd64"
+        with pytest.raises(NotBuilt, match=r"mysql:9\.7: http.* has packages for amd64 i386 alone"):
+            platforms_of(mysql, "linux/arm64", sources)
+        # The build will tell what is the matter.
+        assert platforms_of(mysql, both, sources) == both
