@@ -16,8 +16,6 @@ from engines.mysql_family.quoting import identifier
 from engines.mysql_family.versions import Series
 
 _WHAT = "while reading the catalogue"
-#: MariaDB may not know it of a table that has just got its name, until somebody has opened it.
-_CREATED_TRIES = 3
 #: Engines whose rows a snapshot shows, or that have none.
 _IN_THE_SNAPSHOT = {"InnoDB", "ROCKSDB", "TokuDB", "ndbcluster", "BLACKHOLE"}
 _UNKNOWN_VARIABLE = 1193
@@ -96,25 +94,6 @@ def identity(session: Session) -> Identity:
         log_bin=bool(log_bin),
         trusts_creators=bool(trusts),
     )
-
-
-def created(session: Session, schema: str) -> dict[str, str]:
-    """When each table was made, or got its name: another time says that it is another table.
-
-    Those of which the server does not say it are left out.
-    """
-    found: dict[str, str] = {}
-    for _ in range(_CREATED_TRIES):
-        rows = session.rows(
-            "SELECT TABLE_SCHEMA, TABLE_NAME, CREATE_TIME FROM information_schema.TABLES"
-            " WHERE TABLE_SCHEMA = %s AND TABLE_TYPE <> 'VIEW'",
-            (schema,),
-            what=_WHAT,
-        )
-        found = {name: str(at) for of, name, at in rows if of == schema and at is not None}
-        if len(found) == len(rows):
-            break
-    return found
 
 
 def _variable(session: Session, name: str) -> str | None:

@@ -29,7 +29,8 @@ class Dump:
     def write(self, sink: StreamSink, *, parallel: int) -> BackupFacts:
         database = self._server.spec.database
         with self._server.session(database) as session:
-            source = Source.read(session, database)
+            rights = grants.read(session)
+            source = Source.read(session, self._family, rights, database)
             found = tools.choose(self._family, self._server.environ, source.identity.series)
             instant = self._write_tables(session, source, found, sink, parallel)
         self._write_objects(sink, source.definitions)
@@ -49,8 +50,7 @@ class Dump:
     def _write_tables(
         self, session: Session, source: Source, found: Tools, sink: StreamSink, parallel: int
     ) -> Instant:
-        rights = grants.read(session)
-        log_bin = source.identity.log_bin
+        rights, log_bin = source.rights, source.identity.log_bin
         reading = Reading(
             server=self._server,
             tools=found,

@@ -11,6 +11,7 @@ from engines.mysql_family import (
     definers,
     grants,
     history,
+    identities,
     sequences,
     settings,
     storage_engines,
@@ -60,6 +61,7 @@ def backup(
     if said := targets.in_a_restore(database, tables, collation):
         found.append(Problem("database", said))
     found += _outside_the_snapshot(tables, database)
+    found += _exchangeable(session, rights, database)
     if family.is_mariadb:
         found += history.problems(session, database)
     # Without rights it would end with the first table, and not with what is missing.
@@ -120,6 +122,24 @@ def _outside_the_snapshot(tables: Sequence[Table], database: str) -> list[Proble
             "tables",
             f"no snapshot shows the rows of {named}: a backup would be of several instants. "
             f"ALTER TABLE {qualified(database, outside[0].name)} ENGINE = InnoDB;",
+        )
+    ]
+
+
+def _exchangeable(session: Session, rights: Rights, database: str) -> list[Problem]:
+    """Partitions that may get others' rows during a dump without anybody seeing it."""
+    if rights.on_server(identities.RIGHT):
+        return []
+    tables = identities.partitioned(session, database)
+    if not tables:
+        return []
+    named = ", ".join(map(identifier, tables[:_SHOWN])) + _more(tables)
+    return [
+        Problem(
+            "privileges",
+            f"an EXCHANGE PARTITION of {named} during a backup would have rows in it twice or "
+            "never, without a word, and only InnoDB's numbers tell of one: "
+            f"GRANT {identities.RIGHT} ON *.* TO {account(rights.account)};",
         )
     ]
 

@@ -158,6 +158,7 @@ class _Together:
         self._commit_lock: CommitLock | None = None
         self._before: dict[str, str] = {}
         self._instant: Instant | None = None
+        self._newest: int | None = None
         self._lock = threading.Lock()
         self._moved = 0
 
@@ -242,6 +243,7 @@ class _Together:
         """All have begun: of what instant, and is it one? Then commits go on."""
         reading = self._reading
         at = catalogue.clock(reading.session)
+        self._newest = reading.source.newest(reading.session)
         after = reading.position()
         if self._commit_lock is not None:
             was_held = self._commit_lock.release()
@@ -281,7 +283,7 @@ class _Together:
         }
         source = self._reading.source
         with self._reading.server.session(source.database) as session:
-            source.insist_on(session, dumped)
+            source.insist_on(session, dumped, newest=self._newest)
 
     def _finish(self, child: process.Child) -> None:
         try:

@@ -7,10 +7,21 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from controller.api.errors import DatabaseUnavailable
-from engines.mysql_family import catalogue, objects, settings, storage_engines, target as targets
+from engines.mysql_family import (
+    catalogue,
+    identities,
+    objects,
+    settings,
+    storage_engines,
+    target as targets,
+)
 from engines.mysql_family.catalogue import Identity, Table
 from engines.mysql_family.connection import Session
+from engines.mysql_family.family import Family
+from engines.mysql_family.grants import Rights
+from engines.mysql_family.identities import Identities
 from engines.mysql_family.objects import Definition
+from engines.mysql_family.quoting import account, identifier
 
 WAS_CHANGED = (
     "the database was altered while it was being dumped; move the migration or the schedule"
@@ -22,22 +33,23 @@ class Source:
     """Definitions are not part of a snapshot: they have to be the same after a dump as before.
 
     Args:
-        created: when each table was made, or got its name. keyless: one without a
-            primary key, if there is one.
+        rights: of the account that reads. keyless: a table without a primary key, if there is one.
     """
 
     database: str
+    family: Family
+    rights: Rights
     identity: Identity
     character_set: str
     collation: str
     tables: Sequence[Table]
-    created: Mapping[str, str]
+    identities: Identities
     definitions: Sequence[Definition]
     counts: Mapping[str, int]
     keyless: str
 
     @classmethod
-    def read(cls, session: Session, database: str) -> Source:
+    def read(cls, session: Session, family: Family, rights: Rights, database: str) -> Source:
         """Raises: ObjectNotFound; DatabaseUnavailable: a restore has begun since the preflight."""
         identity = catalogue.identity(session)
         character_set, collation = catalogue.charset(session, database)
@@ -45,11 +57,13 @@ class Source:
         _insist_on_no_restore(database, tables, collation)
         return cls(
             database=database,
+            family=family,
+            rights=rights,
             identity=identity,
             character_set=character_set,
             collation=collation,
             tables=tables,
-            created=catalogue.created(session, database),
+            identities=_identities(session, family, rights, database),
             definitions=objects.read(session, database, tables),
             counts=catalogue.counts(session, database, tables),
             keyless=catalogue.keyless(session, database, tables),
@@ -68,7 +82,13 @@ class Source:
         needs |= {f"definer:{one.definer}": "" for one in self.definitions if one.definer}
         return needs | {f"broken view:{one.name}": "" for one in self.definitions if one.is_broken}
 
-    def insist_on(self, session: Session, dumped: Mapping[str, int]) -> None:
+    def newest(self, session: Session) -> int | None:
+        """To be asked for when the snapshot is there: see `Identities.moved`."""
+        if self.identities.numbers is None:
+            return None
+        return identities.newest(session, self.family)
+
+    def insist_on(self, session: Session, dumped: Mapping[str, int], *, newest: int | None) -> None:
         """Compare with what dumps made, by kind, and with what there is now.
 
         Not events, which may have had their time meanwhile.
@@ -85,11 +105,7 @@ class Source:
                 )
         if other := {table.name for table in tables} ^ {table.name for table in self.tables}:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(other)}")
-        # A table that took another's name is read under it, as it was: it may have been empty.
-        now_created = catalogue.created(session, self.database)
-        both = now_created.keys() & self.created.keys()
-        if renamed := [name for name in both if now_created[name] != self.created[name]]:
-            raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(renamed)}")
+        self._insist_on_identities(session, newest)
         now = catalogue.counts(session, self.database, tables)
         if changed := [f"{kind}: {now[kind]}" for kind in now if now[kind] != self.counts[kind]]:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: there are now {', '.join(changed)}")
@@ -99,6 +115,24 @@ class Source:
         for key in before.keys() | after.keys():
             if before.get(key) != after.get(key):
                 raise DatabaseUnavailable(f"{WAS_CHANGED}: the {key[0].lower()} {key[1]}")
+
+    def _insist_on_identities(self, session: Session, newest: int | None) -> None:
+        now = _identities(session, self.family, self.rights, self.database)
+        if moved := self.identities.moved(now, newest):
+            raise DatabaseUnavailable(f"{WAS_CHANGED}: {moved}")
+        alike = self.identities.alike
+        if alike and now.numbers is None and now.renames != self.identities.renames:
+            raise DatabaseUnavailable(
+                f"{WAS_CHANGED}, maybe: RENAME TABLE was run on the server, and whether "
+                f"{' and '.join(map(identifier, alike))} are still what they were, InnoDB's "
+                f"numbers alone would tell: GRANT {identities.RIGHT} ON *.* "
+                f"TO {account(self.rights.account)};"
+            )
+
+
+def _identities(session: Session, family: Family, rights: Rights, database: str) -> Identities:
+    sees_numbers = rights.on_server(identities.RIGHT)
+    return Identities.read(session, family, database, sees_numbers=sees_numbers)
 
 
 def _insist_on_no_restore(database: str, tables: Sequence[Table], collation: str) -> None:

@@ -220,8 +220,8 @@ def test_with_partial_revokes_a_pattern_is_no_right(
         f"GRANT SELECT ON `{database}`.* TO {user}@'%'",
     )
     try:
-        (unseen,) = engine.preflight(a_context(tmp_path), purpose=Purpose.BACKUP)
-        server.run(*cures([unseen]))
+        unseen = engine.preflight(a_context(tmp_path), purpose=Purpose.BACKUP)
+        server.run(*cures(unseen))
         assert list(engine.preflight(a_context(tmp_path), purpose=Purpose.BACKUP)) == []
         backup = a_backup(server, database, tmp_path, user=user, password="pw")
         with pytest.raises(PreflightFailed, match="partial_revokes, which is ON") as refused:
