@@ -122,8 +122,8 @@ def verify(
         try:
             while data := reader.read(process.BLOCK_BYTES):
                 moved(len(data))
-            found["tables"] += reader.text.tables
-            found["sequences"] += reader.text.sequences
+            found["tables"] += len(reader.text.tables)
+            found["sequences"] += len(reader.text.sequences)
         except (FormatError, TruncatedBackup) as error:
             damaged = True
             problems.append(Problem(name, f"the dump is damaged or ends early: {error}"))

@@ -32,6 +32,7 @@ _EVENT_STATE = re.compile(
     r"(?P<state>ENABLE|DISABLE(?: ON (?:SLAVE|REPLICA))?)\b",
     re.DOTALL,
 )
+_ENDS = re.compile(r" (?:ON SCHEDULE AT|ENDS) '[^']*' ON COMPLETION NOT PRESERVE $")
 _GAP = r"(?:\s+|/\*.*?\*/|#[^\n]*\n|--(?=\s)[^\n]*\n)"
 #: A name, a text, a remark or a word of what stands before a trigger's body; else one character.
 _TOKEN = re.compile(rf"{_IDENTIFIER}|\"(?:[^\"]|\"\")*\"|{_GAP}|[\w$]+|.", re.DOTALL)
@@ -100,6 +101,12 @@ class Definition:
         old = f" ON {identifier(self.table)} FOR EACH ROW "
         new = f" ON {identifier(table)} FOR EACH ROW "
         return evolve(self, table=table, statement=self.statement.replace(old, new, 1))
+
+    @property
+    def goes(self) -> bool:
+        """Whether the server drops this event once it has had its time."""
+        state = _EVENT_STATE.match(self.statement)
+        return state is not None and _ENDS.search(state["head"]) is not None
 
     def disabled(self) -> Definition:
         """The same event, asleep.

@@ -26,7 +26,7 @@ from engines.mysql_family import catalogue, snapshot
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Server, Session, explained
 from engines.mysql_family.snapshot import CommitLock, NotOneInstant, Way
-from engines.mysql_family.source import WAS_CHANGED, Source
+from engines.mysql_family.source import WAS_CHANGED, Begun, Source
 from engines.mysql_family.text import Text, unchecked
 from engines.mysql_family.tools import Tools
 
@@ -158,7 +158,7 @@ class _Together:
         self._commit_lock: CommitLock | None = None
         self._before: dict[str, str] = {}
         self._instant: Instant | None = None
-        self._newest: int | None = None
+        self._begun: Begun | None = None
         self._lock = threading.Lock()
         self._moved = 0
 
@@ -243,7 +243,7 @@ class _Together:
         """All have begun: of what instant, and is it one? Then commits go on."""
         reading = self._reading
         at = catalogue.clock(reading.session)
-        self._newest = reading.source.newest(reading.session)
+        self._begun = reading.source.begun(reading.session)
         after = reading.position()
         if self._commit_lock is not None:
             was_held = self._commit_lock.release()
@@ -278,12 +278,13 @@ class _Together:
     def _insist(self) -> None:
         texts = self._texts.values()
         dumped = {
-            "tables": sum(text.tables for text in texts),
-            "sequences": sum(text.sequences for text in texts),
+            "tables": [name for text in texts for name in text.tables],
+            "sequences": [name for text in texts for name in text.sequences],
         }
         source = self._reading.source
+        assert self._begun is not None  # noqa: S101 - all have begun
         with self._reading.server.session(source.database) as session:
-            source.insist_on(session, dumped, newest=self._newest)
+            source.insist_on(session, dumped, self._begun)
 
     def _finish(self, child: process.Child) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from attrs import frozen
@@ -26,6 +27,18 @@ from engines.mysql_family.quoting import account, identifier
 WAS_CHANGED = (
     "the database was altered while it was being dumped; move the migration or the schedule"
 )
+
+
+@frozen(kw_only=True)
+class Begun:
+    """What else is known once the snapshot is there.
+
+    Args:
+        newest: see `Identities.moved`. is_restored_into: a restore of this database is under way.
+    """
+
+    newest: int | None
+    is_restored_into: bool
 
 
 @frozen(kw_only=True)
@@ -82,46 +95,77 @@ class Source:
         needs |= {f"definer:{one.definer}": "" for one in self.definitions if one.definer}
         return needs | {f"broken view:{one.name}": "" for one in self.definitions if one.is_broken}
 
-    def newest(self, session: Session) -> int | None:
-        """To be asked for when the snapshot is there: see `Identities.moved`."""
-        if self.identities.numbers is None:
-            return None
-        return identities.newest(session, self.family)
+    def begun(self, session: Session) -> Begun:
+        """To be asked for when the snapshot is there."""
+        sees_numbers = self.identities.numbers is not None
+        return Begun(
+            newest=identities.newest(session, self.family) if sees_numbers else None,
+            is_restored_into=targets.is_restored_into(session, self.database),
+        )
 
-    def insist_on(self, session: Session, dumped: Mapping[str, int], *, newest: int | None) -> None:
-        """Compare with what dumps made, by kind, and with what there is now.
-
-        Not events, which may have had their time meanwhile.
+    def insist_on(
+        self, session: Session, dumped: Mapping[str, Sequence[str]], begun: Begun
+    ) -> None:
+        """Compare with what dumps made, names by kind, and with what there is now.
 
         Raises: DatabaseUnavailable.
         """
         tables = catalogue.tables(session, self.database)
         _insist_on_no_restore(self.database, tables, catalogue.charset(session, self.database)[1])
-        for kind, number in dumped.items():
-            if number != self.counts[kind]:
+        there = {"tables": self.dumpable(), "sequences": self.dumpable(sequences=True)}
+        for kind, names in dumped.items():
+            odd = Counter(names)
+            odd.subtract(there[kind])
+            if other := [name for name, number in odd.items() if number]:
                 raise DatabaseUnavailable(
-                    f"{WAS_CHANGED}: the dump has {number} {kind}, the server had "
-                    f"{self.counts[kind]} when it began"
+                    f"{WAS_CHANGED}: the dump has {len(names)} {kind}, the server had "
+                    f"{len(there[kind])} when it began, and {identifier(min(other))} not as often"
                 )
-        if other := {table.name for table in tables} ^ {table.name for table in self.tables}:
-            raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(other)}")
-        self._insist_on_identities(session, newest)
+        if others := {table.name for table in tables} ^ {table.name for table in self.tables}:
+            raise DatabaseUnavailable(f"{WAS_CHANGED}: the table {min(others)}")
+        self._insist_on_identities(session, begun)
         now = catalogue.counts(session, self.database, tables)
         if changed := [f"{kind}: {now[kind]}" for kind in now if now[kind] != self.counts[kind]]:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: there are now {', '.join(changed)}")
-        defined = objects.read(session, self.database, tables)
-        before = {(one.kind, one.name): one for one in self.definitions if one.kind != "EVENT"}
-        after = {(one.kind, one.name): one for one in defined if one.kind != "EVENT"}
-        for key in before.keys() | after.keys():
-            if before.get(key) != after.get(key):
+        self._insist_on_definitions(objects.read(session, self.database, tables))
+
+    def dumpable(self, *, sequences: bool = False) -> list[str]:
+        """Names of the tables that a dump makes, or of the sequences."""
+        return [
+            table.name
+            for table in self.tables
+            if not table.is_view and (table.kind == "SEQUENCE") == sequences
+        ]
+
+    def _insist_on_definitions(self, now: Sequence[Definition]) -> None:
+        """An event may have had its time meanwhile, after which it is asleep or gone."""
+        before = {(one.kind, one.name): one for one in self.definitions}
+        after = {(one.kind, one.name): one for one in now}
+        for key in sorted(before.keys() | after.keys()):
+            was, is_now = before.get(key), after.get(key)
+            if was is not None and was.kind == "EVENT":
+                if is_now is None and was.goes:
+                    continue
+                was = was.disabled()
+                is_now = is_now and is_now.disabled()
+            if was != is_now:
                 raise DatabaseUnavailable(f"{WAS_CHANGED}: the {key[0].lower()} {key[1]}")
 
-    def _insist_on_identities(self, session: Session, newest: int | None) -> None:
+    def _insist_on_identities(self, session: Session, begun: Begun) -> None:
         now = _identities(session, self.family, self.rights, self.database)
-        if moved := self.identities.moved(now, newest):
+        if moved := self.identities.moved(now, begun.newest):
             raise DatabaseUnavailable(f"{WAS_CHANGED}: {moved}")
+        if now.renames == self.identities.renames:
+            return
+        # Of one that begins later, no table is old enough to be read.
+        if begun.is_restored_into:
+            raise DatabaseUnavailable(
+                f"a restore into {identifier(self.database)} was under way, and RENAME TABLE was "
+                "run on the server while it was being dumped: where that restore failed, its "
+                "tables may have been here for a moment; wait for it to end"
+            )
         alike = self.identities.alike
-        if alike and now.numbers is None and now.renames != self.identities.renames:
+        if alike and now.numbers is None:
             raise DatabaseUnavailable(
                 f"{WAS_CHANGED}, maybe: RENAME TABLE was run on the server, and whether "
                 f"{' and '.join(map(identifier, alike))} are still what they were, InnoDB's "

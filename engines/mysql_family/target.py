@@ -69,8 +69,14 @@ def exclusive(server: Server, target: str) -> Iterator[Session]:
 
 def insist_on_no_restore(session: Session, target: str) -> None:
     """Raises: BusyError: some other session holds the lock of this target."""
-    if session.one("SELECT IS_USED_LOCK(%s)", (_lock(target),), what=_LOCKING) is not None:
+    if is_restored_into(session, target):
         raise _busy(target)
+
+
+def is_restored_into(session: Session, target: str) -> bool:
+    """Whether a session holds the lock of this target, on this very server."""
+    held_by = session.one("SELECT IS_USED_LOCK(%s)", (_lock(target),), what=_LOCKING)
+    return held_by is not None
 
 
 def _lock(target: str) -> str:

@@ -16,7 +16,10 @@ _LEAVES = re.compile(
     rb"\n(?:(?i:use|(?:create|drop|alter) (?:database|schema|user|role)|grant|revoke|"
     rb"set (?:@@)?global|set password|source|system|delimiter|tee|pager|connect|exit|quit)\b)"
 )
-_LONGEST_BYTES = 32
+#: A name has 64 characters of up to 3 bytes, or of 2 where each is a quote.
+_LONGEST_BYTES = 256
+#: Up to what comes after the name, so that half a quote is no end of it.
+_MAKES = re.compile(rb"\nCREATE (TABLE|SEQUENCE) `((?:[^`]|``)*)`[^`]")
 #: MariaDB's tool begins a line with each row, and rows are nearly all of a dump.
 _NO_ROW = re.compile(rb"\n[^(]")
 _LOG_POSITION = re.compile(rb"MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+)")
@@ -48,20 +51,23 @@ def unchecked(head: bytes, *, is_mariadb: bool) -> bytes:
 
 
 class Text:
-    """What is seen of a dump as it passes: its head, its tail, and how many tables it makes.
+    """What is seen of a dump as it passes: its head, its tail, and what tables it makes.
 
     The tools escape line ends in texts, so what begins a line is theirs - or stands in a name.
 
     Attributes:
         leaves: the first statement that leaves the schema; empty: there is none.
+        tables, sequences: names of what it makes, in its order.
     """
 
     def __init__(self) -> None:
         self.leaves = ""
         self.head = b""
         self.tail = b""
-        self.tables = 0
-        self.sequences = 0
+        self.tables: list[str] = []
+        self.sequences: list[str] = []
+        self._passed = 0
+        self._made_at = -1
 
     def passing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -71,21 +77,22 @@ class Text:
     def feed(self, chunk: bytes) -> None:
         if len(self.head) < _HEAD_BYTES:
             self.head += chunk[: _HEAD_BYTES - len(self.head)]
-        if _NO_ROW.search(self.tail[-_LONGEST_BYTES:] + chunk):
-            self._read(chunk)
+        before = self.tail[-_LONGEST_BYTES:]
+        part = before + chunk
+        if _NO_ROW.search(part):
+            self._look(part)
+            self._read(part, self._passed - len(before))
+        self._passed += len(chunk)
         self.tail = (self.tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
 
-    def _read(self, chunk: bytes) -> None:
-        for kind, pattern in (
-            ("tables", b"\nCREATE TABLE `"),
-            ("sequences", b"\nCREATE SEQUENCE `"),
-        ):
-            # One that begins in what has passed and ends in this chunk, and those within it.
-            across = self.tail[1 - len(pattern) :] + chunk[: len(pattern) - 1]
-            number = across.count(pattern) + chunk.count(pattern)
-            setattr(self, kind, getattr(self, kind) + number)
-        self._look(self.tail[-_LONGEST_BYTES:] + chunk[:_LONGEST_BYTES])
-        self._look(chunk)
+    def _read(self, part: bytes, part_at: int) -> None:
+        """Look for what is made in a part of the dump that begins at `part_at` bytes."""
+        for found in _MAKES.finditer(part):
+            at = part_at + found.start()
+            if at > self._made_at:
+                self._made_at = at
+                made = self.tables if found[1] == b"TABLE" else self.sequences
+                made.append(found[2].replace(b"``", b"`").decode(errors="replace"))
 
     def _look(self, part: bytes) -> None:
         if not self.leaves and (found := _LEAVES.search(part)):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,13 +14,17 @@ import pymysql
 import pytest
 from attrs import frozen
 
-from controller.api.errors import DatabaseUnavailable, PreflightFailed
+from controller.api.errors import BackupError, DatabaseUnavailable, PreflightFailed
+from engines.mysql_family import swap
+from engines.mysql_family.connection import Session
+from engines.mysql_family.source import Source
 from tests.fakes.streams import MemorySink
 from tests.integration.mysql.conftest import Backup, a_backup
 from tests.integration.mysql.test_backup_faults import fill_large, paused_at
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
 from tests.servers.mysql_fixtures import ONE_OF_EACH
+from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 
 AnAccount = Callable[..., str]
@@ -233,6 +240,96 @@ def test_without_it_tables_that_may_have_changed_places_make_no_backup(
         swap = "RENAME TABLE {0} TO x, {1} TO {0}, x TO {1}".format(*pair)
         with pytest.raises(DatabaseUnavailable, match=CHANGED):
             world.dumped_while(tmp_path, swap, **login)
+
+
+def test_a_swap_that_is_taken_back_within_a_dump_ends_the_backup(
+    mysql_9_7: MysqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets in between two tables, of which the dump then reads the new one.
+
+    MariaDB's tool keeps all that it has read from being moved.
+    """
+    session_run, swap_run, insist_on = Session.run, swap.Swap.run, Source.insist_on
+    swapping, taken_back = threading.Event(), threading.Event()
+    told: list[BackupError] = []
+
+    def back_up(world: World) -> None:
+        def wait() -> None:
+            begun.set()
+            swapping.wait(30)
+            time.sleep(1)  # its RENAME waits for the table that is being dumped
+
+        try:
+            an_engine(mysql_9_7, world.database).create_backup(
+                MemorySink(), a_context(world_path, report=paused_at(1_000_000, wait))
+            )
+        except BackupError as error:
+            told.append(error)
+
+    def run(one: swap.Swap, kept: str | None) -> list[str]:
+        thread.start()
+        assert begun.wait(30)
+        swapping.set()
+        monkeypatch.setattr(Session, "run", fail_at_last)
+        return swap_run(one, kept)
+
+    def fail_at_last(session: Session, *statements: str, what: str = "") -> None:
+        if any(re.match("CREATE .* EVENT", statement) for statement in statements):
+            monkeypatch.setattr(Session, "run", session_run)  # taking back makes it again
+            raise BackupError("the server is on fire")
+        session_run(session, *statements, what=what)
+
+    def insist(one: Source, *arguments: object) -> None:
+        assert taken_back.wait(60)
+        insist_on(one, *arguments)
+
+    for world in a_world(mysql_9_7, "t"):
+        world_path, begun = tmp_path / "dump", threading.Event()
+        world_path.mkdir()
+        thread = threading.Thread(target=back_up, args=(world,))
+        backup = a_backup(mysql_9_7, world.database, tmp_path)
+        before = fingerprint(mysql_9_7, world.database)
+        monkeypatch.setattr(swap.Swap, "run", run)
+        monkeypatch.setattr(Source, "insist_on", insist)
+        with pytest.raises(BackupError, match="on fire"):
+            backup.restore(tmp_path, replace=True)
+        taken_back.set()
+        thread.join()
+
+        monkeypatch.undo()
+        assert fingerprint(mysql_9_7, world.database) == before
+        (error,) = told
+        assert isinstance(error, DatabaseUnavailable)
+        # MySQL may also end the dump itself, when it and the swap wait for each other.
+        assert "a restore into" in str(error) or "Deadlock" in str(error)
+        a_backup(mysql_9_7, world.database, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_fine"),
+    [
+        ("DROP EVENT tidy", False),
+        ("ALTER EVENT tidy DO DELETE FROM b", False),
+        ("CREATE EVENT other ON SCHEDULE EVERY 1 DAY DO DELETE FROM log", False),
+        ("DROP EVENT once", True),  # as the server does when it has had its time
+        ("ALTER EVENT kept DISABLE", True),  # likewise
+    ],
+)
+def test_events_are_of_one_instant_too_but_for_their_time(
+    world: World, tmp_path: Path, statement: str, is_fine: bool
+) -> None:
+    once = "ON SCHEDULE AT '2040-01-01 00:00:00'"
+    world.server.run(
+        *(f"DROP EVENT IF EXISTS {name}" for name in ("tidy", "other", "once", "kept")),
+        "CREATE EVENT tidy ON SCHEDULE EVERY 1 DAY DO DELETE FROM log",
+        f"CREATE EVENT once {once} DO DELETE FROM log",
+        f"CREATE EVENT kept {once} ON COMPLETION PRESERVE DO DELETE FROM log",
+        database=world.database,
+    )
+    refused = pytest.raises(DatabaseUnavailable, match=f"{CHANGED}.*: the event")
+
+    with contextlib.nullcontext() if is_fine else refused:
+        world.dumped_while(tmp_path, statement)
 
 
 def an_account_to_dump(world: World, an_account: AnAccount) -> str:

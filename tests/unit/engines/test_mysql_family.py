@@ -275,11 +275,19 @@ def test_a_schema_s_name_goes_before_functions_alone() -> None:
     assert views.without_schema(text, "shop") == text.replace("`shop`.`f`(1)", "`f`(1)", 1)
 
 
-@given(st.lists(st.sampled_from([b"CREATE TABLE `a`", b"(1,'x')", b"INSERT INTO `a`"])), st.data())
-def test_tables_are_counted_however_the_dump_is_cut(
-    lines: list[bytes], data: st.DataObject
+_NAMES = st.text(st.sampled_from("ab`\n (é日"), min_size=1, max_size=64)
+_LINES = st.one_of(
+    st.tuples(st.sampled_from(["TABLE", "SEQUENCE"]), _NAMES),
+    st.sampled_from([(None, "(1,'x')"), (None, "INSERT INTO `a` VALUES (1)")]),
+)
+
+
+@given(st.lists(_LINES), st.data())
+def test_what_a_dump_makes_is_seen_however_it_is_cut(
+    lines: list[tuple[str | None, str]], data: st.DataObject
 ) -> None:
-    whole = b"\n" + b"\n".join(lines) + b"\n-- Dump completed on 2026\n"
+    said = [f"CREATE {kind} {identifier(name)} (" if kind else name for kind, name in lines]
+    whole = ("\n" + "\n".join(said) + "\n-- Dump completed on 2026\n").encode()
     text = Text()
 
     while whole:
@@ -287,7 +295,8 @@ def test_tables_are_counted_however_the_dump_is_cut(
         text.feed(whole[:size])
         whole = whole[size:]
 
-    assert text.tables == lines.count(b"CREATE TABLE `a`")
+    assert text.tables == [name for kind, name in lines if kind == "TABLE"]
+    assert text.sequences == [name for kind, name in lines if kind == "SEQUENCE"]
     assert text.is_complete
     assert text.leaves == ""
 
