@@ -30,7 +30,7 @@ from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import TlsMode
 from engines import process
 from engines.connecting import Connecting
-from engines.mysql_family import credentials
+from engines.mysql_family import beginning, credentials
 from engines.mysql_family.credentials import Files, Login
 from engines.mysql_family.family import Family, Spec
 from engines.mysql_family.quoting import identifier
@@ -46,17 +46,7 @@ _POLL_S = 0.2
 #: A peer that is gone is noticed within 90 s of silence.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 
-#: Of rows in an answer: all.
-NO_LIMIT = 2**64 - 1
-#: No setting of a server reaches our work. Each family knows one of the last two.
-_AT_BEGIN = (
-    "SET SESSION sql_mode = '', time_zone = '+00:00', sql_quote_show_create = 1",
-    f"SET SESSION sql_select_limit = {NO_LIMIT}, sql_big_selects = 1",
-    # A session is silent for as long as a tool loads or dumps beside it.
-    "SET SESSION wait_timeout = 2147483",
-    "SET SESSION max_execution_time = 0",
-    "SET SESSION max_statement_time = 0",
-)
+_UNKNOWN_VARIABLE = 1193
 NO_SUCH_SCHEMA = 1049
 LOCK_WAIT = 1205
 NO_SUCH_TABLE = 1146
@@ -188,12 +178,23 @@ class Server:
         with self._opened:
             self._sessions.add(session)
         try:
-            for statement in _AT_BEGIN:
-                _set(session, statement)
+            self._begin(session)
         except BaseException:
             session.close()
             raise
         return session
+
+    def _begin(self, session: Session) -> None:
+        what = "while preparing a session"
+        is_mariadb = self.family.is_mariadb
+        try:
+            session.run(beginning.statement(is_mariadb=is_mariadb), what=what)
+        except BackupError as error:
+            if code_of(error) != _UNKNOWN_VARIABLE:
+                raise
+            # The other family's: who it is will be told by a preflight.
+            for one in beginning.statements(is_mariadb=is_mariadb):
+                _set(session, one)
 
     @contextlib.contextmanager
     def watched_at_the_end(self) -> Iterator[Self]:

@@ -22,7 +22,7 @@ from controller.api.errors import (
 )
 from engines import process
 from engines.interface import JobContext, Progress, StreamName, StreamSink
-from engines.mysql_family import catalogue, snapshot
+from engines.mysql_family import beginning, catalogue, snapshot
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Server, Session, explained
 from engines.mysql_family.snapshot import CommitLock, NotOneInstant, Way
@@ -30,8 +30,6 @@ from engines.mysql_family.source import WAS_CHANGED, Begun, Source
 from engines.mysql_family.text import Text, unchecked
 from engines.mysql_family.tools import Tools
 
-#: A location that is slow for longer has been dropped long before.
-_PATIENCE = "SET SESSION net_write_timeout = 86400"
 #: A table was changed, or is gone, since the snapshot.
 _CHANGED = ("1412", "1146", "1051", "1049", "Error in field count")
 _COMMITTED = f"at each of {snapshot.TRIES} tries something was committed"
@@ -114,16 +112,17 @@ class Reading:
             "--skip-add-locks",
         ]
         own: list[tuple[str, str | None]] = []
+        first = beginning.statement(is_mariadb=family.is_mariadb)
         if family.is_mariadb:
             # One transaction a table, the default from 11.8 on, makes the server sort every row
             # again before it writes it: a restore would cost it twice the CPU.
             options += ["--dump-history", "--skip-no-autocommit"]
-            own.append(self.server.login().beginning_with(_PATIENCE))
+            own.append(self.server.login().beginning_with(first))
             if self.reads_position:
                 options += ["--master-data=2", "--gtid"]
         else:
             options += ["--set-gtid-purged=OFF", "--skip-column-statistics"]
-            own.append(("loose-init-command", _PATIENCE))
+            own.append(("init-command", first))
         mine = {table.name for table in share}
         others = [
             table

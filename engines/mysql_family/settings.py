@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from controller.api.errors import Problem
-from engines.mysql_family.connection import NO_LIMIT, Session
+from engines.mysql_family.beginning import NO_LIMIT
+from engines.mysql_family.connection import Session
 from engines.mysql_family.grants import Rights
 from engines.mysql_family.quoting import identifier
 
-#: Variable -> the value that hides nothing, and what another one hides. The dump tools cannot all
-#: be told to set it for themselves.
-_HIDING = {
-    "sql_select_limit": (NO_LIMIT, "the rows of a table beyond that number"),
-    "show_gipk_in_create_table_and_information_schema": (1, "primary keys that the server made"),
+#: Variable -> whether a value hides something, and what. Not every account may set them all for
+#: itself, nor every series.
+_HIDING: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "sql_select_limit": (lambda value: value != str(NO_LIMIT), "the rows beyond that number"),
+    "show_gipk_in_create_table_and_information_schema": (
+        lambda value: value != "ON",
+        "primary keys that the server made",
+    ),
+    "max_error_count": (lambda value: value == "0", "that a view is broken"),
 }
 #: Nobody writes; all but those with one of these rights do not.
 _FOR_NOBODY = ("super_read_only", "innodb_read_only")
@@ -36,8 +41,8 @@ def problems(session: Session) -> list[Problem]:
             f"{name} is {given[name]} here, and {hidden} would be missing from a backup without a "
             f"word: SET GLOBAL {name} = DEFAULT;",
         )
-        for name, (value, hidden) in _HIDING.items()
-        if name in given and given[name] not in (str(value), "ON")
+        for name, (hides, hidden) in _HIDING.items()
+        if name in given and hides(given[name])
     ]
     if "sql_select_limit" in given.get("init_connect", "").lower():
         found.append(

@@ -193,6 +193,7 @@ def insist_on_no_backup(half: Backup, tmp_path: Path) -> None:
         f"CREATE USER {user}@'%' IDENTIFIED BY 'pw'",
         f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `{half.database}`.* TO {user}@'%'",
         routines(server, half.database, user),
+        f"GRANT PROCESS ON *.* TO {user}@'%'",
     )
     try:
         with pytest.raises(PreflightFailed, match=r"restore again") as refused:
