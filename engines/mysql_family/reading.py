@@ -22,7 +22,7 @@ from controller.api.errors import (
 )
 from engines import process
 from engines.interface import JobContext, Progress, StreamName, StreamSink
-from engines.mysql_family import beginning, catalogue, snapshot
+from engines.mysql_family import beginning, catalogue, snapshot, streams
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Server, Session, explained
 from engines.mysql_family.snapshot import CommitLock, NotOneInstant, Way
@@ -123,21 +123,31 @@ class Reading:
         else:
             options += ["--set-gtid-purged=OFF", "--skip-column-statistics"]
             own.append(("init-command", first))
-        mine = {table.name for table in share}
-        others = [
-            table
-            for table in self.source.tables
-            if table.is_view or (not is_alone and table.name not in mine)
-        ]
+        others, named = self._others(share, is_alone=is_alone)
         database = self.source.database
         # Arguments would not have room for these.
-        own += [("ignore-table", f"{database}.{table.name}") for table in others]
+        own += [("ignore-table", f"{database}.{name}") for name in others]
         path = self.server.option_file(family.dump, own, stream=name)
         return process.Command(
-            argv=[self.tools.dump, f"--defaults-file={path}", *options, "--", database],
+            argv=[self.tools.dump, f"--defaults-file={path}", *options, "--", database, *named],
             environment=self.server.child_environment(),
             secrets=self.server.secrets(),
         )
+
+    def _others(
+        self, share: Sequence[Table], *, is_alone: bool
+    ) -> tuple[Sequence[str], Sequence[str]]:
+        """Names of what a tool has to leave out; or of what it has to dump, and nothing else.
+
+        It would leave out a table, too, that it takes for a view.
+        """
+        views = [table.name for table in self.source.tables if table.is_view]
+        left_out = set(map(streams.taken_for, views))
+        mine = [table.name for table in share]
+        if any(streams.taken_for(name) in left_out for name in mine):
+            return [], mine
+        tables = [] if is_alone else [table.name for table in self.source.tables]
+        return sorted({*views, *tables} - set(mine)), []
 
 
 class _Together:

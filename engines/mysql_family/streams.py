@@ -29,7 +29,7 @@ def plan(
     alike: dict[bytes, list[Table]] = {}
     for table in tables:
         if table.kind != "SEQUENCE":
-            alike.setdefault(_alike(table.name), []).append(table)
+            alike.setdefault(taken_for(table.name), []).append(table)
     number = min(parallel, len(alike))
     if number < 2:
         return {DUMP: list(tables)}
@@ -45,7 +45,7 @@ def plan(
     return {SEQUENCES: sequences, **streams} if sequences else streams
 
 
-def _alike(name: str) -> bytes:
+def taken_for(name: str) -> bytes:
     """Equal for names that the tools may take for the same one when they are told what to ignore.
 
     They compare bytes as if these were Latin 1, whatever the case and the accents.

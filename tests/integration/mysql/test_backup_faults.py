@@ -28,6 +28,7 @@ from tests.servers.fixtures import given
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
 from tests.servers.mysql_fixtures import newest
+from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 from tests.servers.proxy import TcpProxy
 
@@ -349,3 +350,35 @@ def test_a_broken_view_is_kept_as_text_and_told(
     (warning,) = restored.warnings
     assert "the view `broken` was broken" in warning
     assert "from `gone`" in warning
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_a_view_that_is_named_like_a_table_but_for_its_case(
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path, parallel: int
+) -> None:
+    """The tools take both for one when they are told to leave the view out."""
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    mysql_server.run(
+        "CREATE VIEW A AS SELECT 1 AS one",
+        "CREATE TABLE gruün (id INT PRIMARY KEY)",
+        "CREATE VIEW GRUÜN AS SELECT 2 AS two",
+        "CREATE TABLE `-- a'b%c_d` (id INT PRIMARY KEY)",
+        "INSERT INTO `-- a'b%c_d` VALUES (7)",
+        database=database,
+    )
+    if mysql_server.family == "mariadb":
+        mysql_server.run("CREATE SEQUENCE numbers", "DO NEXTVAL(numbers)", database=database)
+    before = fingerprint(mysql_server, database)
+    engine, sink = an_engine(mysql_server, database), MemorySink()
+
+    facts = engine.create_backup(sink, a_context(tmp_path), parallel=parallel)
+    restored = engine.restore_backup(
+        MemorySource(sink.streams),
+        facts,
+        a_context(tmp_path),
+        target=Target(database=database, replace=True),
+    )
+
+    assert fingerprint(mysql_server, restored.database) == before
+    assert (len(facts.streams) > 2) == (parallel > 1)
