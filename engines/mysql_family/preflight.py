@@ -28,6 +28,8 @@ from engines.mysql_family.quoting import account, identifier, qualified
 from engines.mysql_family.target import TargetState, beside_pattern, kept_pattern
 
 _SHOWN = 5
+#: Engines that show rows which are somewhere else: ALTER TABLE would copy these.
+_OF_OTHERS = {"MRG_MYISAM", "FEDERATED", "CONNECT", "SPIDER"}
 _TO_DUMP = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 #: What makes tables, their rows and all other objects, and moves them.
 _TO_RESTORE = (
@@ -117,11 +119,14 @@ def _outside_the_snapshot(tables: Sequence[Table], database: str) -> list[Proble
     named = ", ".join(
         f"{identifier(table.name)} ({table.engine})" for table in outside[:_SHOWN]
     ) + _more(outside)
+    first = qualified(database, outside[0].name)
+    cure = f"ALTER TABLE {first} ENGINE = InnoDB;"
+    if outside[0].engine.upper() in _OF_OTHERS:
+        cure = f"{first} has the rows of other tables: make it a view, or keep it elsewhere"
     return [
         Problem(
             "tables",
-            f"no snapshot shows the rows of {named}: a backup would be of several instants. "
-            f"ALTER TABLE {qualified(database, outside[0].name)} ENGINE = InnoDB;",
+            f"no snapshot shows the rows of {named}: a backup would be of several instants. {cure}",
         )
     ]
 
