@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from controller.api.errors import RetriableError
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import TlsMode
 from engines.mysql_family.family import Spec
@@ -45,14 +46,21 @@ class Files:
         self._lock = threading.Lock()
 
     def write(self, name: str, content: str) -> Path:
+        """Raises: RetriableError: there is no room, for example."""
         path = self._scratch / name
         fresh = self._scratch / f"{name}.new"
         with self._lock:
-            fresh.unlink(missing_ok=True)
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-                file.write(content)
-            fresh.replace(path)
+            try:
+                fresh.unlink(missing_ok=True)
+                descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
+                    file.write(content)
+                fresh.replace(path)
+            except OSError as error:
+                raise RetriableError(
+                    f"the job cannot write {name} into its own folder for what only its tools may "
+                    f"read; make room where TMPDIR is: {error.strerror}"
+                ) from error
         return path
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
-from controller.api.errors import BackupError, FormatError, InvalidSpec
+from controller.api.errors import BackupError, FormatError, InvalidSpec, RetriableError
 from engines import registry
 from engines.interface import InitOptions, StreamName
 from engines.mysql_family import (
@@ -19,6 +22,7 @@ from engines.mysql_family import (
     views,
 )
 from engines.mysql_family.catalogue import Identity, Table
+from engines.mysql_family.credentials import Files
 from engines.mysql_family.grants import Rights
 from engines.mysql_family.objects import KINDS, Context, Definition, trigger_body
 from engines.mysql_family.quoting import identifier, schema_pattern
@@ -422,3 +426,21 @@ def test_a_head_that_is_not_known_is_no_backup() -> None:
         unchecked(
             b"-- MySQL dump 11.0\n--\n/*!40101 SET SQL_MODE=TRADITIONAL */;\n", is_mariadb=False
         )
+
+
+def test_a_folder_that_has_no_room_for_options_is_said_and_leaves_no_part_of_them(
+    tmp_path: Path,
+) -> None:
+    """The limit stands for a full disk: the system refuses the write all the same."""
+    files = Files(tmp_path)
+    path = files.write("a.cnf", "[client]\npassword=old\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))
+    try:
+        with pytest.raises(RetriableError, match=r"cannot write a\.cnf .* make room") as told:
+            files.write("a.cnf", "[client]\npassword=secret\n" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert "secret" not in str(told.value)
+    assert path.read_text() == "[client]\npassword=old\n"
