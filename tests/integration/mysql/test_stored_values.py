@@ -153,3 +153,25 @@ def test_history_by_transaction_is_refused_before_the_dump_with_the_cure(
 
     assert a_backup(mysql_server, database, tmp_path).facts.counts["tables"] == 2
     assert mysql_server.run("SELECT * FROM `by``number`", database=database) == [(1,)]
+
+
+def test_a_negative_zero_comes_back_as_the_zero_that_it_is_equal_to(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    """MariaDB does not keep one."""
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE t (d DOUBLE PRIMARY KEY, f FLOAT)",
+        "INSERT INTO t VALUES (-0e0, -0e0), (-1e-300, -1e-30)",
+        database=database,
+    )
+    shown = "SELECT CONCAT(d), CONCAT(f) FROM `{}`.t ORDER BY d"
+    zero = "-0" if mysql_server.family == "mysql" else "0"
+    assert mysql_server.run(shown.format(database)) == [("-1e-300", "-1e-30"), (zero, zero)]
+
+    restored = a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
+
+    assert mysql_server.run(shown.format(restored.database)) == [("-1e-300", "-1e-30"), ("0", "0")]
+    assert mysql_server.run(f"SELECT COUNT(*) FROM `{restored.database}`.t WHERE d = -0e0") == [
+        (1,)
+    ]
