@@ -288,17 +288,16 @@ def unpack_mysql_family(sources: Iterable[mysql_packages.Source]) -> bool:
     """MariaDB and MySQL, server and clients; no root is needed."""
     ok = True
     for source in sources:
-        name = mysql_packages.name_of(source)
         if found := mysql_packages.bin_folder(cache_dir(), source):
-            print(f"{name}: is there ({found})")
+            print(f"{source.name}: is there ({found})")
             continue
-        print(f"{name}: unpacking {source.origin}", flush=True)
+        print(f"{source.name}: unpacking {source.origin}", flush=True)
         try:
             mysql_packages.unpack(cache_dir(), source)
         except apt.Impossible as reason:
             print(
-                f"{name}: {reason}; else install it with its client tools, or name their folder in"
-                f" {source.family.upper()}_BIN_DIRS"
+                f"{source.name}: {reason}; else install it with its client tools, or name their"
+                f" folder in {source.family.upper()}_BIN_DIRS"
             )
             ok = False
     return ok

@@ -44,6 +44,11 @@ class Packages:
     programs: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """Of what is unpacked."""
+        return f"{self.family}-{self.series}"
+
+    @property
     def origin(self) -> str:
         return f"{self.archive.title}'s of {self.suite}"
 
@@ -78,6 +83,11 @@ class Jar:
     sha256: str
     inside: str
     programs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of what is unpacked: another version is got anew."""
+        return f"{self.family}-{self.version}"
 
     @property
     def origin(self) -> str:
@@ -132,10 +142,6 @@ KNOWN: tuple[Source, ...] = (
 )
 
 
-def name_of(source: Source) -> str:
-    return f"{source.family}-{source.series}"
-
-
 def is_usual(source: Source) -> bool:
     """Whether `make test` wants it."""
     return series.is_usual(source.family, source.series)
@@ -143,7 +149,7 @@ def is_usual(source: Source) -> bool:
 
 def bin_folder(cache: Path, source: Source) -> Path | None:
     """Where the programs are; None before `unpack`."""
-    folder = cache / name_of(source) / "bin"
+    folder = cache / source.name / "bin"
     return folder if folder.is_dir() else None
 
 
@@ -160,8 +166,8 @@ def unpack(cache: Path, source: Source) -> None:
         for program in (whole / "bin").iterdir():
             apt.run([program, "--no-defaults", "--version"])
         # Whole or not there: what is half unpacked never gets the name.
-        shutil.rmtree(cache / name_of(source), ignore_errors=True)
-        whole.rename(cache / name_of(source))
+        shutil.rmtree(cache / source.name, ignore_errors=True)
+        whole.rename(cache / source.name)
 
 
 def _make_startable(whole: Path, root: Path, packages: Packages) -> None:
