@@ -134,7 +134,7 @@ push-chart: $(VENV)/.installed  ## The same, and push it to oci://REGISTRY/chart
 release-dry-run: $(VENV)/.installed  ## Rehearse a release: publish into a registry of this machine, install from there; needs Docker, or root
 	DB_BACKUP_TEST_REQUIRE_SERVERS=1 $(BIN)/pytest tests/release/test_dry_run.py -s
 
-test-images: $(VENV)/.installed  ## Build every image and run what is in it: 15 minutes the first time; needs Docker, or root
+test-images: $(VENV)/.installed  ## Build every image and run what is in it (5 minutes, longer the first time); needs Docker, or root
 	DB_BACKUP_TEST_REQUIRE_SERVERS=1 $(BIN)/pytest tests/release/test_all_images.py -s
 
 test-arm64: $(VENV)/.installed  ## Build the images for arm64 and run what is in them, emulated: 30 to 60 minutes; needs Docker, or root
