@@ -7,10 +7,10 @@ import shlex
 
 from attrs import field, frozen
 
-from controller.api.errors import FormatError, Problem, TruncatedBackup
+from controller.api.errors import FormatError, Problem, TerminalError, TruncatedBackup
 from engines import process
 from engines.interface import BackupFacts, JobContext, Progress, StreamReader, StreamSource
-from engines.mysql_family import definitions, streams, versions
+from engines.mysql_family import definitions, settings, streams, versions
 from engines.mysql_family.family import Family
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import identifier
@@ -63,10 +63,14 @@ class Checked:
 
     What a client is told at the beginning of a line is looked at; the rest is
     SQL, and does what it says with the rights of who restores.
+
+    Args:
+        longest_bytes: of a statement that the server takes; None: it does not matter.
     """
 
     reader: StreamReader
     family: Family
+    longest_bytes: int | None = None
     _text: Text = field(factory=Text, init=False)
 
     def read(self, size: int = -1, /) -> bytes:
@@ -78,12 +82,18 @@ class Checked:
         if not self._text.head:
             self._refuse_foreign(data)
         self._text.feed(data)
+        self._refuse_long()
         if self._text.leaves:
             raise FormatError(
                 f"the dump leaves its schema, as no {self.family.dump} makes it do: "
                 f"{self._text.leaves} ..."
             )
         return data
+
+    def _refuse_long(self) -> None:
+        size, limit = self._text.statement_bytes, self.longest_bytes
+        if limit is not None and size >= limit:
+            raise TerminalError(settings.too_long(size, limit))
 
     def _refuse_foreign(self, data: bytes) -> None:
         if not _BEGINNING[self.family.is_mariadb].match(data):

@@ -377,10 +377,15 @@ def _is_about_tls(error: Exception) -> bool:
     return isinstance(error, ssl.SSLError) or isinstance(origin, ssl.SSLError) or code == 2026
 
 
+def server_code(failed: process.ProcessFailed) -> int:
+    """The server's number in a tool's last words; 0: there is none."""
+    found = re.search(r"(?:ERROR|[Ee]rror:?) (\d{4})\b|\((\d{4})\)", failed.stderr)
+    return int(found[1] or found[2]) if found else 0
+
+
 def explained(failed: process.ProcessFailed, what: str) -> BackupError:
     """The cause behind a tool's last words, which hold the server's number: ``(1142)``."""
-    found = re.search(r"(?:ERROR|[Ee]rror:?) (\d{4})\b|\((\d{4})\)", failed.stderr)
-    code = int(found[1] or found[2]) if found else 0
+    code = server_code(failed)
     if code in _DENIED:
         return AccessDenied(f"{what}: {failed}")
     if code == _NO_PLUGIN:

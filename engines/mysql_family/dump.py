@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controller.api.errors import PreflightFailed
 from engines.interface import BackupFacts, Coverage, JobContext, StreamSink
-from engines.mysql_family import catalogue, definitions, grants, snapshot, streams, tools, versions
+from engines.mysql_family import (
+    catalogue,
+    definitions,
+    grants,
+    settings,
+    snapshot,
+    streams,
+    tools,
+    versions,
+)
 from engines.mysql_family.connection import Server, Session
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.reading import Instant, Reading
@@ -44,7 +54,7 @@ class Dump:
             database=database,
             position=instant.position,
             counts=source.counts,
-            needs=source.needs(),
+            needs=source.needs() | _needs(instant),
         )
 
     def _write_tables(
@@ -86,3 +96,15 @@ class Dump:
         except BaseException as error:
             writer.abort(error)
             raise
+
+
+def _needs(instant: Instant) -> dict[str, str]:
+    """Raises: PreflightFailed: no server would take what was dumped."""
+    size = instant.statement_bytes
+    if size > settings.LONGEST_BYTES:
+        raise PreflightFailed(
+            f"a row makes a statement of {size} bytes in a dump, as binary data takes twice its "
+            f"size in one; no server takes more than {settings.LONGEST_BYTES}, so no restore could "
+            "load it: keep what is so large in several rows"
+        )
+    return {settings.STATEMENT: str(size)} if size > settings.SHORT_BYTES else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from controller.api.errors import BackupError, TerminalError
 from engines import process
 from engines.interface import (
     BackupFacts,
@@ -18,9 +19,23 @@ from engines.interface import (
     StreamReader,
     StreamSource,
 )
-from engines.mysql_family import archive, sequences, streams
-from engines.mysql_family.connection import Server, explained
+from engines.mysql_family import archive, sequences, settings, streams
+from engines.mysql_family.connection import Server, explained, server_code
 from engines.mysql_family.tools import Tools
+
+#: By whether it is MariaDB's client. That one prints a statement that failed, and so rows.
+_OPTIONS = {
+    True: ("--loose-sandbox", "--loose-skip-print-query-on-error"),
+    False: ("--loose-skip-commands",),
+}
+#: What was made before the server was strict about how long rows may be is made again.
+_LENIENT = "SET SESSION innodb_strict_mode = OFF"
+#: The server's number -> what helps.
+_CURES = {
+    1021: "make room on the server: it has to hold both databases until the old one is dropped",
+    1114: "make room on the server: it has to hold both databases until the old one is dropped",
+    1118: "until it is restored, SET GLOBAL innodb_strict_mode = OFF;",
+}
 
 
 class Load:
@@ -49,9 +64,12 @@ class Load:
         self._total = sum(map(source.size, streams.of_tables(facts)))
         self._lock = threading.Lock()
         self._moved = 0
+        self._own_options: list[str] = []
+        self._longest_bytes: int | None = None
 
     def run(self, parallel: int) -> None:
         """With at most so many clients; the first one that fails ends the others."""
+        self._own_options = self._ask()
         names = streams.of_tables(self._facts)
         # What a table's defaults ask has to be there when it is made.
         first = [name for name in names if name == streams.SEQUENCES]
@@ -65,17 +83,33 @@ class Load:
 
     def _job(self, name: StreamName) -> Callable[[threading.Event], None]:
         def load(stop: threading.Event) -> None:
-            reader: StreamReader = archive.Checked(self._source.open(name), self._server.family)
+            reader: StreamReader = archive.Checked(
+                self._source.open(name), self._server.family, self._longest_bytes
+            )
             if self._facts.counts.get("sequences"):
                 reader = sequences.Moved(reader, source=self._facts.database, schema=self._schema)
             try:
                 process.feed_from(self._command(name), reader, stop, self._count)
             except process.ProcessFailed as failed:
-                raise explained(failed, "while loading the dump") from failed
+                error = explained(failed, "while loading the dump")
+                if cure := _CURES.get(server_code(failed)):
+                    error = TerminalError(f"{error}: {cure}")
+                raise error from failed
             finally:
                 reader.close()
 
         return load
+
+    def _ask(self) -> list[str]:
+        """What the server takes, and what this account may set: options of the client."""
+        options = _OPTIONS[self._server.family.is_mariadb]
+        with self._server.session() as session:
+            self._longest_bytes = settings.statement_limit(session)
+            try:
+                session.run(_LENIENT)
+            except BackupError:  # MySQL asks for a right
+                return [*options]
+        return [*options, f"--init-command={_LENIENT}"]
 
     def _command(self, stream: StreamName) -> process.Command:
         family = self._server.family
@@ -87,7 +121,7 @@ class Load:
             "--local-infile=0",
             "--skip-reconnect",
             "--batch",
-            *(("--loose-sandbox",) if family.is_mariadb else ("--loose-skip-commands",)),
+            *self._own_options,
         ]
         return process.Command(
             argv=[self._tools.client, f"--defaults-file={path}", *options, "--", self._schema],

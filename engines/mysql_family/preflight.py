@@ -168,6 +168,7 @@ def restore(
     found += _names(facts, identity)
     found += settings.refusals(session, rights, facts.needs.get(settings.KEYLESS, ""))
     found += storage_engines.problems(session, facts.needs)
+    found += settings.packets(session, facts.needs.get(settings.STATEMENT, ""))
     found += _may_make(rights, target, state)
     is_replacing = target.replace and state.exists and not state.empty
     if facts.counts.get("sequences") or (

@@ -44,11 +44,13 @@ class Instant:
     Args:
         at: the server's clock when all had begun. position: in the binary log, as far as it is
             known, and what proves that several streams show the same.
+        statement_bytes: of the longest statement of all streams.
     """
 
     streams: tuple[StreamName, ...]
     at: datetime
     position: Mapping[str, str]
+    statement_bytes: int = 0
 
 
 @frozen(kw_only=True)
@@ -198,7 +200,11 @@ class _Together:
         assert self._instant is not None  # noqa: S101 - all have begun
         # MariaDB's tool may tell the GTID at the end alone.
         told = next(iter(self._texts.values())).position
-        return evolve(self._instant, position={**told, **self._instant.position})
+        return evolve(
+            self._instant,
+            position={**told, **self._instant.position},
+            statement_bytes=max(text.statement_bytes for text in self._texts.values()),
+        )
 
     def _job(
         self, name: StreamName, command: process.Command, sink: StreamSink

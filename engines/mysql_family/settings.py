@@ -25,6 +25,14 @@ _FOR_NOBODY = ("super_read_only", "innodb_read_only")
 _WRITES_NEVERTHELESS = ("SUPER", "CONNECTION_ADMIN", "READ_ONLY ADMIN")
 #: In `BackupFacts.needs`: one of its tables that has none.
 KEYLESS = "no primary key"
+#: In `BackupFacts.needs`: bytes of the longest statement of a dump, if that is long.
+STATEMENT = "statement bytes"
+#: What every server takes: the tools write rows of that many bytes together.
+SHORT_BYTES = 1 << 20
+#: What no server takes more of.
+LONGEST_BYTES = 1 << 30
+#: What a statement is sent with.
+_SLACK_BYTES = 1 << 10
 #: MySQL's: what they do to a table that has no primary key.
 _FOR_KEYLESS = {
     "sql_generate_invisible_primary_key": "gives a column that the backup does not have to",
@@ -88,6 +96,31 @@ def refusals(session: Session, rights: Rights, keyless: str) -> list[Problem]:
         for name, does in _FOR_KEYLESS.items()
         if keyless and given.get(name) == "ON"
     ]
+
+
+def statement_limit(session: Session) -> int:
+    """Bytes of a statement that the server takes of a new session."""
+    return int(session.one("SELECT @@GLOBAL.max_allowed_packet"))
+
+
+def too_long(size: int, limit: int) -> str:
+    """What to say of a statement of `size` bytes where the server takes `limit`, or nearly."""
+    wanted = 1 << (size + _SLACK_BYTES).bit_length()
+    return (
+        f"max_allowed_packet is {limit} here, and a row of the backup makes a statement of {size} "
+        "bytes or more, as binary data takes twice its size in one: until it is restored, "
+        f"SET GLOBAL max_allowed_packet = {min(wanted, LONGEST_BYTES)};"
+    )
+
+
+def packets(session: Session, needed: str) -> list[Problem]:
+    """Whether the server takes the longest statement of a backup.
+
+    Args:
+        needed: its bytes; empty: it is not known, or shorter than matters.
+    """
+    size, limit = int(needed or 0), statement_limit(session)
+    return [Problem("server", too_long(size, limit))] if size + _SLACK_BYTES > limit else []
 
 
 def _given(session: Session, names: Sequence[str]) -> dict[str, str]:

@@ -20,6 +20,8 @@ _LEAVES = re.compile(
 _LONGEST_BYTES = 256
 #: Up to what comes after the name, so that half a quote is no end of it.
 _MAKES = re.compile(rb"\nCREATE (TABLE|SEQUENCE) `((?:[^`]|``)*)`[^`]")
+#: No row has it: a line end in a text is escaped.
+_STATEMENT_END = b";\n"
 #: MariaDB's tool begins a line with each row, and rows are nearly all of a dump.
 _NO_ROW = re.compile(rb"\n[^(]")
 _LOG_POSITION = re.compile(rb"MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+)")
@@ -58,6 +60,8 @@ class Text:
     Attributes:
         leaves: the first statement that leaves the schema; empty: there is none.
         tables, sequences: names of what it makes, in its order.
+        statement_bytes: of the longest statement, as far as it has passed. Those that lie within
+            one chunk are not counted: every server takes them.
     """
 
     def __init__(self) -> None:
@@ -68,6 +72,8 @@ class Text:
         self.sequences: list[str] = []
         self._passed = 0
         self._made_at = -1
+        self.statement_bytes = 0
+        self._since_end_bytes = 0
 
     def passing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -77,6 +83,7 @@ class Text:
     def feed(self, chunk: bytes) -> None:
         if len(self.head) < _HEAD_BYTES:
             self.head += chunk[: _HEAD_BYTES - len(self.head)]
+        self._measure(chunk)
         before = self.tail[-_LONGEST_BYTES:]
         part = before + chunk
         if _NO_ROW.search(part):
@@ -84,6 +91,16 @@ class Text:
             self._read(part, self._passed - len(before))
         self._passed += len(chunk)
         self.tail = (self.tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+
+    def _measure(self, chunk: bytes) -> None:
+        """Of two finds a chunk: this sees every byte of a backup."""
+        if chunk.startswith(b"\n") and self.tail.endswith(b";"):
+            self._since_end_bytes = 0
+        first = chunk.find(_STATEMENT_END)
+        passed = self._since_end_bytes + (len(chunk) if first < 0 else first)
+        self.statement_bytes = max(self.statement_bytes, passed)
+        last = chunk.rfind(_STATEMENT_END)
+        self._since_end_bytes = passed if last < 0 else len(chunk) - last - len(_STATEMENT_END)
 
     def _read(self, part: bytes, part_at: int) -> None:
         """Look for what is made in a part of the dump that begins at `part_at` bytes."""

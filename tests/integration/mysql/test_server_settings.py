@@ -278,3 +278,23 @@ def test_what_a_server_does_not_take_is_no_defect_of_ours(
         backup.restore(tmp_path, database=f"{database}_copy")
 
     assert refused.value.exit_code == 78
+
+
+def test_a_row_that_is_not_taken_is_not_shown(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    """MariaDB's client prints a statement that failed, and so what is in the database."""
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE person (id INT PRIMARY KEY, said TEXT)",
+        "INSERT INTO person VALUES (1, 'the canary, Error 1205'), (2, 'sings')",
+        database=database,
+    )
+    backup = a_backup(mysql_server, database, tmp_path)
+    dump = backup.sink.streams["dump"]
+    backup.sink.streams["dump"] = dump.replace(b"INSERT INTO `person`", b"INSERT INTO `nobody`")
+
+    with pytest.raises(TerminalError, match=r"ERROR 1146 .*`?nobody`?") as refused:
+        backup.restore(tmp_path, database=f"{database}_copy")
+
+    assert "canary" not in "".join(map(str, (refused.value, refused.value.__cause__)))

@@ -444,3 +444,20 @@ def test_a_folder_that_has_no_room_for_options_is_said_and_leaves_no_part_of_the
 
     assert "secret" not in str(told.value)
     assert path.read_text() == "[client]\npassword=old\n"
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=8), size=st.integers(1, 60))
+def test_the_longest_statement_is_known_however_a_dump_is_cut(
+    lengths: list[int], size: int
+) -> None:
+    """To the byte where it is longer than a chunk; no shorter ones are taken for long."""
+    dump = b"-- MySQL dump\n;\n" + b"".join(b"x" * length + b";\n" for length in lengths)
+    text = Text()
+
+    for at in range(0, len(dump), size):
+        text.feed(dump[at : at + size])
+
+    longest = max(13, *lengths)
+    if longest > size:
+        assert longest <= text.statement_bytes <= longest + 2
+    assert text.statement_bytes <= longest + 2
