@@ -7,7 +7,6 @@ seen. Errors leave this module as ours, with the server's own number in `code_of
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import ssl
 import threading
@@ -23,8 +22,6 @@ from controller.api.errors import (
     BackupError,
     DatabaseUnavailable,
     ObjectNotFound,
-    RetriableError,
-    TerminalError,
 )
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import TlsMode
@@ -50,11 +47,11 @@ _UNKNOWN_VARIABLE = 1193
 NO_SUCH_SCHEMA = 1049
 LOCK_WAIT = 1205
 NO_SUCH_TABLE = 1146
-_UNKNOWN_VARIABLE, _NO_PLUGIN = 1193, 2059
-_DENIED = {1044, 1045, 1142, 1143, 1227, 1370, 1396, 1419, 1418, 1698, 1820, 1862, 3118, 3955}
+_UNKNOWN_VARIABLE, NO_PLUGIN = 1193, 2059
+DENIED = {1044, 1045, 1142, 1143, 1227, 1370, 1396, 1419, 1418, 1698, 1820, 1862, 3118, 3955}
 #: Locks, resources, shutdown, read-only servers; the driver's own from 2000 on.
-_PASSING = {1040, 1041, 1053, 1077, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317,
-            1290, 1836, 1969, 3024}  # fmt: skip
+PASSING = {1040, 1041, 1053, 1077, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317,
+           1290, 1836, 1969, 3024}  # fmt: skip
 
 
 class Session:
@@ -288,7 +285,7 @@ class Server:
                 f"{self._where()}: the TLS handshake failed; look at sslMode, sslCA, sslCert and "
                 f"sslKey in {section}, and at the name in the server's certificate: {said}"
             )
-        if code in _DENIED:
+        if code in DENIED:
             return AccessDenied(f"{self._where()}: {said}")
         return DatabaseUnavailable(f"{self._where()} does not answer as it should: {said}")
 
@@ -357,9 +354,9 @@ def _ours(error: Exception, what: str) -> BackupError:
     code = error.args[0] if error.args else 0
     if not isinstance(code, int):
         code = 0
-    if code in _DENIED:
+    if code in DENIED:
         return AccessDenied(f"{what}: {said}")
-    if code in _PASSING or code == 0 or 2000 <= code < 3000:
+    if code in PASSING or code == 0 or 2000 <= code < 3000:
         return DatabaseUnavailable(f"{what}: {said}")
     return BackupError(f"{what}: {said}")
 
@@ -375,31 +372,6 @@ def _is_about_tls(error: Exception) -> bool:
     origin = getattr(error, "original_exception", None)
     code = error.args[0] if error.args else None
     return isinstance(error, ssl.SSLError) or isinstance(origin, ssl.SSLError) or code == 2026
-
-
-def server_code(failed: process.ProcessFailed) -> int:
-    """The server's number in a tool's last words; 0: there is none."""
-    found = re.search(r"(?:ERROR|[Ee]rror:?) (\d{4})\b|\((\d{4})\)", failed.stderr)
-    return int(found[1] or found[2]) if found else 0
-
-
-def explained(failed: process.ProcessFailed, what: str) -> BackupError:
-    """The cause behind a tool's last words, which hold the server's number: ``(1142)``."""
-    code = server_code(failed)
-    if code in _DENIED:
-        return AccessDenied(f"{what}: {failed}")
-    if code == _NO_PLUGIN:
-        return AccessDenied(
-            f"{what}: these client tools do not know the way in which the account logs in; use the "
-            f"runner image of the server's own series, or give the account another way: {failed}"
-        )
-    if code in _PASSING or 2000 <= code < 2100:
-        return DatabaseUnavailable(f"{what}: {failed}")
-    if failed.status < 0:
-        return RetriableError(f"{what}: {failed}")
-    if code:
-        return TerminalError(f"{what}: {failed}")  # the server's word: no defect of ours
-    return BackupError(f"{what}: {failed}")
 
 
 def use(session: Session, schema: str) -> None:

@@ -20,7 +20,8 @@ from engines.interface import (
     StreamSource,
 )
 from engines.mysql_family import archive, sequences, settings, streams
-from engines.mysql_family.connection import Server, explained, server_code
+from engines.mysql_family.connection import Server
+from engines.mysql_family.tool_failures import explained, server_code
 from engines.mysql_family.tools import Tools
 
 #: By whether it is MariaDB's client. That one prints a statement that failed, and so rows.

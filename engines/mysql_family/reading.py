@@ -24,10 +24,11 @@ from engines import process
 from engines.interface import JobContext, Progress, StreamName, StreamSink
 from engines.mysql_family import beginning, catalogue, snapshot, streams
 from engines.mysql_family.catalogue import Table
-from engines.mysql_family.connection import Server, Session, explained
+from engines.mysql_family.connection import Server, Session
 from engines.mysql_family.snapshot import CommitLock, NotOneInstant, Way
 from engines.mysql_family.source import WAS_CHANGED, Begun, Source
 from engines.mysql_family.text import Text, unchecked
+from engines.mysql_family.tool_failures import explained
 from engines.mysql_family.tools import Tools
 
 #: A table was changed, or is gone, since the snapshot.

@@ -19,6 +19,7 @@ from tests.integration.mysql.test_server_settings import globally
 from tests.servers import mysql
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import on_newest
 from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 
@@ -165,7 +166,7 @@ def test_tables_that_were_made_before_the_server_was_strict_come_back(
     assert fingerprint(mysql_server, database) == before
 
 
-@pytest.mark.parametrize("mysql_server", ["mysql_9_7"], indirect=True)
+@on_newest("mysql")
 def test_an_account_that_may_not_be_lenient_is_told_the_statement(
     mysql_server: MysqlServer,
     a_schema: MakeSchema,

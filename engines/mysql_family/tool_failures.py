@@ -1,0 +1,40 @@
+"""What the failure of a client tool means, by the server's number in its last words."""
+
+from __future__ import annotations
+
+import re
+
+from controller.api.errors import (
+    AccessDenied,
+    BackupError,
+    DatabaseUnavailable,
+    RetriableError,
+    TerminalError,
+)
+from engines import process
+from engines.mysql_family.connection import DENIED, NO_PLUGIN, PASSING
+
+
+def server_code(failed: process.ProcessFailed) -> int:
+    """The server's number in a tool's last words; 0: there is none."""
+    found = re.search(r"(?:ERROR|[Ee]rror:?) (\d{4})\b|\((\d{4})\)", failed.stderr)
+    return int(found[1] or found[2]) if found else 0
+
+
+def explained(failed: process.ProcessFailed, what: str) -> BackupError:
+    """The cause behind a tool's last words, which hold the server's number: ``(1142)``."""
+    code = server_code(failed)
+    if code in DENIED:
+        return AccessDenied(f"{what}: {failed}")
+    if code == NO_PLUGIN:
+        return AccessDenied(
+            f"{what}: these client tools do not know the way in which the account logs in; use the "
+            f"runner image of the server's own series, or give the account another way: {failed}"
+        )
+    if code in PASSING or 2000 <= code < 2100:
+        return DatabaseUnavailable(f"{what}: {failed}")
+    if failed.status < 0:
+        return RetriableError(f"{what}: {failed}")
+    if code:
+        return TerminalError(f"{what}: {failed}")  # the server's word: no defect of ours
+    return BackupError(f"{what}: {failed}")
