@@ -56,21 +56,24 @@ def exclusive(server: Server, target: str) -> Iterator[Session]:
     """
     with server.session() as session:
         session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}", "SET foreign_key_checks = 0")
-        for number in range(_LOCK_TRIES):
-            # A server lets go of a session's locks a moment after that was closed.
-            if number:
-                time.sleep(_LOCK_PAUSE_S)
-            if session.one("SELECT GET_LOCK(%s, 0)", (_lock(target),), what=_LOCKING):
-                break
-        else:
-            raise _busy(target)
+        lock = (_lock(target),)
+        _insist(lambda: session.one("SELECT GET_LOCK(%s, 0)", lock, what=_LOCKING), target)
         yield session
 
 
 def insist_on_no_restore(session: Session, target: str) -> None:
     """Raises: BusyError: some other session holds the lock of this target."""
-    if is_restored_into(session, target):
-        raise _busy(target)
+    _insist(lambda: not is_restored_into(session, target), target)
+
+
+def _insist(is_so: Callable[[], object], target: str) -> None:
+    """Ask until it is so: a server lets go of a session's locks a moment after that was closed."""
+    for number in range(_LOCK_TRIES):
+        if number:
+            time.sleep(_LOCK_PAUSE_S)
+        if is_so():
+            return
+    raise BusyError(f'another restore into the database "{target}" is running')
 
 
 def is_restored_into(session: Session, target: str) -> bool:
@@ -81,10 +84,6 @@ def is_restored_into(session: Session, target: str) -> bool:
 
 def _lock(target: str) -> str:
     return f"{_BESIDE}{hashlib.sha256(target.encode()).hexdigest()[:32]}"
-
-
-def _busy(target: str) -> BusyError:
-    return BusyError(f'another restore into the database "{target}" is running')
 
 
 def prefix(target: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +132,17 @@ def test_one_that_is_alive_is_told_and_not_taken_for_a_killed_one(
         pytest.raises(BusyError, match="another restore into the database"),
     ):
         look(small, tmp_path, replace=True)
+
+
+def test_one_that_has_just_ended_is_not_taken_for_one_that_is_alive(
+    small: Backup, tmp_path: Path
+) -> None:
+    """A server lets go of a session's lock a moment later; so it is with our own, too."""
+    held = contextlib.ExitStack()
+    server = held.enter_context(small.engine._server(a_context(tmp_path)))  # type: ignore[attr-defined]
+    held.enter_context(targets.exclusive(server, small.database))
+    ending = threading.Timer(0.5, held.close)
+    ending.start()
+
+    assert look(small, tmp_path, replace=True) == ([], "")
+    ending.join()
