@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
+from controller.api.errors import Problem
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Session
 from engines.mysql_family.quoting import identifier, qualified
@@ -29,6 +30,11 @@ SELECT TABLE_SCHEMA, COLUMN_NAME, REFERENCED_COLUMN_NAME FROM information_schema
  WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND CONSTRAINT_NAME = %s
    AND REFERENCED_TABLE_NAME IS NOT NULL ORDER BY ORDINAL_POSITION
 """
+_BACKQUOTED = """
+SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_COLUMN_NAME
+  FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = %s
+   AND CONCAT(CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_COLUMN_NAME) LIKE '%%`%%'
+"""
 
 
 @frozen(kw_only=True)
@@ -45,6 +51,28 @@ class ForeignKey:
     into: str
     columns: Sequence[tuple[str, str]]
     rules: str
+
+
+def problems(session: Session, database: str) -> list[Problem]:
+    """Keys that the server itself writes down wrong: before 11.8 MariaDB doubles no backquote."""
+    rows = session.rows(_BACKQUOTED, (database,), what=_WHAT)
+    found = {}
+    for place, table, name, own, other in rows:
+        if place != database:  # names are compared without case
+            continue
+        ((_, text, *_),) = session.rows(
+            f"SHOW CREATE TABLE {qualified(database, table)}", what=_WHAT
+        )
+        _, _, key = str(text).partition(f"CONSTRAINT {identifier(name)} FOREIGN KEY ")
+        columns, _, target = key.partition(" REFERENCES ")
+        if identifier(own) not in columns or identifier(other) not in target:
+            found[table, name] = Problem(
+                "tables",
+                f"the server does not double the backquote in {identifier(name)} of "
+                f"{identifier(table)}, and no dump of it could be loaded: give that foreign key "
+                "and all of its columns names without one, or upgrade to MariaDB 11.8",
+            )
+    return list(found.values())
 
 
 def loose(session: Session, schema: str, tables: Sequence[Table], *, of: str) -> list[ForeignKey]:

@@ -9,6 +9,7 @@ from engines.interface import BackupFacts, Target
 from engines.mysql_family import (
     catalogue,
     definers,
+    foreign_keys,
     grants,
     history,
     identities,
@@ -66,8 +67,10 @@ def backup(
     found += _exchangeable(session, rights, database)
     if family.is_mariadb:
         found += history.problems(session, database)
-    # Without rights it would end with the first table, and not with what is missing.
-    return found + ([] if missing else values.problems(session, database, tables))
+    if missing:  # it would end with the first table, and not with what is missing
+        return found
+    found += foreign_keys.problems(session, database)
+    return found + values.problems(session, database, tables)
 
 
 def _server(family: Family, identity: Identity, environ: Mapping[str, str]) -> list[Problem]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from controller.api.errors import PreflightFailed
 from engines.interface import Target
 from tests.integration.mysql.conftest import Backup, a_backup, left_behind
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import EVERY, on
 from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 
@@ -34,7 +36,8 @@ def dangling(mysql_server: MysqlServer, a_schema: MakeSchema, other: str, tmp_pa
         "SET foreign_key_checks = 0",
         "CREATE TABLE near (id INT PRIMARY KEY)",
         "CREATE TABLE child (id INT PRIMARY KEY, p INT, q INT, r INT, KEY (p, q), KEY (r),"
-        " FOREIGN KEY (r) REFERENCES missing (`the ``id`) ON DELETE SET NULL ON UPDATE CASCADE,"
+        f" FOREIGN KEY (r) REFERENCES missing ({odd(mysql_server)})"
+        " ON DELETE SET NULL ON UPDATE CASCADE,"
         f" CONSTRAINT away FOREIGN KEY (p, q) REFERENCES `{other}`.far (a, b),"
         " CONSTRAINT pair FOREIGN KEY (p, q) REFERENCES `no such` (a, b) ON DELETE CASCADE,"
         " CONSTRAINT beside FOREIGN KEY (r) REFERENCES near (id) ON DELETE RESTRICT,"
@@ -45,6 +48,16 @@ def dangling(mysql_server: MysqlServer, a_schema: MakeSchema, other: str, tmp_pa
         database=database,
     )
     return a_backup(mysql_server, database, tmp_path)
+
+
+def doubles_backquotes(server: MysqlServer) -> bool:
+    """In the names of keys and of columns that they point at, where it writes them down."""
+    return server.family == "mysql" or server.series == "11.8"
+
+
+def odd(server: MysqlServer) -> str:
+    """The oddest column that a key may point at, quoted."""
+    return "`the ``id`" if doubles_backquotes(server) else "`the id`"
 
 
 def keys(server: MysqlServer, schema: str) -> set[tuple[str, str, str]]:
@@ -88,12 +101,12 @@ def test_under_another_name_they_point_into_that(
     }
     # And act there, once there is what they point at.
     dangling.server.run(
-        "CREATE TABLE missing (`the ``id` INT PRIMARY KEY)",
+        f"CREATE TABLE missing ({odd(dangling.server)} INT PRIMARY KEY)",
         "CREATE TABLE `no such` (a INT, b INT, PRIMARY KEY (a, b))",
         "INSERT INTO missing VALUES (1)",
         "INSERT INTO near VALUES (1) ON DUPLICATE KEY UPDATE id = id",
         "INSERT INTO child VALUES (2, NULL, NULL, 1)",
-        "UPDATE missing SET `the ``id` = 1",
+        f"UPDATE missing SET {odd(dangling.server)} = 1",
         database=name,
     )
 
@@ -103,7 +116,7 @@ def test_what_was_replaced_does_not_hold_on_to_the_table_that_it_missed(
 ) -> None:
     """The backup has `missing`; the database that is replaced has none, and a key at it."""
     server, database = mysql_server, dangling.database
-    server.run("CREATE TABLE missing (`the ``id` INT PRIMARY KEY)", database=database)
+    server.run(f"CREATE TABLE missing ({odd(server)} INT PRIMARY KEY)", database=database)
     with_it = a_backup(server, database, tmp_path)
     server.run("SET foreign_key_checks = 0", "DROP TABLE missing", database=database)
 
@@ -132,3 +145,42 @@ def test_a_key_into_the_database_that_it_is_restored_into_stays_there(
     assert restored.kept_as
     assert ("away", other, "far") in keys(server, other)
     assert server.run(f"SHOW TABLES FROM `{restored.kept_as}`") == [("far",)]
+
+
+@on(EVERY)
+@pytest.mark.parametrize(
+    ("name", "column", "own"),
+    [("o``dd\nname", "id", "p"), ("plain", "i``d", "p"), ("plain", "id", "i``d")],
+)
+def test_a_key_that_the_server_writes_down_wrong_is_refused_before_the_dump(
+    mysql_server: MysqlServer,
+    a_schema: MakeSchema,
+    tmp_path: Path,
+    name: str,
+    column: str,
+    own: str,
+) -> None:
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        f"CREATE TABLE `par``ent` (`{column}` INT PRIMARY KEY)",
+        f"CREATE TABLE `chi``ld` (id INT PRIMARY KEY, `{own}` INT, KEY `{name}` (`{own}`),"
+        f" CONSTRAINT `{name}` FOREIGN KEY (`{own}`) REFERENCES `par``ent` (`{column}`))",
+        database=database,
+    )
+    if doubles_backquotes(mysql_server):
+        before = fingerprint(mysql_server, database)
+        a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
+        assert fingerprint(mysql_server, database) == before
+        return
+
+    with pytest.raises(PreflightFailed, match=f"in `{name}` of `chi``ld`.* without one") as refused:
+        a_backup(mysql_server, database, tmp_path)
+
+    assert len(refused.value.problems) == 1
+    mysql_server.run(
+        f"ALTER TABLE `chi``ld` DROP FOREIGN KEY `{name}`, CHANGE `{own}` p INT",
+        f"ALTER TABLE `par``ent` CHANGE `{column}` id INT",
+        "ALTER TABLE `chi``ld` ADD CONSTRAINT named FOREIGN KEY (p) REFERENCES `par``ent` (id)",
+        database=database,
+    )
+    a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
