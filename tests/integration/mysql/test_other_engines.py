@@ -11,6 +11,7 @@ import pytest
 from controller.api.errors import PreflightFailed
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_fixtures import on_newest
 
 AnySchema = Callable[..., str]
 #: What an engine needs to be told of a table, besides its name.
@@ -58,38 +59,40 @@ def test_each_engine_of_a_server_is_whole_in_a_backup_or_refused_by_its_name(
             a_backup(mysql_server, database, tmp_path)
 
 
+@on_newest("mariadb")
 def test_a_table_of_another_engine_is_seen_behind_its_partitions(
-    mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
 ) -> None:
     """MySQL's have no partitions any more."""
-    database = a_schema(mariadb_11_8)
-    mariadb_11_8.run(
+    database = a_schema(mysql_server)
+    mysql_server.run(
         "CREATE TABLE other (id INT) ENGINE = MyISAM PARTITION BY HASH (id) PARTITIONS 2",
         database=database,
     )
 
     with pytest.raises(PreflightFailed, match=r"`other` \(MyISAM\)") as refused:
-        a_backup(mariadb_11_8, database, tmp_path)
+        a_backup(mysql_server, database, tmp_path)
 
     (problem,) = refused.value.problems
-    mariadb_11_8.run(*re.findall(r"ALTER [^;]*;", problem.message))
-    assert a_backup(mariadb_11_8, database, tmp_path).facts.counts["partitions"] == 2
+    mysql_server.run(*re.findall(r"ALTER [^;]*;", problem.message))
+    assert a_backup(mysql_server, database, tmp_path).facts.counts["partitions"] == 2
 
 
+@on_newest("mariadb")
 def test_a_sequence_is_whole_whatever_its_engine(
-    mariadb_11_8: MysqlServer, a_schema: AnySchema, tmp_path: Path
+    mysql_server: MysqlServer, a_schema: AnySchema, tmp_path: Path
 ) -> None:
     """No transaction takes a number back, so there is no instant to keep."""
-    database = a_schema(mariadb_11_8)
-    mariadb_11_8.run(
+    database = a_schema(mysql_server)
+    mysql_server.run(
         "CREATE SEQUENCE s START 10 INCREMENT 5 CACHE 0 ENGINE = Aria",
         "SELECT NEXTVAL(s)",
         database=database,
     )
 
-    restored = a_backup(mariadb_11_8, database, tmp_path).restore(tmp_path, replace=True)
+    restored = a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
 
-    assert mariadb_11_8.run(f"SELECT NEXTVAL(`{restored.database}`.s)") == [(15,)]
+    assert mysql_server.run(f"SELECT NEXTVAL(`{restored.database}`.s)") == [(15,)]
 
 
 @pytest.mark.parametrize("kind", ["LONGTEXT", "LONGBLOB"])

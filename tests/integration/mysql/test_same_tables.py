@@ -23,7 +23,7 @@ from tests.integration.mysql.conftest import Backup, a_backup
 from tests.integration.mysql.test_backup_faults import fill_large, paused_at
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
-from tests.servers.mysql_fixtures import ONE_OF_EACH
+from tests.servers.mysql_fixtures import NEWEST, ServerOf, on_newest
 from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 
@@ -103,9 +103,9 @@ def a_world(server: MysqlServer, prefix: str) -> Iterator[World]:
             server.run(f"DROP DATABASE `{found}`")
 
 
-@pytest.fixture(scope="module", params=ONE_OF_EACH)
-def filled(request: pytest.FixtureRequest) -> Iterator[World]:
-    yield from a_world(request.getfixturevalue(request.param), "t_ä-日 @")
+@pytest.fixture(scope="module", params=NEWEST.items(), ids="{0[0]}{0[1]}".format)
+def filled(request: pytest.FixtureRequest, server_of: ServerOf) -> Iterator[World]:
+    yield from a_world(server_of(*request.param), "t_ä-日 @")
 
 
 @pytest.fixture
@@ -242,8 +242,9 @@ def test_without_it_tables_that_may_have_changed_places_make_no_backup(
             world.dumped_while(tmp_path, swap, **login)
 
 
+@on_newest("mysql")
 def test_a_swap_that_is_taken_back_within_a_dump_ends_the_backup(
-    mysql_9_7: MysqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mysql_server: MysqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It gets in between two tables, of which the dump then reads the new one.
 
@@ -260,7 +261,7 @@ def test_a_swap_that_is_taken_back_within_a_dump_ends_the_backup(
             time.sleep(1)  # its RENAME waits for the table that is being dumped
 
         try:
-            an_engine(mysql_9_7, world.database).create_backup(
+            an_engine(mysql_server, world.database).create_backup(
                 MemorySink(), a_context(world_path, report=paused_at(1_000_000, wait))
             )
         except BackupError as error:
@@ -283,12 +284,12 @@ def test_a_swap_that_is_taken_back_within_a_dump_ends_the_backup(
         assert taken_back.wait(60)
         insist_on(one, *arguments)
 
-    for world in a_world(mysql_9_7, "t"):
+    for world in a_world(mysql_server, "t"):
         world_path, begun = tmp_path / "dump", threading.Event()
         world_path.mkdir()
         thread = threading.Thread(target=back_up, args=(world,))
-        backup = a_backup(mysql_9_7, world.database, tmp_path)
-        before = fingerprint(mysql_9_7, world.database)
+        backup = a_backup(mysql_server, world.database, tmp_path)
+        before = fingerprint(mysql_server, world.database)
         monkeypatch.setattr(swap.Swap, "run", run)
         monkeypatch.setattr(Source, "insist_on", insist)
         with pytest.raises(BackupError, match="on fire"):
@@ -297,12 +298,12 @@ def test_a_swap_that_is_taken_back_within_a_dump_ends_the_backup(
         thread.join()
 
         monkeypatch.undo()
-        assert fingerprint(mysql_9_7, world.database) == before
+        assert fingerprint(mysql_server, world.database) == before
         (error,) = told
         assert isinstance(error, DatabaseUnavailable)
         # MySQL may also end the dump itself, when it and the swap wait for each other.
         assert "a restore into" in str(error) or "Deadlock" in str(error)
-        a_backup(mysql_9_7, world.database, tmp_path)
+        a_backup(mysql_server, world.database, tmp_path)
 
 
 @pytest.mark.parametrize(

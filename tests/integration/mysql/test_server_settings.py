@@ -18,7 +18,7 @@ from tests.servers import mysql
 from tests.servers.fixtures import given
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
-from tests.servers.mysql_fixtures import on_newest
+from tests.servers.mysql_fixtures import newest, on_newest
 from tests.servers.mysql_samples import fill, fingerprint
 from tests.servers.postgres_engine import a_context
 
@@ -170,7 +170,7 @@ def in_lower_case(server: MysqlServer, database: str) -> dict[str, str]:
 @pytest.mark.parametrize("family", ["mariadb", "mysql"])
 def test_a_server_whose_names_are_lower_case(tmp_path: Path, family: str) -> None:
     options = {"lower_case_table_names": "1", "log_bin_trust_function_creators": "ON"}
-    for server in given(mysql.running(family, mysql.SERIES[family][-1], options=options)):
+    for server in given(mysql.running(family, newest(family), options=options)):
         server.run("CREATE DATABASE shop CHARACTER SET utf8mb4")
         fill(server, "shop")
         server.run("CREATE VIEW Upper_View AS SELECT 1 AS One", database="shop")
