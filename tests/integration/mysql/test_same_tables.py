@@ -20,6 +20,7 @@ from engines.mysql_family.connection import Session
 from engines.mysql_family.source import Source
 from tests.fakes.streams import MemorySink
 from tests.integration.mysql.conftest import Backup, a_backup
+from tests.integration.mysql.rights import routines
 from tests.integration.mysql.test_backup_faults import fill_large, paused_at
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
@@ -335,9 +336,8 @@ def test_events_are_of_one_instant_too_but_for_their_time(
 
 def an_account_to_dump(world: World, an_account: AnAccount) -> str:
     user, server = an_account(), world.server
-    server.run(f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `{world.database}`.* TO {user}@'%'")
-    if server.family == "mysql":
-        server.run(f"GRANT SHOW_ROUTINE ON *.* TO {user}@'%'")
-    else:
-        server.run(f"GRANT SHOW CREATE ROUTINE ON `{world.database}`.* TO {user}@'%'")
+    server.run(
+        f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `{world.database}`.* TO {user}@'%'",
+        routines(server, world.database, user),
+    )
     return user
