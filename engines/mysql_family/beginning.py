@@ -46,13 +46,8 @@ _MYSQL: Mapping[str, object] = {
 }
 
 
-def statements(*, is_mariadb: bool) -> list[str]:
-    """One for each setting, for a server that may be another one than was told."""
-    settings = {**_BOTH, **(_MARIADB if is_mariadb else _MYSQL)}
-    return [f"SET SESSION {name} = {value}" for name, value in settings.items()]
-
-
 def statement(*, is_mariadb: bool) -> str:
     """All in one, with the character set that the tools speak."""
-    settings = [one.removeprefix("SET ") for one in statements(is_mariadb=is_mariadb)]
-    return f"SET NAMES utf8mb4, {', '.join(settings)}"
+    settings = {**_BOTH, **(_MARIADB if is_mariadb else _MYSQL)}
+    given = ", ".join(f"SESSION {name} = {value}" for name, value in settings.items())
+    return f"SET NAMES utf8mb4, {given}"

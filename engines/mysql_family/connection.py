@@ -182,16 +182,13 @@ class Server:
         return session
 
     def _begin(self, session: Session) -> None:
-        what = "while preparing a session"
-        is_mariadb = self.family.is_mariadb
+        statement = beginning.statement(is_mariadb=self.family.is_mariadb)
         try:
-            session.run(beginning.statement(is_mariadb=is_mariadb), what=what)
+            session.run(statement, what="while preparing a session")
         except BackupError as error:
+            # Only the other family does not know one: a preflight is about to say which this is.
             if code_of(error) != _UNKNOWN_VARIABLE:
                 raise
-            # The other family's: who it is will be told by a preflight.
-            for one in beginning.statements(is_mariadb=is_mariadb):
-                _set(session, one)
 
     @contextlib.contextmanager
     def watched_at_the_end(self) -> Iterator[Self]:
@@ -321,14 +318,6 @@ def _connect(login: Login, schema: str | None, timeout_s: float) -> Any:
             option = getattr(socket, name)
             connection._sock.setsockopt(socket.IPPROTO_TCP, option, value)  # noqa: SLF001
     return connection
-
-
-def _set(session: Session, statement: str) -> None:
-    try:
-        session.run(statement, what="while preparing a session")
-    except BackupError as error:
-        if code_of(error) != _UNKNOWN_VARIABLE:
-            raise
 
 
 @contextlib.contextmanager
