@@ -23,6 +23,8 @@ _BOTH: Mapping[str, object] = {
     "autocommit": 1,
     "completion_type": 0,
     "sql_quote_show_create": 1,
+    # With what stored columns that divide are computed anew while they are loaded.
+    "div_precision_increment": 4,
     "sql_select_limit": NO_LIMIT,
     "sql_big_selects": 1,
     "net_read_timeout": _PATIENCE_S,

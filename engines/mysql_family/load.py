@@ -6,6 +6,7 @@ waits for another, in whatever order they make tables that refer to each other.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ from engines.interface import (
     StreamReader,
     StreamSource,
 )
-from engines.mysql_family import archive, sequences, settings, streams
+from engines.mysql_family import archive, beginning, sequences, settings, streams
 from engines.mysql_family.connection import Server
 from engines.mysql_family.tool_failures import explained, server_code
 from engines.mysql_family.tools import Tools
@@ -30,7 +31,7 @@ _OPTIONS = {
     False: ("--loose-skip-commands",),
 }
 #: What was made before the server was strict about how long rows may be is made again.
-_LENIENT = "SET SESSION innodb_strict_mode = OFF"
+_LENIENT = "SESSION innodb_strict_mode = OFF"
 #: The server's number -> what helps.
 _CURES = {
     1021: "make room on the server: it has to hold both databases until the old one is dropped",
@@ -103,14 +104,14 @@ class Load:
 
     def _ask(self) -> list[str]:
         """What the server takes, and what this account may set: options of the client."""
-        options = _OPTIONS[self._server.family.is_mariadb]
+        is_mariadb = self._server.family.is_mariadb
+        first = beginning.statement(is_mariadb=is_mariadb)
         with self._server.session() as session:
             self._longest_bytes = settings.statement_limit(session)
-            try:
-                session.run(_LENIENT)
-            except BackupError:  # MySQL asks for a right
-                return [*options]
-        return [*options, f"--init-command={_LENIENT}"]
+            with contextlib.suppress(BackupError):  # MySQL asks for a right
+                session.run(f"SET {_LENIENT}")
+                first += f", {_LENIENT}"
+        return [*_OPTIONS[is_mariadb], f"--init-command={first}"]
 
     def _command(self, stream: StreamName) -> process.Command:
         family = self._server.family

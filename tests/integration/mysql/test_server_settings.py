@@ -134,6 +134,29 @@ def test_no_setting_of_sessions_is_seen_in_a_backup(
     assert other == []
 
 
+def test_no_setting_of_sessions_is_seen_in_a_restore(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database, other = a_schema(mysql_server), a_schema(mysql_server)
+    fill(mysql_server, database)
+    before = fingerprint(mysql_server, database)
+    backup = a_backup(mysql_server, database, tmp_path)
+    given = GIVEN | GIVEN_BY[mysql_server.family]
+    del given["max_allowed_packet"]  # the server's own limit, for rows too
+
+    with contextlib.ExitStack() as stack:
+        for name, value in given.items():
+            stack.enter_context(globally(mysql_server, name, value))
+        an_engine(mysql_server, database).restore_backup(
+            MemorySource(backup.sink.streams, {}),
+            backup.facts,
+            a_context(tmp_path),
+            target=Target(database=other, replace=True),
+        )
+
+    assert fingerprint(mysql_server, other) == before
+
+
 def test_a_server_that_is_impatient_waits_for_a_slow_location(
     mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
 ) -> None:
