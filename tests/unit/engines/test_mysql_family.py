@@ -461,3 +461,22 @@ def test_the_longest_statement_is_known_however_a_dump_is_cut(
     if longest > size:
         assert longest <= text.statement_bytes <= longest + 2
     assert text.statement_bytes <= longest + 2
+
+
+@given(rows=st.integers(0, 60), size=st.integers(200, 2000))
+def test_what_a_dump_makes_is_seen_among_many_rows_and_ends(rows: int, size: int) -> None:
+    """More of both in a chunk than are looked for one by one."""
+    names = ["a", "b", "c"]
+    insert = "INSERT INTO `x` VALUES\n" + "(1,';;'),\n" * rows + "(2,'');\n"
+    whole = "".join(
+        f"\nCREATE TABLE `{name}` (\n  `n` int\n);\n{insert}" for name in names
+    ).encode()
+    text = Text()
+
+    for at in range(0, len(whole), size):
+        text.feed(whole[at : at + size])
+
+    assert text.tables == names
+    if len(insert) > 2 * size:
+        assert len(insert) - 2 <= text.statement_bytes <= len(insert)
+    assert text.statement_bytes <= len(insert) + 2 or rows < 3
