@@ -87,12 +87,14 @@ class Text:
             self.head += chunk[: _HEAD_BYTES - len(self.head)]
         self._measure(chunk)
         before = self.tail[-_LONGEST_BYTES:]
-        part, part_at = before + chunk, self._passed - len(before)
-        for at in _line_ends(part):
-            self._look(part, at)
-            self._read(part, at, part_at)
+        if b"\n" in chunk or b"\n" in before:
+            part, part_at = before + chunk, self._passed - len(before)
+            for at in _line_ends(part):
+                self._look(part, at)
+                self._read(part, at, part_at)
         self._passed += len(chunk)
-        self.tail = (self.tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+        is_enough = len(chunk) >= _TAIL_BYTES
+        self.tail = chunk if is_enough else (self.tail + chunk)[-_TAIL_BYTES:]
 
     def _measure(self, chunk: bytes) -> None:
         """Of two finds a chunk: this sees every byte of a backup."""
