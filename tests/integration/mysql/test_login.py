@@ -226,6 +226,7 @@ def test_by_each_plugin_with_a_password_that_breaks_careless_quoting(
     try:
         backup = a_backup(server, database, tmp_path, user="plugged", password='p"#\\ w')
         backup.restore(tmp_path, database=f"{database}_new")
+        assert server.run(f"SELECT COUNT(*) FROM `{database}_new`.a") == [(2000,)]
     finally:
         server.run("DROP USER plugged@'%'")
 
