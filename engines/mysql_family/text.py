@@ -20,9 +20,9 @@ _LEAVES = re.compile(
 _LONGEST_BYTES = 256
 #: Up to what comes after the name, so that half a quote is no end of it.
 _MAKES = re.compile(rb"\nCREATE (TABLE|SEQUENCE) `((?:[^`]|``)*)`[^`]")
-#: No row has it: a line end in a text is escaped.
 #: How many bytes of a chunk are looked for one by one.
 _TRIES = 16
+#: No row has it: a line end in a text is escaped.
 _STATEMENT_END = b";\n"
 #: MariaDB's tool begins a line with each row, and rows are nearly all of a dump.
 _NO_ROW = re.compile(rb"\n[^(\n]")
