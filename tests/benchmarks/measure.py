@@ -1,7 +1,8 @@
-"""Ratios of interleaved rounds: A B A B ..., so that a drifting machine hits both."""
+"""Ratios of interleaved rounds: A B, B A, ..., so that a drifting machine hits both."""
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -31,11 +32,18 @@ class Row:
 def interleave(
     subjects: Mapping[str, Callable[[], Seconds]], rounds: int
 ) -> dict[str, list[Seconds]]:
-    """Run every subject once per round, after one round that does not count."""
+    """Run every subject once per round, after one round that does not count.
+
+    Each round begins with another one, and each with nothing left to be written: what one leaves
+    behind is not always the same one's to wait for.
+    """
     times: dict[str, list[Seconds]] = {name: [] for name in subjects}
+    names = list(subjects)
     for number in range(rounds + 1):
-        for name, run in subjects.items():
-            seconds = run()
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            os.sync()
+            seconds = subjects[name]()
             if number:
                 times[name].append(seconds)
             print(f"  round {number or 'warm-up'}: {name}: {seconds:.2f} s", flush=True)
