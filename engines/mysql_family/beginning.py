@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 #: Of rows in an answer: all.
-NO_LIMIT = 2**64 - 1
+_NO_LIMIT = 2**64 - 1
 #: A location that is slow for longer has been dropped long before.
 _PATIENCE_S = 86_400
 
@@ -25,7 +25,7 @@ _BOTH: Mapping[str, object] = {
     "sql_quote_show_create": 1,
     # With what stored columns that divide are computed anew while they are loaded.
     "div_precision_increment": 4,
-    "sql_select_limit": NO_LIMIT,
+    "sql_select_limit": _NO_LIMIT,
     "sql_big_selects": 1,
     "net_read_timeout": _PATIENCE_S,
     "net_write_timeout": _PATIENCE_S,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from controller.api.errors import Problem
-from engines.mysql_family.beginning import NO_LIMIT
 from engines.mysql_family.connection import Session
 from engines.mysql_family.grants import Rights
 from engines.mysql_family.quoting import identifier
@@ -13,7 +12,6 @@ from engines.mysql_family.quoting import identifier
 #: Variable -> whether a value hides something, and what. Not every account may set them all for
 #: itself, nor every series.
 _HIDING: Mapping[str, tuple[Callable[[str], bool], str]] = {
-    "sql_select_limit": (lambda value: value != str(NO_LIMIT), "the rows beyond that number"),
     "show_gipk_in_create_table_and_information_schema": (
         lambda value: value != "ON",
         "primary keys that the server made",
@@ -42,8 +40,8 @@ _FOR_KEYLESS = {
 
 def problems(session: Session) -> list[Problem]:
     """What the server gives its sessions that would make a dump come out short."""
-    given = _given(session, (*_HIDING, "init_connect"))
-    found = [
+    given = _given(session, tuple(_HIDING))
+    return [
         Problem(
             "server",
             f"{name} is {given[name]} here, and {hidden} would be missing from a backup without a "
@@ -52,15 +50,6 @@ def problems(session: Session) -> list[Problem]:
         for name, (hides, hidden) in _HIDING.items()
         if name in given and hides(given[name])
     ]
-    if "sql_select_limit" in given.get("init_connect", "").lower():
-        found.append(
-            Problem(
-                "server",
-                "init_connect sets sql_select_limit, and rows would be missing from a backup "
-                "without a word: take it out of init_connect",
-            )
-        )
-    return found
 
 
 def refusals(session: Session, rights: Rights, keyless: str) -> list[Problem]:

@@ -44,12 +44,10 @@ def globally(server: MysqlServer, name: str, value: object) -> Iterator[None]:
     ("name", "value"),
     [
         ("max_error_count", "0"),
-        ("sql_select_limit", "1000"),
         ("show_gipk_in_create_table_and_information_schema", "OFF"),
-        ("init_connect", "'SET sql_select_limit = 1000'"),
     ],
 )
-def test_a_setting_that_hides_rows_or_columns_is_refused_with_the_cure(
+def test_a_setting_that_hides_something_is_refused_with_the_cure(
     mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path, name: str, value: str
 ) -> None:
     if name.startswith("show_gipk") and mysql_server.family != "mysql":
@@ -86,9 +84,13 @@ GIVEN = {
     "sql_notes": "0",
     "sql_quote_show_create": "0",
     "sql_safe_updates": "1",
+    "sql_select_limit": "1",
     "time_zone": "'-11:00'",
     "wait_timeout": "1",
-    "init_connect": "'SET sql_mode = ''ANSI_QUOTES'', time_zone = ''-11:00'', autocommit = 0'",
+    "init_connect": (
+        "'SET sql_mode = ''ANSI_QUOTES'', time_zone = ''-11:00'', autocommit = 0,"
+        " sql_select_limit = 1'"
+    ),
 }
 GIVEN_BY = {
     "mariadb": {
