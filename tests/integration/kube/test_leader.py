@@ -124,5 +124,6 @@ def test_leadership_outlives_a_restart_of_the_server(
     wait_until(only.is_leader)
 
     kubernetes_server.restart(is_killed=True)
+    time.sleep(TIMING.lease_duration_s)  # what it renewed before the restart holds no longer
 
     wait_until(only.is_leader)
