@@ -89,7 +89,7 @@ def lengthen(
     here = catalogue.identity(session).series
     if not versions.series_of(source_version) < _LONGER_SINCE <= here:
         return
-    with progress.watched(server, session, "history", report):
+    with progress.watched(server, [session], progress.Stage("history", report)):
         for table in catalogue.tables(session, schema):
             if table.kind == "SYSTEM VERSIONED":
                 _lengthen(session, schema, _read(session, schema, table.name))

@@ -21,6 +21,7 @@ from engines.mysql_family import (
     foreign_keys,
     generated,
     history,
+    indexes,
     journal,
     progress,
     sequences,
@@ -78,7 +79,7 @@ class Restore:
                 self._facts.needs.get("character set", "utf8mb4"),
                 self._facts.needs["collation"],
             )
-            Load(
+            later = Load(
                 server=self._server,
                 tools=self._tools,
                 source=self._source,
@@ -93,6 +94,9 @@ class Restore:
                 source_version=self._facts.server_version,
                 report=self._context.report,
             )
+            indexes.Making(
+                server=self._server, context=self._context, schema=name, later=later
+            ).run(self._target.parallel)
             made = self._make(name, found)
             not_made = len(found) - len(made)
             counts = self._compare(name, not_made)
@@ -188,7 +192,8 @@ class Restore:
             defaults=defaults,
             keys=keys,
         )
-        with progress.watched(self._server, self._session, "swap", self._context.report):
+        stage = progress.Stage("swap", self._context.report)
+        with progress.watched(self._server, [self._session], stage):
             self._warnings += swapping.run(kept)
         return kept
 
