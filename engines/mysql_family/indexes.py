@@ -55,6 +55,10 @@ class Later:
     keys: Sequence[str]
     foreign_keys: Sequence[str]
 
+    @property
+    def name(self) -> str:
+        return self.table[1:-1].replace("``", "`")
+
     @classmethod
     def of(cls, parts: Parts) -> Later:
         def text(clause: bytes) -> str:
@@ -181,14 +185,14 @@ class Making:
                 with contextlib.suppress(queue.Empty):
                     while not stop.is_set():
                         one = waiting.get_nowait()
-                        stage.tell(one.table)
+                        stage.tell(one.name)
                         try:
                             make(session, one)
                         except BackupError as error:
                             if stop.is_set():
                                 raise Cancelled("the job was ended") from error
                             raise
-                        stage.tell(one.table, done=1)
+                        stage.tell(one.name, done=1)
 
             return work
 
