@@ -2,10 +2,10 @@
 
 An engine carries no retry, no storage, no compression and no crypto. One
 backup of a `StreamEngine` is one manifest plus N named streams; the runner owns
-what happens to the streams. That of an `ExternalStore` is one layer of a chain
-that the database stores by itself. All calls are synchronous and run in a job's
-own process; they end soon after `JobContext.cancelled` is set, with `Cancelled`,
-and leave no child process, session, snapshot or half-made database behind.
+what happens to the streams. An engine whose database stores by itself is in
+`external_store.py`. All calls are synchronous and run in a job's own process;
+they end soon after `JobContext.cancelled` is set, with `Cancelled`, and leave no
+child process, session, snapshot or half-made database behind.
 
 Source: the Go original's pkg/engines interface (Init, GetPodSpec,
 CreateBackup, RestoreBackup, Unpack); differs: named streams instead of one
@@ -358,101 +358,5 @@ class StreamEngine(Engine, Protocol):
         No server, no network. All streams get their names when all are whole, or none does;
         nothing that is there is written over, and the files are for our user alone.
         Raises: TargetExists.
-        """
-        ...
-
-
-@frozen(kw_only=True)
-class Collection:
-    """A folder of one location that holds one chain, as the database is to reach it.
-
-    Args:
-        folder: prefix of its keys in the bucket, the location's own included; ends with a slash.
-        passphrase: what the database encrypts with; None for not at all.
-    """
-
-    location: BackupLocation
-    folder: str
-    passphrase: Secret | None = None
-
-
-@frozen(kw_only=True)
-class StoredLayer:
-    """One layer that a collection holds whole.
-
-    Args:
-        facts: without streams. Its coverage is one instant, or a span that is open at its start.
-        plain_bytes: as the database counts its data.
-    """
-
-    facts: BackupFacts
-    plain_bytes: int
-
-
-class ChainEnded(Exception):
-    """A chain cannot be gone on with, for the reason that it says: a full backup is due."""
-
-
-@runtime_checkable
-class ExternalStore(Engine, Protocol):
-    """An engine whose database stores its backups by itself, in chains of layers.
-
-    The runner decides where a chain lies and when a new one begins, copies layers to further
-    locations, and keeps the manifests. Credentials and passphrases never are part of a
-    statement's text, a log line or an error.
-    """
-
-    def folders_in_use(
-        self, location: BackupLocation, parent: str, context: JobContext, /
-    ) -> Mapping[str, bool]:
-        """The folders directly below `parent` that the database's jobs write to, the latest first.
-
-        Also those that a job has finished lately. So a job is found again whose runner died.
-
-        Args:
-            parent: prefix of keys, as `Collection.folder`.
-        Returns: name of the folder -> whether its job is still at it.
-        Raises: DatabaseUnavailable, AccessDenied.
-        """
-        ...
-
-    def store_layer(
-        self, collection: Collection, context: JobContext, /, *, since: BackupFacts | None
-    ) -> StoredLayer:
-        """Store a full backup (`since` is None), or what changed since the newest layer.
-
-        What an earlier call began is waited for, what it finished is returned, and nothing is
-        begun twice. Returns only what the server says is whole, every file of it there.
-        Ends its own job when the context is cancelled; a server that does not answer any more
-        may still be at it.
-
-        Raises: ChainEnded; DatabaseUnavailable, AccessDenied, Cancelled.
-        """
-        ...
-
-    def stored_layers(
-        self, collection: Collection, context: JobContext, /, *, check_files: bool = True
-    ) -> Sequence[StoredLayer]:
-        """The layers of a collection, the full one first.
-
-        Args:
-            check_files: have the database look for every file of every layer first.
-        Raises: NoKey, TruncatedBackup, DatabaseUnavailable, AccessDenied.
-        """
-        ...
-
-    def restore_layer(
-        self,
-        collection: Collection,
-        facts: BackupFacts,
-        context: JobContext,
-        /,
-        *,
-        at: datetime,
-        target: Target,
-    ) -> Restored:
-        """Restore the state at `at`, which is within the coverage of `facts`.
-
-        Reads no layer after that one. The promises are those of `StreamEngine.restore_backup`.
         """
         ...

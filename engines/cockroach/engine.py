@@ -22,15 +22,14 @@ from engines.cockroach.connection import Cluster, connected, server_of
 from engines.cockroach.databases import Database
 from engines.cockroach.layers import Chain, extend_or_end
 from engines.cockroach.restore import Restore
+from engines.external_store import Collection, StoredLayer
 from engines.interface import (
     BackupFacts,
-    Collection,
     InitOptions,
     JobContext,
     PodSpec,
     Purpose,
     Restored,
-    StoredLayer,
     Target,
 )
 

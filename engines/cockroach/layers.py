@@ -22,13 +22,8 @@ from engines.cockroach import jobs, statements
 from engines.cockroach.connection import LICENCE, Cluster, ClusterFailed
 from engines.cockroach.progress import watched
 from engines.cockroach.versions import LAYOUT, version_of
-from engines.interface import (
-    BackupFacts,
-    ChainEnded,
-    Coverage,
-    JobContext,
-    StoredLayer,
-)
+from engines.external_store import ChainEnded, StoredLayer
+from engines.interface import BackupFacts, Coverage, JobContext
 from engines.postgres.quoting import identifier
 
 #: Of what the cluster keeps of the past, so much may be gone before an incremental backup is no use

@@ -12,7 +12,7 @@ from controller.api.errors import Problem
 from controller.api.locations import BackupLocation, StorageType
 from controller.api.secrets import Secret, SecretValue
 from engines.cockroach.versions import Version
-from engines.interface import Collection
+from engines.external_store import Collection
 
 _S3 = (StorageType.S3, StorageType.MINIO)
 

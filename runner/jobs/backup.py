@@ -19,7 +19,8 @@ from controller.api.errors import (
 )
 from controller.api.version import version
 from controller.process.logging import kv
-from engines.interface import BackupFacts, ExternalStore, Progress, Purpose
+from engines.external_store import ExternalStore
+from engines.interface import BackupFacts, Progress, Purpose
 from runner.crypto import age
 from runner.jobs.begun import note_begun
 from runner.jobs.environment import JobEnvironment, JobFailure, moves_streams

@@ -8,7 +8,8 @@ from datetime import datetime
 from attrs import evolve
 
 from controller.api.errors import NoKey, TruncatedBackup
-from engines.interface import Collection, ExternalStore, JobContext, StoredLayer
+from engines.external_store import Collection, ExternalStore, StoredLayer
+from engines.interface import JobContext
 from runner.locations import Location
 from runner.repository.layout import BackupId
 from runner.repository.manifest import EncryptionKind, Layer, Manifest

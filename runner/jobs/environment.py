@@ -14,14 +14,8 @@ from controller.api.errors import BackupError, InvalidSpec, Problem, TerminalErr
 from controller.process.clock import Clock
 from controller.process.logging import Redactor, configure
 from engines import registry
-from engines.interface import (
-    Engine,
-    ExternalStore,
-    InitOptions,
-    JobContext,
-    Progress,
-    StreamEngine,
-)
+from engines.external_store import ExternalStore
+from engines.interface import Engine, InitOptions, JobContext, Progress, StreamEngine
 from runner.config import RunnerConfig
 from runner.jobs.events import EventWriter
 from runner.jobs.request import JobRequest

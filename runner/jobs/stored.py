@@ -21,7 +21,7 @@ from controller.api.errors import (
     TerminalError,
 )
 from controller.api.version import version
-from engines.interface import ChainEnded, Collection, ExternalStore, StoredLayer
+from engines.external_store import ChainEnded, Collection, ExternalStore, StoredLayer
 from runner.jobs.collections import to_write
 from runner.jobs.environment import JobEnvironment, JobFailure
 from runner.jobs.fates import Fates

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.api.secrets import Secret
-from engines.interface import Collection
+from engines.external_store import Collection
 from tests.contract.stores import Bench, benches
 
 

@@ -16,16 +16,8 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from controller.api.locations import BackupLocation
-from engines.interface import (
-    BackupFacts,
-    Collection,
-    ExternalStore,
-    JobContext,
-    Progress,
-    Restored,
-    StoredLayer,
-    Target,
-)
+from engines.external_store import Collection, ExternalStore, StoredLayer
+from engines.interface import BackupFacts, JobContext, Progress, Restored, Target
 from tests.servers.cockroach.fixtures import VERSIONS
 from tests.servers.cockroach.store import CockroachStore
 from tests.servers.postgres_engine import a_context

@@ -19,20 +19,13 @@ from controller.api.errors import (
     NoKey,
     ObjectNotFound,
     PreflightFailed,
+    Problem,
     TruncatedBackup,
 )
 from controller.api.secrets import Secret, SecretValue
 from engines import registry
-from engines.interface import (
-    ChainEnded,
-    ExternalStore,
-    InitOptions,
-    Problem,
-    Purpose,
-    StoredLayer,
-    StreamEngine,
-    Target,
-)
+from engines.external_store import ChainEnded, ExternalStore, StoredLayer
+from engines.interface import InitOptions, Purpose, StreamEngine, Target
 from tests.builders import a_section
 from tests.contract.stores import BENCHES, Bench, in_a_thread
 from tests.integration.jobs.commands import eventually

@@ -16,7 +16,8 @@ from engines.cockroach.connection import Cluster, connected, server_of
 from engines.cockroach.engine import CockroachEngine
 from engines.cockroach.locations import uri_of
 from engines.cockroach.progress import watched
-from engines.interface import Collection, JobContext, Progress
+from engines.external_store import Collection
+from engines.interface import JobContext, Progress
 from tests.integration.jobs.commands import eventually
 from tests.servers.cockroach.fixtures import of
 from tests.servers.cockroach.server import CockroachServer, a_location, an_engine

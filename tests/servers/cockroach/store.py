@@ -13,7 +13,7 @@ from typing import Self
 import pytest
 
 from engines.cockroach.engine import CockroachEngine
-from engines.interface import Collection
+from engines.external_store import Collection
 from tests.servers.cockroach import server as servers
 from tests.servers.cockroach.server import CockroachServer, a_location, an_engine
 from tests.servers.minio import MinioServer

@@ -17,7 +17,8 @@ from engines.cockroach.jobs import Job
 from engines.cockroach.layers import layers_of
 from engines.cockroach.rights import Rights
 from engines.cockroach.versions import Version
-from engines.interface import Collection, ExternalStore, InitOptions, StreamEngine
+from engines.external_store import Collection, ExternalStore
+from engines.interface import InitOptions, StreamEngine
 from tests.builders import a_cockroach, a_secret
 
 AT = datetime(2026, 11, 26, 1, 2, 3, 456789, UTC)
