@@ -1,0 +1,49 @@
+"""Sequences of MariaDB: defaults that name the schema, and the rights that some servers want."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from engines.mysql_family import sequences
+from engines.mysql_family.catalogue import Identity
+from tests.fakes.streams import MemoryReader
+from tests.unit.engines.mysql_family.samples import rights
+
+
+@given(st.integers(1, 80))
+def test_a_dump_for_another_schema_is_changed_in_columns_alone(size: int) -> None:
+    data = (
+        b"CREATE TABLE `t` (\n  `id` int DEFAULT nextval(`shop`.`q`),\n  `b` int\n);\n"
+        b"INSERT INTO `t` VALUES\n(1,'  `id` int DEFAULT nextval(`shop`.`q`)');\n-- end"
+    )
+    reader = sequences.Moved(MemoryReader(data, None), source="shop", schema="other")
+
+    parts = []
+    while part := reader.read(size):
+        parts.append(part)
+
+    assert b"".join(parts) == data.replace(b"nextval(`shop`.", b"nextval(`other`.", 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "cure"),
+    [
+        ("11.4.5-MariaDB-log", "", "11.4.8 does: GRANT INSERT, ALTER ON *.* TO `u`@`%`;"),
+        ("11.4.5-MariaDB-log", "GRANT SELECT, INSERT ON *.* TO u", ": GRANT ALTER ON *.* TO"),
+        ("11.4.5-MariaDB-log", "GRANT ALL PRIVILEGES ON *.* TO u", None),
+        ("10.11.9-MariaDB", "GRANT ALL PRIVILEGES ON `shop`.* TO u", "10.11.14 does: GRANT INSERT"),
+        ("11.4.8-MariaDB", "", None),
+        ("10.11.18-MariaDB-0+deb12u1-log", "", None),
+        ("12.1.2-MariaDB", "", None),
+    ],
+)
+def test_a_server_that_is_blind_to_rights_on_sequences_wants_them_on_everything(
+    version: str, given: str, cure: str | None
+) -> None:
+    here = Identity(version=version, lineage="", lower_case=0, log_bin=True, trusts_creators=True)
+
+    found = sequences.problems(here, rights(given))
+
+    assert len(found) == (cure is not None)
+    assert all(cure in problem.message for problem in found)

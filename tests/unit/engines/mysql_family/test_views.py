@@ -1,0 +1,34 @@
+"""Views: in which order they are made, and of which schema their functions are."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+
+from engines.mysql_family import views
+from engines.mysql_family.quoting import identifier
+from tests.unit.engines.mysql_family.samples import names
+
+
+def test_views_come_after_what_they_read_and_a_long_chain_is_no_matter() -> None:
+    chain = {f"v{n:05}": f"select 1 from `shop`.`v{n + 1:05}`" for n in range(5000)}
+    chain["v05000"] = "select '`shop`.`v00000`' from `shop`.`t`"
+
+    assert views.in_order(chain, "shop") == sorted(chain, reverse=True)
+
+
+@given(st.dictionaries(names, names, max_size=6), names)
+def test_every_view_is_in_the_order_once_whatever_it_names(
+    reads: dict[str, str], schema: str
+) -> None:
+    texts = {
+        name: f"select 1 from {identifier(schema)}.{identifier(other)}"
+        for name, other in reads.items()
+    }
+
+    assert sorted(views.in_order(texts, schema)) == sorted(texts)
+
+
+def test_a_schema_s_name_goes_before_functions_alone() -> None:
+    text = "select `shop`.`f`(1),'`shop`.`f`(1)',`shop`.`id` from (`shop` join `o`.`shop`)"
+
+    assert views.without_schema(text, "shop") == text.replace("`shop`.`f`(1)", "`f`(1)", 1)
