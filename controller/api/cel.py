@@ -85,3 +85,8 @@ def re2(pattern: str, *, optional: bool = False) -> str:
         optional: the empty text matches, too.
     """
     return f"^(?:{pattern})?$" if optional else f"^(?:{pattern})$"
+
+
+def text(name: str, of: str = "self") -> str:
+    """Read a text that may be left out, as the codec has it: empty."""
+    return f"(has({of}.{name}) ? {of}.{name} : '')"

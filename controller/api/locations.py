@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from attrs import Factory, evolve, field, frozen
 
-from controller.api import rules
+from controller.api import location_rules
 from controller.api.bounds import (
     DNS_LABEL,
     DNS_NAME,
@@ -25,6 +25,7 @@ from controller.api.bounds import (
     wire,
 )
 from controller.api.pods import RunnerDefaults
+from controller.api.rules import Checked
 from controller.api.secrets import SecretValue
 
 _MAX_LOCATIONS = 16
@@ -55,7 +56,7 @@ class CredentialScope(enum.Enum):
 
 
 @frozen(kw_only=True)
-class BackupLocation(rules.Checked):
+class BackupLocation(Checked):
     """One place where backups are stored.
 
     Secrets are looked up in the controller's namespace, unless the class's
@@ -94,12 +95,12 @@ class BackupLocation(rules.Checked):
     """
 
     RULES = (
-        rules.storage_has_its_fields,
-        rules.storage_has_no_others_fields,
-        rules.access_key_is_whole,
-        rules.path_is_absolute_without_claim,
-        rules.passphrase_or_recipients,
-        rules.passphrases_are_not_empty,
+        location_rules.storage_has_its_fields,
+        location_rules.storage_has_no_others_fields,
+        location_rules.access_key_is_whole,
+        location_rules.path_is_absolute_without_claim,
+        location_rules.passphrase_or_recipients,
+        location_rules.passphrases_are_not_empty,
     )
 
     storage_type: StorageType
@@ -199,7 +200,7 @@ class BackupLocation(rules.Checked):
 
 
 @frozen(kw_only=True)
-class StorageClassSpec(rules.Checked):
+class StorageClassSpec(Checked):
     """The places, and how many of them a backup needs.
 
     Args:
@@ -219,7 +220,7 @@ class StorageClassSpec(rules.Checked):
             such as those of a workload identity.
     """
 
-    RULES = (rules.locations_differ, rules.enough_locations_for_success)
+    RULES = (location_rules.locations_differ, location_rules.enough_locations_for_success)
 
     backup_locations: tuple[BackupLocation, ...] = field(
         converter=tuple, validator=Length(1, _MAX_LOCATIONS)
