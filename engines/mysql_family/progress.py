@@ -16,6 +16,11 @@ from engines.interface import Progress
 from engines.mysql_family.connection import Server, Session
 
 _PERIOD_S = 2.0
+#: Of those sessions; one that waits for a lock is not at work.
+_AT_WORK = (
+    "SELECT 1 FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Sleep'"
+    " AND COALESCE(STATE, '') NOT LIKE 'Waiting for % lock' AND ID IN ({})"
+)
 
 
 class Stage:
@@ -71,10 +76,7 @@ def watched(server: Server, sessions: Sequence[Session], stage: Stage) -> Iterat
 
 
 def _watch(beside: Session, numbers: Sequence[int], stage: Stage, done: threading.Event) -> None:
-    query = (
-        "SELECT 1 FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Sleep'"  # noqa: S608
-        f" AND ID IN ({', '.join(map(str, numbers))})"
-    )
+    query = _AT_WORK.format(", ".join(map(str, numbers)))
     while not done.wait(_PERIOD_S):
         try:
             is_at_work = beside.rows(query)
