@@ -7,7 +7,7 @@ backquotes, texts in single quotes. What does not look like that is left as it i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
@@ -24,11 +24,13 @@ _HEAD = re.compile(rb"CREATE TABLE (" + _NAME + rb") \(")
 _PART = _NAME + rb"(?:\(\d+\))?(?: ASC| DESC)?"
 #: Of columns, and of nothing that has to be computed: that is a column which nobody sees.
 _KEY = re.compile(
-    rb"\s*KEY " + _NAME + rb" \((?P<first>" + _NAME + rb")(?:\(\d+\))?(?: ASC| DESC)?"
-    rb"(?:," + _PART + rb")*\)"
+    rb"\s*KEY " + _NAME + rb" \((" + _NAME + rb")(?:\(\d+\))?(?: ASC| DESC)?(?:," + _PART + rb")*\)"
 )
 _UNIQUE = re.compile(rb"\s*(?:PRIMARY KEY|UNIQUE KEY " + _NAME + rb") \((" + _NAME + rb")")
-_FOREIGN_KEY = re.compile(rb"\s*CONSTRAINT " + _NAME + rb" FOREIGN KEY ")
+_FOREIGN_KEY = re.compile(
+    rb"\s*CONSTRAINT " + _NAME + rb" FOREIGN KEY \(" + _NAME + rb"(?:, " + _NAME + rb")*\)"
+    rb" REFERENCES ((?:" + _NAME + rb"\.)?" + _NAME + rb") \((" + _NAME + rb")"
+)
 _COLUMN = re.compile(rb"\s*(" + _NAME + rb") ")
 #: The server sorts other keys before plain ones, and FULLTEXT after them; these stand among them.
 _AMONG_PLAIN = re.compile(rb"\s*(?:KEY|SPATIAL KEY|VECTOR KEY) ")
@@ -36,19 +38,97 @@ _INNODB = re.compile(rb"\bENGINE=InnoDB\b")
 
 
 @frozen(kw_only=True)
-class Parts:
-    """A CREATE TABLE without what may be made later.
+class Key:
+    """A plain key, or a foreign one.
+
+    Args:
+        clause: as an ALTER TABLE adds it.
+        table, column: the first column that it sorts or points at, and whose that is; see `folded`.
+    """
+
+    clause: bytes
+    table: bytes
+    column: bytes
+
+
+@frozen(kw_only=True)
+class CreateTable:
+    """A statement that makes an InnoDB table.
 
     Args:
         table: its name, quoted.
-        statement: what is left of it.
-        keys, foreign_keys: clauses, as an ALTER TABLE adds them, in their order.
     """
 
     table: bytes
-    statement: bytes
-    keys: Sequence[bytes] = ()
-    foreign_keys: Sequence[bytes] = ()
+    _head: bytes
+    _clauses: Sequence[bytes]
+    _rest: bytes
+
+    @classmethod
+    def parse(cls, statement: bytes) -> CreateTable | None:
+        """None: it is not one as a dump has them."""
+        head = _HEAD.match(statement)
+        split = head and _split(statement, head.end())
+        if not head or not split:
+            return None
+        clauses, after = split
+        if not _INNODB.search(_QUOTED.sub(b"", statement[after:])):
+            return None
+        return cls(
+            table=head[1],
+            head=statement[: head.end()],
+            clauses=[clause.rstrip(b"\n") for clause in clauses],
+            rest=b"\n" + statement[after:],
+        )
+
+    def keys(self, *, but: Iterable[bytes] = ()) -> list[Key]:
+        """Plain keys that can be made later.
+
+        Those before one that has to stay stay, too, so that the server shows all in their order.
+
+        Args:
+            but: columns, folded: what sorts by one of them first has to stay.
+        """
+        stay = {*but, self._counts_by_a_plain_key}
+        found: list[Key] = []
+        for clause in self._clauses:
+            key = _KEY.match(clause)
+            if key and folded(key[1]) not in stay:
+                found.append(
+                    Key(clause=clause.strip(), table=folded(self.table), column=folded(key[1]))
+                )
+            elif _AMONG_PLAIN.match(clause):
+                found.clear()
+        return found
+
+    @property
+    def foreign_keys(self) -> list[Key]:
+        return [
+            Key(clause=clause.strip(), table=folded(key[1]), column=folded(key[2]))
+            for clause in self._clauses
+            if (key := _FOREIGN_KEY.match(clause))
+        ]
+
+    def without(self, later: Iterable[Key]) -> bytes:
+        """The statement that is left."""
+        gone = {key.clause for key in later}  # no two are alike: each has a name of its own
+        left = [clause for clause in self._clauses if clause.strip() not in gone]
+        return self._head + b",".join(left) + self._rest
+
+    @property
+    def _counts_by_a_plain_key(self) -> bytes:
+        """The AUTO_INCREMENT column, if no other key than a plain one sorts by it first."""
+        for clause in self._clauses:
+            column = _COLUMN.match(clause)
+            if column and b" AUTO_INCREMENT" in _QUOTED.sub(b"", clause):
+                firsts = (found[1] for found in map(_UNIQUE.match, self._clauses) if found)
+                return b"" if column[1] in firsts else folded(column[1])
+        return b""
+
+
+def folded(name: bytes) -> bytes:
+    """A quoted name as it is compared: servers take no notice of the case of columns."""
+    return name.decode(errors="surrogateescape").lower().encode(errors="surrogateescape")
 
 
 def end(text: bytes, start: int) -> int | None:
@@ -59,33 +139,6 @@ def end(text: bytes, start: int) -> int | None:
         if token["mark"] == b";":
             return token.end()
     return None
-
-
-def take_apart(statement: bytes, *, keys: bool) -> Parts | None:
-    """Take foreign keys, and plain keys if `keys`, out of a whole CREATE TABLE of an InnoDB table.
-
-    Plain keys before one that has to stay stay, too, so that the server shows all in their order.
-    None: there is nothing to take out, or it is not one as a dump has them.
-    """
-    head = _HEAD.match(statement)
-    split = head and _split(statement, head.end())
-    if not head or not split:
-        return None
-    clauses, after = split
-    if not _INNODB.search(_QUOTED.sub(b"", statement[after:])):
-        return None
-    plain = _plain_that_can_wait(clauses) if keys else []
-    foreign = [clause for clause in clauses if _FOREIGN_KEY.match(clause)]
-    later = {*plain, *foreign}  # no two clauses are alike: each has a name of its own
-    if not later:
-        return None
-    left = b",".join(clause.rstrip(b"\n") for clause in clauses if clause not in later)
-    return Parts(
-        table=head[1],
-        statement=statement[: head.end()] + left + b"\n" + statement[after:],
-        keys=[clause.strip() for clause in plain],
-        foreign_keys=[clause.strip() for clause in foreign],
-    )
 
 
 def _split(statement: bytes, start: int) -> tuple[list[bytes], int] | None:
@@ -101,26 +154,4 @@ def _split(statement: bytes, start: int) -> tuple[list[bytes], int] | None:
             begun = token.end()
         if depth == 0:
             return clauses, token.start()
-    return None
-
-
-def _plain_that_can_wait(clauses: Sequence[bytes]) -> list[bytes]:
-    numbers_itself = _counted_by_a_plain_key(clauses)
-    found: list[bytes] = []
-    for clause in clauses:
-        key = _KEY.match(clause)
-        if key and key["first"] != numbers_itself:
-            found.append(clause)
-        elif _AMONG_PLAIN.match(clause):
-            found.clear()
-    return found
-
-
-def _counted_by_a_plain_key(clauses: Sequence[bytes]) -> bytes | None:
-    """The AUTO_INCREMENT column, quoted, if no other key than a plain one begins with it."""
-    for clause in clauses:
-        column = _COLUMN.match(clause)
-        if column and b" AUTO_INCREMENT" in _QUOTED.sub(b"", clause):
-            firsts = (found[1] for found in map(_UNIQUE.match, clauses) if found)
-            return None if column[1] in firsts else column[1]
     return None

@@ -18,7 +18,7 @@ from controller.api.errors import BackupError, Cancelled
 from engines import process
 from engines.interface import JobContext, StreamReader
 from engines.mysql_family import clauses, progress
-from engines.mysql_family.clauses import Parts
+from engines.mysql_family.clauses import CreateTable
 from engines.mysql_family.connection import Server, Session, code_of
 
 _STAGE = "indexes and constraints"
@@ -48,7 +48,7 @@ class Later:
     """What one table waits for.
 
     Args:
-        table: its name, quoted. keys, foreign_keys: clauses, see `clauses.Parts`.
+        table: its name, quoted. keys, foreign_keys: clauses, as an ALTER TABLE adds them.
     """
 
     table: str
@@ -59,28 +59,58 @@ class Later:
     def name(self) -> str:
         return self.table[1:-1].replace("``", "`")
 
-    @classmethod
-    def of(cls, parts: Parts) -> Later:
-        def text(clause: bytes) -> str:
-            return clause.decode(errors="surrogateescape")
 
-        return cls(
-            table=text(parts.table),
-            keys=tuple(map(text, parts.keys)),
-            foreign_keys=tuple(map(text, parts.foreign_keys)),
-        )
+class Postponed:
+    """What tables come without, decided table by table, in whatever order they come.
+
+    A table with few rows keeps all, but for a foreign key at columns whose index another
+    table, which came before, gets later. What its other foreign keys point at stays where it is.
+
+    Attributes:
+        later: what there is to make when all rows are there.
+
+    Threads: one for each stream, together with the others; `_lock` guards all.
+    """
+
+    def __init__(self) -> None:
+        self.later: list[Later] = []
+        self._lock = threading.Lock()
+        self._sorted_later: set[tuple[bytes, bytes]] = set()
+        self._pointed_at: dict[bytes, set[bytes]] = {}
+
+    def take(self, statement: bytes, *, is_small: bool) -> bytes:
+        """The statement that makes a table, without what can be made later."""
+        table = CreateTable.parse(statement)
+        if table is None:
+            return statement
+        with self._lock:
+            but = self._pointed_at.get(clauses.folded(table.table), ())
+            keys = [] if is_small else table.keys(but=but)
+            self._sorted_later.update((key.table, key.column) for key in keys)
+            foreign_keys = []
+            for key in table.foreign_keys:
+                if keys or (key.table, key.column) in self._sorted_later:
+                    foreign_keys.append(key)
+                else:
+                    self._pointed_at.setdefault(key.table, set()).add(key.column)
+            if not keys and not foreign_keys:
+                return statement
+            self.later.append(
+                Later(
+                    table=_text(table.table),
+                    keys=[_text(key.clause) for key in keys],
+                    foreign_keys=[_text(key.clause) for key in foreign_keys],
+                )
+            )
+        return table.without([*keys, *foreign_keys])
 
 
 class Without:
-    """A reader of a dump whose tables come without what can be made later.
+    """A reader of a dump whose tables come without what is postponed."""
 
-    Args:
-        later: what that is, is appended.
-    """
-
-    def __init__(self, reader: StreamReader, later: list[Later]) -> None:
+    def __init__(self, reader: StreamReader, postponed: Postponed) -> None:
         self._reader = reader
-        self._later = later
+        self._postponed = postponed
         self._held = b""
 
     def read(self, size: int = -1, /) -> bytes:
@@ -109,7 +139,8 @@ class Without:
                 if not is_last and rows_end - end <= _SMALL_BYTES:
                     break
             is_small = rows_end - end <= _SMALL_BYTES
-            out += [held[passed:start], self._changed(held[start:end], keys=not is_small)]
+            out.append(held[passed:start])
+            out.append(self._postponed.take(held[start:end], is_small=is_small))
             passed = end
         else:
             unsure = 0 if is_last else len(_BEGINNING) - 1
@@ -117,13 +148,6 @@ class Without:
         out.append(held[passed:at])
         self._held = held[at:]
         return b"".join(out)
-
-    def _changed(self, statement: bytes, *, keys: bool) -> bytes:
-        parts = clauses.take_apart(statement, keys=keys)
-        if parts is None:
-            return statement
-        self._later.append(Later.of(parts))
-        return parts.statement
 
     def close(self) -> None:
         self._reader.close()
@@ -235,3 +259,7 @@ class Making:
 
 def _alter(table: str, added: Sequence[str]) -> str:
     return f"ALTER TABLE {table} " + ", ".join(f"ADD {clause}" for clause in added)
+
+
+def _text(quoted: bytes) -> str:
+    return quoted.decode(errors="surrogateescape")

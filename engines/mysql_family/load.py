@@ -20,9 +20,9 @@ from engines.interface import (
     StreamReader,
     StreamSource,
 )
-from engines.mysql_family import archive, beginning, indexes, sequences, settings, streams
+from engines.mysql_family import archive, beginning, sequences, settings, streams
 from engines.mysql_family.connection import Server
-from engines.mysql_family.indexes import Later
+from engines.mysql_family.indexes import Later, Postponed, Without
 from engines.mysql_family.tool_failures import explained, server_code
 from engines.mysql_family.tools import Tools
 
@@ -45,7 +45,7 @@ class Load:
     """All tables of a backup, into `schema`.
 
     Threads: one for each client. `_lock` guards `_moved`, and progress is told under it, so that
-    it never falls; to `_later` they only append.
+    it never falls.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Load:
         self._moved = 0
         self._own_options: list[str] = []
         self._longest_bytes: int | None = None
-        self._later: list[Later] = []
+        self._postponed = Postponed()
 
     def run(self, parallel: int) -> Sequence[Later]:
         """With at most so many clients; the first one that fails ends the others.
@@ -87,7 +87,7 @@ class Load:
                     self._context.cancelled,
                     at_once=parallel,
                 )
-        return self._later
+        return self._postponed.later
 
     def _job(self, name: StreamName) -> Callable[[threading.Event], None]:
         def load(stop: threading.Event) -> None:
@@ -96,7 +96,7 @@ class Load:
             )
             if self._facts.counts.get("sequences"):
                 reader = sequences.Moved(reader, source=self._facts.database, schema=self._schema)
-            reader = indexes.Without(reader, self._later)
+            reader = Without(reader, self._postponed)
             try:
                 process.feed_from(self._command(name), reader, stop, self._count)
             except process.ProcessFailed as failed:

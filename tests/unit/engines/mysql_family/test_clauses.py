@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, strategies as st
 
-from engines.mysql_family import clauses, indexes
-from engines.mysql_family.indexes import Later, Without
+from engines.mysql_family import clauses
+from engines.mysql_family.clauses import CreateTable
 from engines.mysql_family.quoting import identifier, literal
-from tests.fakes.streams import MemoryReader
 
 _AFTER = ") ENGINE=InnoDB AUTO_INCREMENT=3 DEFAULT CHARSET=utf8mb4 COMMENT='KEY `a` (`b`)';"
 _ID = "`id` int NOT NULL"
@@ -18,13 +19,13 @@ def a_table(*lines: str, after: str = _AFTER) -> bytes:
     return ("CREATE TABLE `t` (\n  " + ",\n  ".join(lines) + "\n" + after).encode()
 
 
-def taken(*lines: str) -> list[str]:
+def taken(*lines: str, but: Sequence[bytes] = ()) -> list[str]:
     """What may wait of these clauses; the rest is proven to be left."""
-    parts = clauses.take_apart(a_table(*lines), keys=True)
-    later = [*parts.keys, *parts.foreign_keys] if parts else []
-    found = [one.decode() for one in later]
-    left = parts.statement if parts else a_table(*lines)
-    assert left == a_table(*(line for line in lines if line not in found))
+    table = CreateTable.parse(a_table(*lines))
+    assert table is not None
+    later = [*table.keys(but=but), *table.foreign_keys]
+    found = [one.clause.decode() for one in later]
+    assert table.without(later) == a_table(*(line for line in lines if line not in found))
     return found
 
 
@@ -61,6 +62,22 @@ def test_a_column_that_counts_itself_has_its_key_from_the_first_row_on(
     assert taken("`id` int NOT NULL AUTO_INCREMENT", "`b` int", *keys) == wait
 
 
+def test_what_is_pointed_at_keeps_its_keys_whatever_its_case() -> None:
+    keys = ["KEY `a` (`b`)", "KEY `n` (`ID`,`b`)", "KEY `c` (`c`)"]
+
+    assert taken(_ID, *keys, but=[b"`id`"]) == keys[2:]
+
+
+def test_a_foreign_key_says_what_it_points_at() -> None:
+    into = "REFERENCES `Par``ent` (`N`, `m`) ON DELETE CASCADE"
+    lines = ["`n` int", f"CONSTRAINT `f` FOREIGN KEY (`n`, `id`) {into}"]
+    table = CreateTable.parse(a_table(_ID, *lines))
+
+    assert table is not None
+    (found,) = table.foreign_keys
+    assert (found.table, found.column) == (b"`par``ent`", b"`n`")
+
+
 def test_a_comment_makes_no_column_count_itself() -> None:
     wait = ["KEY `n` (`id`)"]
 
@@ -78,7 +95,7 @@ def test_a_comment_makes_no_column_count_itself() -> None:
     ],
 )
 def test_what_is_not_understood_is_left_as_it_is(statement: bytes) -> None:
-    assert clauses.take_apart(statement, keys=True) is None
+    assert CreateTable.parse(statement) is None
 
 
 _names = st.text(st.sampled_from("`'\\\"\n ,();#-a/*é𝄞"), min_size=1, max_size=8).map(identifier)
@@ -104,38 +121,3 @@ def test_no_name_and_no_text_is_taken_for_anything_else(
     assert taken(*lines) == [lines[2], lines[4]]
     assert clauses.end(statement + b"\n`", 0) == len(statement)
     assert clauses.end(statement[:cut], 0) is None
-
-
-def _rows(size: int) -> bytes:
-    return b"\nINSERT INTO `t` VALUES ('" + b"x" * size + b"');\n"
-
-
-_SMALL, _LARGE = 1000, (1 << 20) + 1000
-
-
-@given(st.lists(st.booleans(), max_size=3), st.integers(1 << 14, 3 << 20))
-def test_only_a_table_of_many_rows_comes_without_its_keys(are_large: list[bool], size: int) -> None:
-    statement = a_table(_ID, "KEY `b` (`b`)")
-    dump = b"-- head\n" + b"".join(
-        statement + _rows(_LARGE if is_large else _SMALL) for is_large in are_large
-    )
-    later: list[Later] = []
-    reader = Without(MemoryReader(dump, None), later)
-
-    out = b"".join(iter(lambda: reader.read(size), b""))
-
-    bare = a_table(_ID)
-    assert out == b"-- head\n" + b"".join(
-        (bare + _rows(_LARGE)) if is_large else (statement + _rows(_SMALL))
-        for is_large in are_large
-    )
-    assert later == [Later(table="`t`", keys=("KEY `b` (`b`)",), foreign_keys=())] * sum(are_large)
-
-
-def test_a_statement_without_an_end_is_passed_on() -> None:
-    dump = b"-- head\nCREATE TABLE `t` (\n  `a" + b"x" * (1 << 23)
-    later: list[Later] = []
-    reader = indexes.Without(MemoryReader(dump, None), later)
-
-    assert b"".join(iter(lambda: reader.read(1 << 20), b"")) == dump
-    assert not later
