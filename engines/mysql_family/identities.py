@@ -20,6 +20,8 @@ from engines.mysql_family.quoting import identifier
 
 #: To read InnoDB's numbers.
 RIGHT = "PROCESS"
+#: What is between a table's name and its partition's, as InnoDB writes them.
+_PARTS = re.compile("#(?:SP|P)#", re.IGNORECASE)
 _WHAT = "while reading which table is which"
 #: MariaDB may not know it of a table that has just got its name, until somebody has opened it.
 _CREATED_TRIES = 3
@@ -33,19 +35,22 @@ class Identities:
         created: when each table was made, in MariaDB or got its name. Without those of which the
             server does not say it.
         numbers: by InnoDB's own name of a table or partition; None: the account lacks PROCESS.
-        renames: how often the server has run RENAME TABLE, wherever.
+        renames, alters: how often the server has run RENAME TABLE and ALTER TABLE, wherever.
     """
 
     created: Mapping[str, str]
     numbers: Mapping[str, int] | None
     renames: int
+    alters: int
 
     @classmethod
     def read(cls, session: Session, family: Family, schema: str, *, sees_numbers: bool) -> Self:
+        renames, alters = _run_so_far(session)
         return cls(
             created=_created(session, schema),
             numbers=_numbers(session, family, schema) if sees_numbers else None,
-            renames=renames(session),
+            renames=renames,
+            alters=alters,
         )
 
     def moved(self, now: Identities, newest: int | None) -> str:
@@ -72,6 +77,33 @@ class Identities:
             "by EXCHANGE PARTITION or RENAME TABLE"
         )
 
+    def may_have_been_exchanged(
+        self, now: Identities, session: Session, family: Family
+    ) -> tuple[str, str] | None:
+        """A partition and a table that may have had each other's rows meanwhile, in words.
+
+        Once they are exchanged back, the numbers are what they were. That takes two statements, and
+        a table with the partition's columns; where there is one, whoever asks often enough in vain
+        has to know which.
+        """
+        # Less: somebody has set the server's counters to zero.
+        if self.numbers is None or now.alters - self.alters in (0, 1):
+            return None
+        parts = {number: name for name, number in self.numbers.items() if _PARTS.search(name)}
+        if not parts:
+            return None
+        columns = _columns(session, family)
+        by_columns: dict[object, str] = {}
+        for number, name in parts.items():
+            if number in columns:
+                by_columns.setdefault(columns[number], name)
+        query = f"SELECT TABLE_ID, NAME FROM information_schema.{_table(family)}"  # noqa: S608
+        for number, name in sorted(session.rows(query, what=_WHAT), key=lambda row: row[1]):
+            if not _PARTS.search(name) and (part := by_columns.get(columns.get(number))):
+                table = _shown(name, self.created) if name in self.numbers else f"the table {name}"
+                return _shown(part, self.created), table
+        return None
+
     @property
     def alike(self) -> list[str]:
         """Two tables that nothing but a number may tell from each other; empty: there are none.
@@ -87,10 +119,16 @@ class Identities:
         return []
 
 
-def renames(session: Session) -> int:
-    """How often the server has run RENAME TABLE."""
-    ((_, number),) = session.rows("SHOW GLOBAL STATUS LIKE 'Com_rename_table'", what=_WHAT)
-    return int(number)
+def _run_so_far(session: Session) -> tuple[int, int]:
+    """How often the server has run RENAME TABLE, and ALTER TABLE."""
+    found = {
+        str(name).lower(): int(number)
+        for name, number in session.rows(
+            "SHOW GLOBAL STATUS WHERE VARIABLE_NAME IN ('Com_rename_table', 'Com_alter_table')",
+            what=_WHAT,
+        )
+    }
+    return found["com_rename_table"], found["com_alter_table"]
 
 
 def newest(session: Session, family: Family) -> int:
@@ -129,6 +167,17 @@ def _table(family: Family) -> str:
     return "INNODB_SYS_TABLES" if family.is_mariadb else "INNODB_TABLES"
 
 
+def _columns(session: Session, family: Family) -> dict[int, tuple[int, int]]:
+    """By a table's number, what is equal for tables whose columns are so: how many, and a sum."""
+    source = "INNODB_SYS_COLUMNS" if family.is_mariadb else "INNODB_COLUMNS"
+    rows = session.rows(
+        "SELECT TABLE_ID, COUNT(*), BIT_XOR(CRC32(CONCAT_WS('/', POS, LOWER(NAME), MTYPE, LEN)))"  # noqa: S608
+        f" FROM information_schema.{source} GROUP BY TABLE_ID",
+        what=_WHAT,
+    )
+    return {int(number): (int(count), int(summed)) for number, count, summed in rows}
+
+
 def _numbers(session: Session, family: Family, schema: str) -> dict[str, int]:
     of_schema = re.compile(f"{_encoded(schema)}/")
     plain = re.match(r"\w*", schema, re.ASCII)
@@ -158,7 +207,7 @@ def _encoded_character(character: str) -> str:
 def _shown(innodb_name: str, tables: Iterable[str]) -> str:
     """``shop/sale#P#p2025`` for people, with the name that its table has in SQL."""
     _, _, below = innodb_name.partition("/")
-    table, *parts = re.split("#(?:SP|P)#", below, flags=re.IGNORECASE)
+    table, *parts = _PARTS.split(below)
     known = [name for name in tables if re.fullmatch(_encoded(name), table, re.IGNORECASE)]
     shown = identifier(min(known, default=table))
     return f"a partition of {shown} ({'/'.join(parts)})" if parts else f"the table {shown}"

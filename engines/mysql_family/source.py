@@ -155,6 +155,13 @@ class Source:
         now = _identities(session, self.family, self.rights, self.database)
         if moved := self.identities.moved(now, begun.newest):
             raise DatabaseUnavailable(f"{WAS_CHANGED}: {moved}")
+        if pair := self.identities.may_have_been_exchanged(now, session, self.family):
+            raise DatabaseUnavailable(
+                f"{WAS_CHANGED}, maybe: ALTER TABLE was run on the server, and whether "
+                f"{' and '.join(pair)} were exchanged by EXCHANGE PARTITION, and exchanged back, "
+                "nothing tells, as they have the same columns; where ALTER TABLE never pauses, "
+                "give that table one column more, or drop it"
+            )
         if now.renames == self.identities.renames:
             return
         # Of one that begins later, no table is old enough to be read.
