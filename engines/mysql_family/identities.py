@@ -137,6 +137,12 @@ def newest(session: Session, family: Family) -> int:
     return int(session.one(query, what=_WHAT))
 
 
+def is_there(session: Session, family: Family, prefix: str) -> bool:
+    """Whether InnoDB has a table in a schema that begins so, in ASCII's letters and underscores."""
+    query = f"SELECT 1 FROM information_schema.{_table(family)} WHERE NAME LIKE %s LIMIT 1"  # noqa: S608
+    return bool(session.rows(query, (prefix.replace("_", r"\_") + "%",), what=_WHAT))
+
+
 def partitioned(session: Session, schema: str) -> list[str]:
     """Tables that have partitions, by name."""
     rows = session.rows(

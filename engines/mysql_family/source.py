@@ -100,7 +100,12 @@ class Source:
         sees_numbers = self.identities.numbers is not None
         return Begun(
             newest=identities.newest(session, self.family) if sees_numbers else None,
-            is_restored_into=targets.is_restored_into(session, self.database),
+            is_restored_into=targets.is_restored_into(session, self.database)
+            # Elsewhere, where this is a replica: the lock is of one server.
+            or (
+                sees_numbers
+                and identities.is_there(session, self.family, targets.prefix(self.database))
+            ),
         )
 
     def insist_on(
@@ -171,14 +176,21 @@ class Source:
                 "run on the server while it was being dumped: where that restore failed, its "
                 "tables may have been here for a moment; wait for it to end"
             )
-        alike = self.identities.alike
-        if alike and now.numbers is None:
+        if now.numbers is None and (doubt := self._doubt(session)):
             raise DatabaseUnavailable(
-                f"{WAS_CHANGED}, maybe: RENAME TABLE was run on the server, and whether "
-                f"{' and '.join(map(identifier, alike))} are still what they were, InnoDB's "
-                f"numbers alone would tell: GRANT {identities.RIGHT} ON *.* "
+                f"{WAS_CHANGED}, maybe: RENAME TABLE was run on the server, and whether {doubt}, "
+                f"InnoDB's numbers alone would tell: GRANT {identities.RIGHT} ON *.* "
                 f"TO {account(self.rights.account)};"
             )
+
+    def _doubt(self, session: Session) -> str:
+        """What a RENAME TABLE may have been that was not seen, in words; empty: none."""
+        if alike := self.identities.alike:
+            return f"{' and '.join(map(identifier, alike))} are still what they were"
+        # MariaDB's tables tell it: they get a new time.
+        if not self.family.is_mariadb and session.one("SELECT @@GLOBAL.read_only"):
+            return "a restore on this replica's source was at work, and taken back"
+        return ""
 
 
 def _identities(session: Session, family: Family, rights: Rights, database: str) -> Identities:
