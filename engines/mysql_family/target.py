@@ -73,7 +73,11 @@ def _insist(is_so: Callable[[], object], target: str) -> None:
             time.sleep(_LOCK_PAUSE_S)
         if is_so():
             return
-    raise BusyError(f'another restore into the database "{target}" is running')
+    raise BusyError(
+        f'another restore into the database "{target}" is running, or one that was ended has a '
+        "session that the server is not done with, as while its disk is full: wait for it, or look "
+        "with SHOW PROCESSLIST"
+    )
 
 
 def is_restored_into(session: Session, target: str) -> bool:

@@ -209,7 +209,7 @@ class JobProcess:
             self.cancel(
                 JobTimedOut(
                     f"the job made no progress for {self._limits.stall_s:.0f} s and was ended: "
-                    "is the database waiting for a lock, or the network cut?"
+                    "is the database waiting for a lock, its disk full, or the network cut?"
                 )
             )
 
