@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
-from controller.api.errors import BackupError, DatabaseUnavailable
+from controller.api.errors import BackupError, DatabaseUnavailable, TerminalError
 from engines.mysql_family import (
     catalogue,
     foreign_keys,
@@ -39,6 +39,9 @@ _LOCK_WAIT_S = 5
 #: How long it is tried for in all.
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.5
+#: What a server says of a foreign key that a table does not fit: MariaDB that it is no rename;
+#: MySQL that a column is of another type, not there, or without an index.
+_OF_KEYS = {1025, 3780, 3734, 1822, 6125}
 #: Schema and name of a table.
 _Place = tuple[str, str]
 _CODE_KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "EVENT")
@@ -190,9 +193,25 @@ class Swap:
                 if code_of(error) == LOCK_WAIT:
                     # Not while others write: their rows would pass the triggers by.
                     self._make(triggers, self._old.collation if self._old else "")
+                elif code_of(error) in _OF_KEYS and (cures := self._keys_in_the_way()):
+                    raise TerminalError(
+                        f"{error}: of what is replaced, a foreign key points at no table, and what "
+                        f"comes back in its place may not fit; without it, restore again: {cures}"
+                    ) from error
                 raise
 
         self._patiently(move)
+
+    def _keys_in_the_way(self) -> str:
+        """Statements that drop keys of the old tables to where there is a new table alone."""
+        if self._old is None:
+            return ""
+        loose = foreign_keys.loose(
+            self._session, self._database, self._old.tables, of=self._database
+        )
+        coming = set(self._new.table_names)
+        found = [key for key in loose if key.into in coming]
+        return "".join(f"{one}; " for one in foreign_keys.take_away(found, self._database)).strip()
 
     def _note_move(self, moves: Sequence[tuple[_Place, _Place]]) -> None:
         back = _rename((new, old) for old, new in reversed(moves))
