@@ -40,6 +40,8 @@ _MARIADB: Mapping[str, object] = {
     "idle_readonly_transaction_timeout": 0,
     "idle_write_transaction_timeout": 0,
 }
+#: Servers before 11.5 take it for a comment.
+_MARIADB_11_5 = "/*M!110500 , SESSION max_tmp_session_space_usage = 0 */"
 _MYSQL: Mapping[str, object] = {
     "transaction_isolation": _REPEATABLE_READ,
     "transaction_read_only": 0,
@@ -52,4 +54,4 @@ def statement(*, is_mariadb: bool) -> str:
     """All in one, with the character set that the tools speak."""
     settings = {**_BOTH, **(_MARIADB if is_mariadb else _MYSQL)}
     given = ", ".join(f"SESSION {name} = {value}" for name, value in settings.items())
-    return f"SET NAMES utf8mb4, {given}"
+    return f"SET NAMES utf8mb4, {given}{_MARIADB_11_5 if is_mariadb else ''}"

@@ -22,6 +22,7 @@ from controller.api.errors import (
     BackupError,
     DatabaseUnavailable,
     ObjectNotFound,
+    TerminalError,
 )
 from controller.api.secrets import Secret, SecretValue
 from controller.api.v1 import TlsMode
@@ -52,6 +53,14 @@ DENIED = {1044, 1045, 1142, 1143, 1227, 1370, 1396, 1419, 1418, 1698, 1820, 1862
 #: Locks, resources, shutdown, read-only servers; the driver's own from 2000 on.
 PASSING = {1040, 1041, 1053, 1077, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317,
            1290, 1836, 1969, 3024}  # fmt: skip
+#: The numbers of a limit of MariaDB's, of what statements sort or collect in files -> what helps.
+LIMITED = dict.fromkeys(
+    (41, 201), "raise max_tmp_session_space_usage on the server"
+) | dict.fromkeys(
+    (42, 202), "SET GLOBAL max_tmp_total_space_usage to more, or to 0, which is no limit"
+)
+#: The same, of a disk that is full, too.
+_NO_ROOM = LIMITED | dict.fromkeys((1021, 1114), "make room on the server's disks, tmpdir's too")
 
 
 class Session:
@@ -345,6 +354,8 @@ def _ours(error: Exception, what: str) -> BackupError:
         code = 0
     if code in DENIED:
         return AccessDenied(f"{what}: {said}")
+    if cure := _NO_ROOM.get(code):
+        return TerminalError(f"{what}: {said}: {cure}")
     if code in PASSING or code == 0 or 2000 <= code < 3000:
         return DatabaseUnavailable(f"{what}: {said}")
     return BackupError(f"{what}: {said}")

@@ -12,13 +12,16 @@ from controller.api.errors import (
     TerminalError,
 )
 from engines import process
-from engines.mysql_family.connection import DENIED, NO_PLUGIN, PASSING
+from engines.mysql_family.connection import DENIED, LIMITED, NO_PLUGIN, PASSING
+
+#: Of fewer than four digits, what files and storage engines say: where nothing else can be meant.
+_NUMBER = re.compile(r"(?:ERROR|[Ee]rror:?) (\d{2,4})\b|\((\d{4})\)|\((\d{2,3})\)$", re.MULTILINE)
 
 
 def server_code(failed: process.ProcessFailed) -> int:
     """The server's number in a tool's last words; 0: there is none."""
-    found = re.search(r"(?:ERROR|[Ee]rror:?) (\d{4})\b|\((\d{4})\)", failed.stderr)
-    return int(found[1] or found[2]) if found else 0
+    found = _NUMBER.search(failed.stderr)
+    return int(found[1] or found[2] or found[3]) if found else 0
 
 
 def explained(failed: process.ProcessFailed, what: str) -> BackupError:
@@ -31,6 +34,8 @@ def explained(failed: process.ProcessFailed, what: str) -> BackupError:
             f"{what}: these client tools do not know the way in which the account logs in; use the "
             f"runner image of the server's own series, or give the account another way: {failed}"
         )
+    if cure := LIMITED.get(code):
+        return TerminalError(f"{what}: {failed}: {cure}")
     if code in PASSING or 2000 <= code < 2100:
         return DatabaseUnavailable(f"{what}: {failed}")
     if failed.status < 0:

@@ -12,7 +12,7 @@ import pytest
 from controller.api.errors import ObjectNotFound, PreflightFailed, TerminalError
 from engines.interface import Target
 from tests.fakes.streams import MemorySink, MemorySource
-from tests.integration.mysql.conftest import a_backup, fill_small
+from tests.integration.mysql.conftest import a_backup, fill_small, left_behind
 from tests.integration.mysql.test_backup_faults import fill_large, paused_at
 from tests.servers import mysql
 from tests.servers.fixtures import given
@@ -323,3 +323,31 @@ def test_a_row_that_is_not_taken_is_not_shown(
         backup.restore(tmp_path, database=f"{database}_copy")
 
     assert "canary" not in "".join(map(str, (refused.value, refused.value.__cause__)))
+
+
+@on_newest("mariadb")
+@pytest.mark.parametrize("limit", ["session", "total"])
+def test_a_limit_of_temporary_files_is_lifted_or_told_with_the_cure(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path, limit: str
+) -> None:
+    """A session may lift its own; that of all sessions is the administrator's."""
+    if tuple(map(int, mysql_server.series.split("."))) < (11, 5):
+        pytest.skip("the server has no such limit")
+    database = a_schema(mysql_server)
+    fill_small(mysql_server, database)
+    backup = a_backup(mysql_server, database, tmp_path)
+    before = fingerprint(mysql_server, database)
+
+    with globally(mysql_server, f"max_tmp_{limit}_space_usage", 65536):
+        if limit == "session":
+            a_backup(mysql_server, database, tmp_path)
+            backup.restore(tmp_path, replace=True)
+        else:
+            cure = r"limit reached.*: SET GLOBAL max_tmp_total_space_usage"
+            with pytest.raises(TerminalError, match=cure):
+                a_backup(mysql_server, database, tmp_path)
+            with pytest.raises(TerminalError, match=cure):
+                backup.restore(tmp_path, replace=True)
+
+    assert fingerprint(mysql_server, database) == before
+    assert left_behind(mysql_server) == []
