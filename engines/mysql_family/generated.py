@@ -1,8 +1,8 @@
 """STORED generated columns that a restore may fill with other values than were backed up.
 
 No statement takes a value for one: the server computes it again, of what is loaded, in the loading
-session's time zone. That is another value where a TIMESTAMP was looked at in another zone, or a
-FLOAT had more than the 6 digits that a server shows.
+session's time zone. That is another value where a TIMESTAMP was looked at in another zone, a FLOAT
+had more than the 6 digits that a server shows, or a day or month was named in another language.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, EXTRA, COALESCE(GENERAT
 _NAME = re.compile(r"`((?:[^`]|``)*)`")
 #: MariaDB's, which look at a DATETIME in the session's time zone.
 _ZONED = re.compile(r"\b(?:unix_timestamp|from_unixtime)\(", re.IGNORECASE)
+#: MySQL's, which name days and months in the session's language.
+_IN_A_LANGUAGE = re.compile(r"\b(?:dayname|monthname)\(|\bdate_format\(.*%[aWbM]", re.IGNORECASE)
 #: MariaDB's columns of a table's history, which come with the rows.
 _HISTORY = ("ROW START", "ROW END")
 _SHOWN = 5
@@ -37,13 +39,21 @@ class _Column:
 
     def reads(self, columns: Mapping[str, _Column], kind: str) -> bool:
         """Whether it is computed of a column of that type, maybe by way of others."""
-        names = (name.replace("``", "`") for name in _NAME.findall(self.expression))
-        known = (columns[name] for name in names if name in columns)
-        return any(one.kind == kind or one.reads(columns, kind) for one in known)
+        return any(one.kind == kind or one.reads(columns, kind) for one in self._known(columns))
 
     def depends_on_zone(self, columns: Mapping[str, _Column]) -> bool:
         is_zoned = self.kind == "timestamp" or _ZONED.search(self.expression) is not None
         return is_zoned or self.reads(columns, "timestamp")
+
+    def depends_on_language(self, columns: Mapping[str, _Column]) -> bool:
+        if _IN_A_LANGUAGE.search(self.expression):
+            return True
+        return any(one.depends_on_language(columns) for one in self._known(columns))
+
+    def _known(self, columns: Mapping[str, _Column]) -> list[_Column]:
+        """Those that its expression names."""
+        names = (name.replace("``", "`") for name in _NAME.findall(self.expression))
+        return [columns[name] for name in names if name in columns]
 
 
 def warnings(session: Session, schema: str, database: str) -> list[str]:
@@ -52,26 +62,16 @@ def warnings(session: Session, schema: str, database: str) -> list[str]:
     Args:
         schema: where its tables are. database: where they go.
     """
-    tables: dict[str, dict[str, _Column]] = {}
-    for place, table, name, kind, extra, expression in session.rows(
-        _COLUMNS, (schema, schema), what="while looking for generated columns"
-    ):
-        if place == schema:
-            tables.setdefault(table, {})[name] = _Column(
-                kind=kind.lower(),
-                is_stored="STORED GENERATED" in extra and expression not in _HISTORY,
-                expression=expression,
-            )
-    zoned: list[tuple[str, str]] = []
-    floats: list[tuple[str, str]] = []
-    for table, columns in tables.items():
-        for name, column in columns.items():
-            if not column.is_stored:
-                continue
-            if column.depends_on_zone(columns):
-                zoned.append((table, name))
-            if column.reads(columns, "float"):
-                floats.append((table, name))
+    tables = _read(session, schema)
+    stored = [
+        ((table, name), column, columns)
+        for table, columns in tables.items()
+        for name, column in columns.items()
+        if column.is_stored
+    ]
+    zoned = [at for at, column, columns in stored if column.depends_on_zone(columns)]
+    floats = [at for at, column, columns in stored if column.reads(columns, "float")]
+    in_a_language = [at for at, column, columns in stored if column.depends_on_language(columns)]
     found = []
     if zoned:
         found.append(
@@ -84,7 +84,30 @@ def warnings(session: Session, schema: str, database: str) -> list[str]:
             f"computed anew, of a FLOAT's 6 digits that a server shows: {_named(floats)}. They may "
             "differ from what was backed up behind those"
         )
+    if in_a_language:
+        language = session.one("SELECT @@lc_time_names", what="while looking for a language")
+        found.append(
+            f"computed anew, with days and months in {language}: {_named(in_a_language)}. If they "
+            f'were written in another language, let a session in "{database}" compute them: SET '
+            f"lc_time_names = ...; ALTER TABLE {identifier(min(in_a_language)[0])} FORCE, "
+            "ALGORITHM = COPY;"
+        )
     return found
+
+
+def _read(session: Session, schema: str) -> dict[str, dict[str, _Column]]:
+    """Columns by the names of their tables, which have a stored one, and their own."""
+    tables: dict[str, dict[str, _Column]] = {}
+    for place, table, name, kind, extra, expression in session.rows(
+        _COLUMNS, (schema, schema), what="while looking for generated columns"
+    ):
+        if place == schema:
+            tables.setdefault(table, {})[name] = _Column(
+                kind=kind.lower(),
+                is_stored="STORED GENERATED" in extra and expression not in _HISTORY,
+                expression=expression,
+            )
+    return tables
 
 
 def _named(columns: Sequence[tuple[str, str]]) -> str:

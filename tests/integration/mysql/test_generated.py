@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_fixtures import on_newest
 
 MakeSchema = Callable[..., str]
 
@@ -68,3 +69,31 @@ def test_of_other_columns_nothing_is_said(
     restored = backup.restore(tmp_path, database=f"{database}_copy")
 
     assert restored.warnings == ()
+
+
+@on_newest("mysql")
+def test_columns_with_the_names_of_days_are_named_with_the_language_that_they_are_in(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    """MariaDB takes no such column."""
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "SET lc_time_names = 'de_DE'",
+        "CREATE TABLE t (id INT PRIMARY KEY, at DATETIME, v VARCHAR(20) AS (MONTHNAME(at)) VIRTUAL,"
+        " day VARCHAR(20) AS (DATE_FORMAT(at, 'am %W')) STORED, month VARCHAR(20) AS (UPPER(v))"
+        " STORED, year CHAR(4) AS (DATE_FORMAT(at, '%Y')) STORED)",
+        "INSERT INTO t (id, at) VALUES (1, '2027-01-01')",
+        database=database,
+    )
+    named = "SELECT day, month, year FROM t"
+    assert mysql_server.run(named, database=database) == [("am Freitag", "JANUAR", "2027")]
+    backup = a_backup(mysql_server, database, tmp_path)
+
+    restored = backup.restore(tmp_path, replace=True)
+
+    (warning, *_) = restored.warnings
+    assert "days and months in en_US: `t`.`day`, `t`.`month`. " in warning
+    assert mysql_server.run(named, database=database) == [("am Friday", "JANUARY", "2027")]
+    cure = warning[warning.index("ALTER TABLE") :]
+    mysql_server.run("SET lc_time_names = 'de_DE'", cure, database=database)
+    assert mysql_server.run(named, database=database) == [("am Freitag", "JANUAR", "2027")]
