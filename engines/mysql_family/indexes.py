@@ -19,7 +19,7 @@ from engines import process
 from engines.interface import JobContext, StreamReader
 from engines.mysql_family import clauses, progress
 from engines.mysql_family.clauses import CreateTable
-from engines.mysql_family.connection import Server, Session, code_of
+from engines.mysql_family.connection import LIMITED, Server, Session, code_of
 
 _STAGE = "indexes and constraints"
 #: Up to so many bytes of rows a table is loaded with its indexes: one more statement costs more.
@@ -29,7 +29,7 @@ _LONGEST_BYTES = 1 << 22
 _LINE_END = b"\n"
 _BEGINNING = _LINE_END + clauses.BEGINNING
 #: A full disk, as the server tells it of the folder that it sorts in, and of others.
-_NO_ROOM = {3, 20, 1021, 1026, 1114, 1878}
+_NO_ROOM = {3, 20, 1021, 1026, 1114, 1878, *LIMITED}
 #: As a dump sets them, for who makes a table anew. Not each account may set all of them.
 _AS_STORED = (
     "SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES',"

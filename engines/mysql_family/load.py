@@ -10,6 +10,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
+from attrs import frozen
+
 from controller.api.errors import BackupError, TerminalError
 from engines import process
 from engines.interface import (
@@ -91,14 +93,13 @@ class Load:
 
     def _job(self, name: StreamName) -> Callable[[threading.Event], None]:
         def load(stop: threading.Event) -> None:
-            reader: StreamReader = archive.Checked(
-                self._source.open(name), self._server.family, self._longest_bytes
-            )
+            reader: StreamReader = _Counted(self._source.open(name), self._count)
+            reader = archive.Checked(reader, self._server.family, self._longest_bytes)
             if self._facts.counts.get("sequences"):
                 reader = sequences.Moved(reader, source=self._facts.database, schema=self._schema)
             reader = Without(reader, self._postponed)
             try:
-                process.feed_from(self._command(name), reader, stop, self._count)
+                process.feed_from(self._command(name), reader, stop)
             except process.ProcessFailed as failed:
                 error = explained(failed, "while loading the dump")
                 if cure := _CURES.get(server_code(failed)):
@@ -142,3 +143,19 @@ class Load:
         with self._lock:
             self._moved += size
             self._context.report(Progress(stage="data", done=self._moved, total=self._total))
+
+
+@frozen
+class _Counted:
+    """A reader that tells how much was read: a client gets less, or more."""
+
+    _reader: StreamReader
+    _moved: Callable[[int], None]
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._reader.read(size)
+        self._moved(len(data))
+        return data
+
+    def close(self) -> None:
+        self._reader.close()

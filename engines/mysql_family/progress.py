@@ -16,10 +16,10 @@ from engines.interface import Progress
 from engines.mysql_family.connection import Server, Session
 
 _PERIOD_S = 2.0
-#: Of those sessions; one that waits for a lock is not at work.
+#: Of those sessions; one that waits for a lock, or to commit on a full disk, is not at work.
 _AT_WORK = (
     "SELECT 1 FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Sleep'"
-    " AND COALESCE(STATE, '') NOT LIKE 'Waiting for % lock' AND ID IN ({})"
+    " AND COALESCE(STATE, '') NOT LIKE 'Waiting for %' AND ID IN ({})"
 )
 
 
