@@ -39,21 +39,33 @@ class _Column:
 
     def reads(self, columns: Mapping[str, _Column], kind: str) -> bool:
         """Whether it is computed of a column of that type, maybe by way of others."""
-        return any(one.kind == kind or one.reads(columns, kind) for one in self._known(columns))
+        return any(one.kind == kind for one in self._sources(columns))
 
     def depends_on_zone(self, columns: Mapping[str, _Column]) -> bool:
         is_zoned = self.kind == "timestamp" or _ZONED.search(self.expression) is not None
         return is_zoned or self.reads(columns, "timestamp")
 
     def depends_on_language(self, columns: Mapping[str, _Column]) -> bool:
-        if _IN_A_LANGUAGE.search(self.expression):
-            return True
-        return any(one.depends_on_language(columns) for one in self._known(columns))
+        of_it = [self, *self._sources(columns)]
+        return any(_IN_A_LANGUAGE.search(one.expression) for one in of_it)
 
-    def _known(self, columns: Mapping[str, _Column]) -> list[_Column]:
-        """Those that its expression names."""
-        names = (name.replace("``", "`") for name in _NAME.findall(self.expression))
-        return [columns[name] for name in names if name in columns]
+    def _sources(self, columns: Mapping[str, _Column]) -> list[_Column]:
+        """Those that it is computed of, also by way of others, and what a text in it names.
+
+        Each once: a text may be the name of the column itself.
+        """
+        found: dict[str, _Column] = {}
+        left = _names(self.expression)
+        while left:
+            name = left.pop()
+            if name in columns and name not in found:
+                found[name] = columns[name]
+                left += _names(columns[name].expression)
+        return list(found.values())
+
+
+def _names(expression: str) -> list[str]:
+    return [name.replace("``", "`") for name in _NAME.findall(expression)]
 
 
 def warnings(session: Session, schema: str, database: str) -> list[str]:

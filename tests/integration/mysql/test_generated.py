@@ -97,3 +97,22 @@ def test_columns_with_the_names_of_days_are_named_with_the_language_that_they_ar
     cure = warning[warning.index("ALTER TABLE") :]
     mysql_server.run("SET lc_time_names = 'de_DE'", cure, database=database)
     assert mysql_server.run(named, database=database) == [("am Freitag", "JANUAR", "2027")]
+
+
+def test_a_text_that_looks_like_the_column_itself_ends_no_restore(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(50) AS (CONCAT(id, '`a`, `b`')) STORED,"
+        " b VARCHAR(50) AS (CONCAT(id, ' is not `a`')) STORED)",
+        "INSERT INTO t (id) VALUES (1)",
+        database=database,
+    )
+    backup = a_backup(mysql_server, database, tmp_path)
+
+    restored = backup.restore(tmp_path, replace=True)
+
+    assert restored.warnings == ()
+    rows = mysql_server.run("SELECT a, b FROM t", database=database)
+    assert rows == [("1`a`, `b`", "1 is not `a`")]
