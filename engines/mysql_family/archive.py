@@ -21,6 +21,8 @@ _BEGINNING = {
     True: re.compile(rb"(/\*M?!999999\\- .*\*/ *\n)?-- MariaDB dump "),
     False: re.compile(rb"-- MySQL dump "),
 }
+#: In which that is.
+_BEGINNING_BYTES = 1 << 8
 
 
 def check_streams(source: StreamSource, facts: BackupFacts, family: Family) -> None:
@@ -74,7 +76,7 @@ class Checked:
     _text: Text = field(factory=Text, init=False)
 
     def read(self, size: int = -1, /) -> bytes:
-        data = self.reader.read(size)
+        data = self.reader.read(size) if self._text.head else self._beginning(size)
         if not data:
             if not self._text.is_complete:
                 raise TruncatedBackup("the dump ends without its last line")
@@ -88,6 +90,13 @@ class Checked:
                 f"the dump leaves its schema, as no {self.family.dump} makes it do: "
                 f"{self._text.leaves} ..."
             )
+        return data
+
+    def _beginning(self, size: int) -> bytes:
+        """As much as a dump is known by, which may come in pieces."""
+        data = b""
+        while len(data) < _BEGINNING_BYTES and (more := self.reader.read(size)):
+            data += more
         return data
 
     def _refuse_long(self) -> None:

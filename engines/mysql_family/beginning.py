@@ -33,6 +33,7 @@ _BOTH: Mapping[str, object] = {
     "wait_timeout": 2_147_483,
 }
 _MARIADB: Mapping[str, object] = {
+    "alter_algorithm": 0,
     "tx_isolation": _REPEATABLE_READ,
     "tx_read_only": 0,
     "max_statement_time": 0,
@@ -43,6 +44,7 @@ _MARIADB: Mapping[str, object] = {
 #: Servers before 11.5 take it for a comment.
 _MARIADB_11_5 = "/*M!110500 , SESSION max_tmp_session_space_usage = 0 */"
 _MYSQL: Mapping[str, object] = {
+    "old_alter_table": 0,
     "transaction_isolation": _REPEATABLE_READ,
     "transaction_read_only": 0,
     "max_execution_time": 0,

@@ -34,6 +34,10 @@ _FOREIGN_KEY = re.compile(
 _COLUMN = re.compile(rb"\s*(" + _NAME + rb") ")
 #: The server sorts other keys before plain ones, and FULLTEXT after them; these stand among them.
 _AMONG_PLAIN = re.compile(rb"\s*(?:KEY|SPATIAL KEY|VECTOR KEY) ")
+#: Whatever else there may be, columns first.
+_OTHER = re.compile(
+    rb"\s*(?:`|PRIMARY KEY |UNIQUE KEY |FULLTEXT KEY |CONSTRAINT `|CHECK |PERIOD FOR )"
+)
 _INNODB = re.compile(rb"\bENGINE=InnoDB\b")
 
 
@@ -72,6 +76,8 @@ class CreateTable:
         if not head or not split:
             return None
         clauses, after = split
+        if not all(_AMONG_PLAIN.match(clause) or _OTHER.match(clause) for clause in clauses):
+            return None
         if not _INNODB.search(_QUOTED.sub(b"", statement[after:])):
             return None
         return cls(

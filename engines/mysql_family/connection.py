@@ -120,6 +120,12 @@ class Session:
         for statement in statements:
             self.rows(statement, what=what)
 
+    def told(self, statement: str, *, what: str) -> str:
+        """Run it; what the server tells of that: "Records: 3  Duplicates: 0  Warnings: 0"."""
+        self.rows(statement, what=what)
+        message: bytes | None = self._connection._result.message  # noqa: SLF001 - nor here
+        return (message or b"").decode(errors="replace")
+
     @property
     def is_open(self) -> bool:
         return bool(self._connection.open)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, Cancelled
+from controller.api.errors import BackupError, Cancelled, IntegrityError
 from engines import process
 from engines.interface import JobContext, StreamReader
-from engines.mysql_family import clauses, progress
+from engines.mysql_family import clauses, progress, settings
 from engines.mysql_family.clauses import CreateTable
 from engines.mysql_family.connection import LIMITED, Server, Session, code_of
 
@@ -30,16 +30,11 @@ _LINE_END = b"\n"
 _BEGINNING = _LINE_END + clauses.BEGINNING
 #: A full disk, as the server tells it of the folder that it sorts in, and of others.
 _NO_ROOM = {3, 20, 1021, 1026, 1114, 1878, *LIMITED}
-#: As a dump sets them, for who makes a table anew. Not each account may set all of them.
+#: As a dump sets them, for who makes a table anew. But for unique_checks: where those are off, too,
+#: MariaDB fills a table through files to sort in.
 _AS_STORED = (
     "SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES',"
-    " SESSION foreign_key_checks = 0, SESSION unique_checks = 0"
-)
-_MAY_BE_DENIED = (
-    "SESSION innodb_strict_mode = OFF",
-    "SESSION check_constraint_checks = OFF",  # MariaDB's
-    # MySQL's since 8.4: what a foreign key points at need not be unique.
-    "SESSION restrict_fk_on_non_standard_key = OFF",
+    " SESSION foreign_key_checks = 0, SESSION unique_checks = 1"
 )
 
 
@@ -66,14 +61,18 @@ class Postponed:
     A table with few rows keeps all, but for a foreign key at columns whose index another
     table, which came before, gets later. What its other foreign keys point at stays where it is.
 
+    Args:
+        keeps_foreign_keys: False: no table does.
+
     Attributes:
         later: what there is to make when all rows are there.
 
     Threads: one for each stream, together with the others; `_lock` guards all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_foreign_keys: bool) -> None:
         self.later: list[Later] = []
+        self._keeps_foreign_keys = keeps_foreign_keys
         self._lock = threading.Lock()
         self._sorted_later: set[tuple[bytes, bytes]] = set()
         self._pointed_at: dict[bytes, set[bytes]] = {}
@@ -87,9 +86,10 @@ class Postponed:
             but = self._pointed_at.get(clauses.folded(table.table), ())
             keys = [] if is_small else table.keys(but=but)
             self._sorted_later.update((key.table, key.column) for key in keys)
+            all_wait = keys or not self._keeps_foreign_keys
             foreign_keys = []
             for key in table.foreign_keys:
-                if keys or (key.table, key.column) in self._sorted_later:
+                if all_wait or (key.table, key.column) in self._sorted_later:
                     foreign_keys.append(key)
                 else:
                     self._pointed_at.setdefault(key.table, set()).add(key.column)
@@ -185,9 +185,7 @@ class Making:
         session = self._server.session(self._schema)
         try:
             session.run(f"SET {_AS_STORED}", what="while preparing a session")
-            for setting in _MAY_BE_DENIED:
-                with contextlib.suppress(BackupError):
-                    session.run(f"SET {setting}")
+            settings.be_lenient(session)
         except BaseException:
             session.close()
             raise
@@ -249,7 +247,15 @@ class Making:
                 f"{error}: the folder that the server sorts in has no room for them (tmpdir, "
                 "innodb_tmpdir), so they are made row by row, which takes longer"
             )
-            session.run(f"{alter}, ALGORITHM = COPY", what=what)
+            self._make_row_by_row(session, alter, what)
+
+    def _make_row_by_row(self, session: Session, alter: str, what: str) -> None:
+        if self._server.family.is_mariadb:
+            # A copy, too, is sorted in files, unless rows may turn out to be in it already.
+            alter = alter.replace("ALTER TABLE", "ALTER IGNORE TABLE", 1)
+        told = session.told(f"{alter}, ALGORITHM = COPY", what=what)
+        if " Duplicates: 0 " not in told:
+            raise IntegrityError(f"{what}: rows that a unique key has twice were lost: {told}")
 
     def _make_foreign_keys(self, session: Session, one: Later) -> None:
         session.run(

@@ -6,13 +6,12 @@ waits for another, in whatever order they make tables that refer to each other.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from controller.api.errors import BackupError, TerminalError
+from controller.api.errors import TerminalError
 from engines import process
 from engines.interface import (
     BackupFacts,
@@ -33,8 +32,6 @@ _OPTIONS = {
     True: ("--loose-sandbox", "--loose-skip-print-query-on-error"),
     False: ("--loose-skip-commands",),
 }
-#: What was made before the server was strict about how long rows may be is made again.
-_LENIENT = "SESSION innodb_strict_mode = OFF"
 #: The server's number -> what helps.
 _CURES = {
     1021: "make room on the server: it has to hold both databases until the old one is dropped",
@@ -71,7 +68,7 @@ class Load:
         self._moved = 0
         self._own_options: list[str] = []
         self._longest_bytes: int | None = None
-        self._postponed = Postponed()
+        self._postponed = Postponed(keeps_foreign_keys=True)
 
     def run(self, parallel: int) -> Sequence[Later]:
         """With at most so many clients; the first one that fails ends the others.
@@ -80,6 +77,8 @@ class Load:
         """
         self._own_options = self._ask()
         names = streams.of_tables(self._facts)
+        # Each locks two tables, and two clients that make some may wait for each other.
+        self._postponed = Postponed(keeps_foreign_keys=min(parallel, len(names)) == 1)
         # What a table's defaults ask has to be there when it is made.
         first = [name for name in names if name == streams.SEQUENCES]
         for together in (first, [name for name in names if name not in first]):
@@ -116,9 +115,7 @@ class Load:
         first = beginning.statement(is_mariadb=is_mariadb)
         with self._server.session() as session:
             self._longest_bytes = settings.statement_limit(session)
-            with contextlib.suppress(BackupError):  # MySQL asks for a right
-                session.run(f"SET {_LENIENT}")
-                first += f", {_LENIENT}"
+            first = ", ".join([first, *settings.be_lenient(session)])
         return [*_OPTIONS[is_mariadb], f"--init-command={first}"]
 
     def _command(self, stream: StreamName) -> process.Command:

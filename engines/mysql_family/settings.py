@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-from controller.api.errors import Problem
+from controller.api.errors import BackupError, Problem
 from engines.mysql_family.connection import Session
 from engines.mysql_family.grants import Rights
 from engines.mysql_family.quoting import identifier
@@ -36,6 +37,23 @@ _FOR_KEYLESS = {
     "sql_generate_invisible_primary_key": "gives a column that the backup does not have to",
     "sql_require_primary_key": "refuses",
 }
+#: For who makes again what was made before the server was strict: about how long rows may be, what
+#: a CHECK is (MariaDB's), and what a foreign key may point at (MySQL's since 8.4).
+_LENIENT = (
+    "SESSION innodb_strict_mode = OFF",
+    "SESSION check_constraint_checks = OFF",
+    "SESSION restrict_fk_on_non_standard_key = OFF",
+)
+
+
+def be_lenient(session: Session) -> list[str]:
+    """Set what there is of that, and this account may set; returns it."""
+    given = []
+    for setting in _LENIENT:
+        with contextlib.suppress(BackupError):  # MySQL asks for rights
+            session.run(f"SET {setting}")
+            given.append(setting)
+    return given
 
 
 def problems(session: Session) -> list[Problem]:

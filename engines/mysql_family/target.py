@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from controller.api.errors import BackupError, BusyError
-from engines.mysql_family import catalogue
+from engines.mysql_family import catalogue, settings
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Server, Session
 from engines.mysql_family.quoting import identifier, literal, qualified, schema_pattern
@@ -56,6 +56,7 @@ def exclusive(server: Server, target: str) -> Iterator[Session]:
     """
     with server.session() as session:
         session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}", "SET foreign_key_checks = 0")
+        settings.be_lenient(session)
         lock = (_lock(target),)
         _insist(lambda: session.one("SELECT GET_LOCK(%s, 0)", lock, what=_LOCKING), target)
         yield session

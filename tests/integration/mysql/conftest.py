@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from controller.api.errors import Problem
 from engines.interface import BackupFacts, Engine, Purpose, Restored, Target
+from engines.mysql_family import indexes
 from tests.fakes.streams import MemorySink, MemorySource
 from tests.integration.jobs.places import Folder
 from tests.integration.jobs.world import World, base_environ
@@ -175,3 +176,9 @@ def configure(world: World, server: MysqlServer, **fields: object) -> None:
     section |= {"user": {"value": server.user}, "sslMode": "disabled", **fields}
     backup["spec"] |= {"databaseType": server.family, server.family: section}
     path.write_text(json.dumps(backup))
+
+
+@pytest.fixture
+def all_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No table is so small that it is loaded with its indexes."""
+    monkeypatch.setattr(indexes, "_SMALL_BYTES", -1)

@@ -19,6 +19,7 @@ from tests.servers.mysql_fixtures import NEWEST
 from tests.servers.postgres_engine import a_context
 
 MakeSchema = Callable[..., str]
+pytestmark = pytest.mark.usefixtures("all_wait")
 RULES = ("RESTRICT", "CASCADE", "SET NULL", "NO ACTION")
 #: Of keys at columns that are not unique; MariaDB takes no notice of it.
 LENIENT = "SET @x = 0 /*!80400 , SESSION restrict_fk_on_non_standard_key = OFF */"

@@ -91,6 +91,8 @@ def test_a_comment_makes_no_column_count_itself() -> None:
         a_table(_ID, 'KEY "b" (`b`)'),
         a_table(_ID, "KEY `b` (`b`)").replace(b") ENGINE", b"; ENGINE"),
         a_table(_ID, "KEY `b` (`b`) -- and so on"),
+        a_table(_ID, "/* KEY `x` (`y`),\n*/ KEY `b` (`b`)"),
+        a_table(_ID, "KEY `b` (`b`)", "INDEX `c` (`c`)"),
         b"CREATE TABLE `t` LIKE `other`;",
     ],
 )

@@ -19,8 +19,10 @@ def a_table(name: str, *keys: str, rows: int = _SMALL) -> tuple[bytes, bytes]:
     return statement.encode(), f"\nINSERT INTO `{name}` VALUES ('{'x' * rows}');\n".encode()
 
 
-def loaded(dump: bytes, size: int = 1 << 20) -> tuple[bytes, Sequence[Later]]:
-    postponed = Postponed()
+def loaded(
+    dump: bytes, size: int = 1 << 20, *, keeps_foreign_keys: bool = True
+) -> tuple[bytes, Sequence[Later]]:
+    postponed = Postponed(keeps_foreign_keys=keeps_foreign_keys)
     reader = Without(MemoryReader(dump, None), postponed)
     out = b"".join(iter(lambda: reader.read(size), b""))
     reader.close()
@@ -78,6 +80,15 @@ def test_what_a_table_before_points_at_stays() -> None:
     bare = a_table("second", "KEY `a` (`id`,`b`)", _KEY, rows=_LARGE)
     assert out == b"-- head\n" + b"".join([*first, *bare])
     assert waits == Later(table="`second`", keys=["KEY `z` (`id`)"], foreign_keys=[])
+
+
+def test_where_streams_are_loaded_together_all_foreign_keys_wait() -> None:
+    dump = b"-- head\n" + b"".join(a_table("t", _KEY, _FOREIGN.format(1, "t", "id")))
+
+    out, (waits,) = loaded(dump, keeps_foreign_keys=False)
+
+    assert out == b"-- head\n" + b"".join(a_table("t", _KEY))
+    assert waits == Later(table="`t`", keys=[], foreign_keys=[_FOREIGN.format(1, "t", "id")])
 
 
 def test_a_statement_without_an_end_is_passed_on() -> None:
