@@ -13,6 +13,7 @@ from engines.interface import BackupFacts, Coverage, JobContext, StreamSink
 from engines.mysql_family import (
     catalogue,
     definitions,
+    expressions,
     grants,
     settings,
     snapshot,
@@ -41,6 +42,8 @@ class Dump:
         with self._server.session(database) as session:
             rights = grants.read(session)
             source = Source.read(session, self._family, rights, database)
+            for warning in expressions.warnings(session, self._family, database):
+                self._context.warn(warning)
             found = tools.choose(self._family, self._server.environ, source.identity.series)
             instant = self._write_tables(session, source, found, sink, parallel)
         self._write_objects(sink, source.definitions)
