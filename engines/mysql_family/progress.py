@@ -16,10 +16,10 @@ from engines.interface import Progress
 from engines.mysql_family.connection import Server, Session
 
 _PERIOD_S = 2.0
-#: Of those sessions; one that waits for a lock, or to commit on a full disk, is not at work.
+#: Of those sessions. MySQL's may wait to commit for ever, where its binary log has no room.
 _AT_WORK = (
     "SELECT 1 FROM information_schema.PROCESSLIST WHERE COMMAND <> 'Sleep'"
-    " AND COALESCE(STATE, '') NOT LIKE 'Waiting for %' AND ID IN ({})"
+    " AND COALESCE(STATE, '') <> 'waiting for handler commit' AND ID IN ({})"
 )
 
 
