@@ -36,8 +36,11 @@ _COLUMN = re.compile(rb"\s*(" + _NAME + rb") ")
 _AMONG_PLAIN = re.compile(rb"\s*(?:KEY|SPATIAL KEY|VECTOR KEY) ")
 #: Whatever else there may be, columns first.
 _OTHER = re.compile(
-    rb"\s*(?:`|PRIMARY KEY |UNIQUE KEY |FULLTEXT KEY |CONSTRAINT `|CHECK |PERIOD FOR )"
+    rb"\s*(?:`|PRIMARY KEY |UNIQUE KEY |FULLTEXT KEY |(?:CONSTRAINT "
+    + _NAME
+    + rb" )?CHECK |PERIOD FOR )"
 )
+_KNOWN = (_AMONG_PLAIN, _FOREIGN_KEY, _OTHER)
 _INNODB = re.compile(rb"\bENGINE=InnoDB\b")
 
 
@@ -76,7 +79,7 @@ class CreateTable:
         if not head or not split:
             return None
         clauses, after = split
-        if not all(_AMONG_PLAIN.match(clause) or _OTHER.match(clause) for clause in clauses):
+        if not all(any(kind.match(clause) for kind in _KNOWN) for clause in clauses):
             return None
         if not _INNODB.search(_QUOTED.sub(b"", statement[after:])):
             return None
