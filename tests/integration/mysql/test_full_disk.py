@@ -49,6 +49,10 @@ def disk() -> Iterator[Path]:
 def mysql_server(request: pytest.FixtureRequest, disk: Path) -> Iterator[MysqlServer]:
     """One whose binary log is on that disk, in place of the run's."""
     family, series = request.param
+    if (family, series) == ("mariadb", "11.4"):
+        pytest.skip(
+            "MariaDB 11.4.5 goes on waiting when there is room again, until it is restarted"
+        )
     yield from given(mysql.running(family, series, options={"log_bin": str(disk / "bin")}))
 
 
