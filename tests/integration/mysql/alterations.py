@@ -50,7 +50,7 @@ def slow(
     return a_backup(server, database, tmp_path)
 
 
-def slowed(backup: Backup, rows_s: float = 20) -> Backup:
+def slowed(backup: Backup, rows_s: float = 10) -> Backup:
     """The same with indexes that take about so many seconds each."""
     length = str(int(rows_s * 1000 / _ROWS * _LENGTH_MS)).encode()
     sink = MemorySink()

@@ -12,6 +12,7 @@ import pytest
 
 from controller.api.errors import Cancelled, DatabaseUnavailable
 from engines.interface import Progress, Target
+from engines.mysql_family import progress
 from tests.fakes.streams import MemorySource
 from tests.integration.mysql.alterations import Watch, slow, slowed
 from tests.integration.mysql.conftest import Backup, a_backup, left_behind, schemas
@@ -311,12 +312,16 @@ def check_order(said: list[str]) -> None:
 
 
 def test_what_is_made_late_is_a_stage_that_shows_signs(
-    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+    mysql_server: MysqlServer,
+    a_schema: MakeSchema,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(progress, "_PERIOD_S", 0.2)
     backup = slow(mysql_server, a_schema(mysql_server), tmp_path, tables=2, linked=True)
 
     seen = [
-        one for one in told(slowed(backup, rows_s=8), tmp_path) if one.stage.startswith("indexes")
+        one for one in told(slowed(backup, rows_s=3), tmp_path) if one.stage.startswith("indexes")
     ]
 
     assert {(one.unit, one.total) for one in seen} == {("objects", seen[0].total)}
