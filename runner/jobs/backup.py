@@ -171,7 +171,8 @@ class _Backup:
                 self._job.context.report(Progress(stage="upload", done=0))
                 return facts, sink.finish(facts.streams), sink
         except BaseException as error:
-            nowhere = all(lane.error for lane in sink.lanes)
+            # An engine that fails in a stream has ended all lanes, and is no location's fault.
+            nowhere = len(sink.failed_by_themselves()) == len(sink.lanes)
             if nowhere and not self._job.context.cancelled.is_set():
                 self._note(sink.lanes)
             sink.abort(error)

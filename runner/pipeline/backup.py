@@ -132,6 +132,12 @@ class BackupSink:
         self.check()
         return results
 
+    def failed_by_themselves(self) -> list[Lane]:
+        """Lanes with an error of their own, not that of what ended all of them."""
+        with self._lock:
+            cause = self._cause
+        return [lane for lane in self.lanes if lane.error not in (None, cause)]
+
     def abort(self, cause: BaseException) -> None:
         """End everything: writes raise `cause`, unfinished uploads are taken back."""
         with self._lock:
