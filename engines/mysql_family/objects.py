@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from attrs import evolve, field, frozen
 
-from controller.api.errors import AccessDenied, BackupError
+from controller.api.errors import AccessDenied, BackupError, DatabaseUnavailable
 from engines.mysql_family import catalogue, views
 from engines.mysql_family.catalogue import Table
-from engines.mysql_family.connection import Session, use
+from engines.mysql_family.connection import NO_SUCH_TABLE, Session, code_of, use
 from engines.mysql_family.quoting import account, identifier, literal
 
 _WHAT = "while reading definitions"
+#: A routine, a trigger or an event is not there; a view is a table.
+_GONE = {NO_SUCH_TABLE, 1305, 1360, 1539}
 _IDENTIFIER = r"`(?:[^`]|``)*`"
 _ACCOUNT = rf"{_IDENTIFIER}(?:@{_IDENTIFIER})?"
 _DEFINER = re.compile(
@@ -121,16 +124,30 @@ class Definition:
         return evolve(self, statement=asleep)
 
 
+class DefinitionGone(DatabaseUnavailable):
+    """Somebody dropped it between two looks."""
+
+
 def read(session: Session, schema: str, tables: Sequence[Table]) -> list[Definition]:
     """Every definition of a schema, in an order in which they can be made.
 
-    Raises: AccessDenied: one may not be read.
+    Raises: AccessDenied: one may not be read. DefinitionGone.
     """
     use(session, schema)
     views_there = [table.name for table in tables if table.is_view]
     broken = catalogue.broken_views(session, views_there)
     found = [*_routines(session, schema), *_views(session, schema, broken)]
     return [*found, *_triggers(session, schema), *_events(session, schema)]
+
+
+def _shown(session: Session, kind: str, name: str) -> tuple[Any, ...]:
+    """Of what the catalogue has just told of, as the server writes it."""
+    try:
+        return session.texts(f"SHOW CREATE {kind} {identifier(name)}", what=_WHAT)[0]
+    except BackupError as error:
+        if code_of(error) in _GONE:
+            raise DefinitionGone(f"the {kind.lower()} {identifier(name)} is gone") from error
+        raise
 
 
 def _routines(session: Session, schema: str) -> Iterator[Definition]:
@@ -142,7 +159,7 @@ def _routines(session: Session, schema: str) -> Iterator[Definition]:
     )
     known = [(kind, name, definer) for of, kind, name, definer in rows if of == schema]
     for kind, name, definer in sorted(known, key=lambda row: (KINDS.index(row[0]), row[1])):
-        row = session.texts(f"SHOW CREATE {kind} {identifier(name)}", what=_WHAT)[0]
+        row = _shown(session, kind, name)
         _name, sql_mode, statement, _client, connection, of_schema = row[:6]
         if statement is None:
             raise AccessDenied(
@@ -169,7 +186,7 @@ def _views(session: Session, schema: str, broken: Container[str]) -> Iterator[De
     known = {name: (definer, text or b"") for of, name, definer, text in rows if of == schema}
     texts = {name: text.decode(errors="surrogateescape") for name, (_, text) in known.items()}
     for name in views.in_order(texts, schema):
-        row = session.texts(f"SHOW CREATE VIEW {identifier(name)}", what=_WHAT)[0]
+        row = _shown(session, "VIEW", name)
         _name, statement, _client, connection = row[:4]
         yield Definition(
             kind="VIEW",
@@ -199,7 +216,7 @@ def _triggers(session: Session, schema: str) -> Iterator[Definition]:
     for of, name, table, timing, event, definer, mode, connection, of_schema in rows:
         if of != schema:
             continue
-        typed = session.texts(f"SHOW CREATE TRIGGER {identifier(name)}", what=_WHAT)[0][2]
+        typed = _shown(session, "TRIGGER", name)[2]
         yield Definition(
             kind="TRIGGER",
             name=name,
@@ -241,7 +258,7 @@ def _events(session: Session, schema: str) -> Iterator[Definition]:
     for of, name, definer in rows:
         if of != schema:
             continue
-        row = session.texts(f"SHOW CREATE EVENT {identifier(name)}", what=_WHAT)[0]
+        row = _shown(session, "EVENT", name)
         _name, sql_mode, time_zone, statement, _client, connection, of_schema = row[:7]
         yield Definition(
             kind="EVENT",

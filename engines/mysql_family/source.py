@@ -77,7 +77,7 @@ class Source:
             collation=collation,
             tables=tables,
             identities=_identities(session, family, rights, database),
-            definitions=objects.read(session, database, tables),
+            definitions=_definitions(session, database, tables),
             counts=catalogue.counts(session, database, tables),
             keyless=catalogue.keyless(session, database, tables),
         )
@@ -132,7 +132,7 @@ class Source:
         now = catalogue.counts(session, self.database, tables)
         if changed := [f"{kind}: {now[kind]}" for kind in now if now[kind] != self.counts[kind]]:
             raise DatabaseUnavailable(f"{WAS_CHANGED}: there are now {', '.join(changed)}")
-        self._insist_on_definitions(objects.read(session, self.database, tables))
+        self._insist_on_definitions(_definitions(session, self.database, tables))
 
     def dumpable(self, *, sequences: bool = False) -> list[str]:
         """Names of the tables that a dump makes, or of the sequences."""
@@ -191,6 +191,13 @@ class Source:
         if not self.family.is_mariadb and session.one("SELECT @@GLOBAL.read_only"):
             return "a restore on this replica's source was at work, and taken back"
         return ""
+
+
+def _definitions(session: Session, database: str, tables: Sequence[Table]) -> list[Definition]:
+    try:
+        return objects.read(session, database, tables)
+    except objects.DefinitionGone as gone:
+        raise DatabaseUnavailable(f"{WAS_CHANGED}: {gone}") from gone
 
 
 def _identities(session: Session, family: Family, rights: Rights, database: str) -> Identities:
