@@ -21,6 +21,7 @@ from runner.repository.layout import Layout
 from runner.storage.filesystem import FilesystemStorage
 from tests.builders import a_backup_manifest, a_config_folder
 from tests.fakes.clock import FakeClock
+from tests.unit.repository.samples import a_manifest, put_data
 
 CLUSTER = "2f0b6e54-5f5c-4b1c-8f9d-000000000001"
 #: Of the object that `a_backup_manifest` describes.
@@ -57,6 +58,12 @@ class Surroundings:
         )
         self._scratch = folder / "scratch"
         self._scratch.mkdir()
+
+    def store(self, name: str, number: int, started_at: datetime) -> None:
+        """Put a backup into a location."""
+        catalogue = self.catalogue(name)
+        put_data(catalogue, self.storage(name), number)
+        catalogue.commit(a_manifest(number, started_at=started_at))
 
     @property
     def events(self) -> list[Mapping[str, Any]]:

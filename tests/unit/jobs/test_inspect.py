@@ -17,7 +17,7 @@ from runner.jobs.record import record_outcome
 from runner.jobs.request import JobRequest
 from runner.outcome import JobKind, JobOutcome, LocationFate
 from tests.unit.jobs.environment import CLUSTER, OWNER, Surroundings
-from tests.unit.repository.samples import a_manifest, an_id, put_data
+from tests.unit.repository.samples import an_id
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -30,14 +30,8 @@ def world(tmp_path: Path) -> Surroundings:
     world = Surroundings(tmp_path, now=datetime.now(UTC))
     for name in world.folders:
         for number in range(5):
-            _store(world, name, number)
+            world.store(name, number, NOW - (5 - number) * DAY)
     return world
-
-
-def _store(world: Surroundings, name: str, number: int) -> None:
-    catalogue = world.catalogue(name)
-    put_data(catalogue, world.storage(name), number)
-    catalogue.commit(a_manifest(number, started_at=NOW - (5 - number) * DAY))
 
 
 def _inspect(world: Surroundings, **fields: Any) -> tuple[JobOutcome, Mapping[str, Any]]:
@@ -46,7 +40,7 @@ def _inspect(world: Surroundings, **fields: Any) -> tuple[JobOutcome, Mapping[st
 
 
 def test_a_look_says_what_is_there(world: Surroundings) -> None:
-    _store(world, "two", 6)
+    world.store("two", 6, NOW + DAY)
 
     outcome, inspection = _inspect(world)
 

@@ -19,7 +19,7 @@ from runner.jobs.request import JobRequest
 from runner.outcome import JobKind, JobOutcome
 from tests.builders import a_location_manifest
 from tests.unit.jobs.environment import OWNER, Surroundings
-from tests.unit.repository.samples import a_manifest, an_id, put_data
+from tests.unit.repository.samples import an_id, put_data
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -34,14 +34,8 @@ def world(tmp_path: Path) -> Surroundings:
     )
     for name in world.folders:
         for number in range(5):
-            _store(world, name, number)
+            world.store(name, number, NOW - (5 - number) * DAY)
     return world
-
-
-def _store(world: Surroundings, name: str, number: int) -> None:
-    catalogue = world.catalogue(name)
-    put_data(catalogue, world.storage(name), number)
-    catalogue.commit(a_manifest(number, started_at=NOW - (5 - number) * DAY))
 
 
 def _prune(world: Surroundings, **fields: Any) -> JobOutcome:
@@ -216,7 +210,7 @@ def test_a_location_that_hangs_does_not_keep_another_from_being_pruned(tmp_path:
             stallTimeout="15s",
         )
         for number in range(5):
-            _store(world, "two", number)
+            world.store("two", number, NOW - (5 - number) * DAY)
         job = world.job(JobRequest(kind=JobKind.PRUNE))
 
         with pytest.raises(JobFailure) as failure:
