@@ -68,7 +68,6 @@ class Load:
         self._moved = 0
         self._own_options: list[str] = []
         self._longest_bytes: int | None = None
-        self._postponed = Postponed(keeps_foreign_keys=True)
 
     def run(self, parallel: int) -> Sequence[Later]:
         """With at most so many clients; the first one that fails ends the others.
@@ -78,25 +77,25 @@ class Load:
         self._own_options = self._ask()
         names = streams.of_tables(self._facts)
         # Each locks two tables, and two clients that make some may wait for each other.
-        self._postponed = Postponed(keeps_foreign_keys=min(parallel, len(names)) == 1)
+        postponed = Postponed(keeps_foreign_keys=min(parallel, len(names)) == 1)
         # What a table's defaults ask has to be there when it is made.
         first = [name for name in names if name == streams.SEQUENCES]
         for together in (first, [name for name in names if name not in first]):
             if together:
                 process.run_together(
-                    [self._job(name) for name in together],
+                    [self._job(name, postponed) for name in together],
                     self._context.cancelled,
                     at_once=parallel,
                 )
-        return self._postponed.later
+        return postponed.later
 
-    def _job(self, name: StreamName) -> Callable[[threading.Event], None]:
+    def _job(self, name: StreamName, postponed: Postponed) -> Callable[[threading.Event], None]:
         def load(stop: threading.Event) -> None:
             reader: StreamReader = _Counted(self._source.open(name), self._count)
             reader = archive.Checked(reader, self._server.family, self._longest_bytes)
             if self._facts.counts.get("sequences"):
                 reader = sequences.Moved(reader, source=self._facts.database, schema=self._schema)
-            reader = Without(reader, self._postponed)
+            reader = Without(reader, postponed)
             try:
                 process.feed_from(self._command(name), reader, stop)
             except process.ProcessFailed as failed:
