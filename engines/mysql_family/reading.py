@@ -28,11 +28,9 @@ from engines.mysql_family.connection import Server, Session
 from engines.mysql_family.snapshot import CommitLock, NotOneInstant, Way
 from engines.mysql_family.source import WAS_CHANGED, Begun, Source
 from engines.mysql_family.text import Text, unchecked
-from engines.mysql_family.tool_failures import explained
+from engines.mysql_family.tool_failures import explained, is_of_a_change
 from engines.mysql_family.tools import Tools
 
-#: A table was changed, or is gone, since the snapshot.
-_CHANGED = ("1412", "1146", "1051", "1049", "Error in field count")
 _COMMITTED = f"at each of {snapshot.TRIES} tries something was committed"
 
 Shares = Mapping[StreamName, Sequence[Table]]
@@ -306,7 +304,7 @@ class _Together:
         try:
             child.check()
         except process.ProcessFailed as failed:
-            if any(sign in failed.stderr for sign in _CHANGED):
+            if is_of_a_change(failed):
                 raise DatabaseUnavailable(f"{WAS_CHANGED}: {failed}") from failed
             raise explained(failed, "while dumping") from failed
 

@@ -17,11 +17,21 @@ from engines.mysql_family.connection import DENIED, LIMITED, NO_PLUGIN, PASSING
 #: Of fewer than four digits, what files and storage engines say: where nothing else can be meant.
 _NUMBER = re.compile(r"(?:ERROR|[Ee]rror:?) (\d{2,4})\b|\((\d{4})\)|\((\d{2,3})\)$", re.MULTILINE)
 
+#: Of a dump: a table was changed, or is gone, since the snapshot. Or the server ended a deadlock
+#: (1213): a dump only reads, and who waits for one that reads wants to alter.
+_CHANGED = {1049, 1051, 1146, 1213, 1412}
+_OTHER_COLUMNS = "Error in field count"
+
 
 def server_code(failed: process.ProcessFailed) -> int:
     """The server's number in a tool's last words; 0: there is none."""
     found = _NUMBER.search(failed.stderr)
     return int(found[1] or found[2] or found[3]) if found else 0
+
+
+def is_of_a_change(failed: process.ProcessFailed) -> bool:
+    """Whether a dump failed because somebody alters, or altered, what it reads."""
+    return server_code(failed) in _CHANGED or _OTHER_COLUMNS in failed.stderr
 
 
 def explained(failed: process.ProcessFailed, what: str) -> BackupError:
