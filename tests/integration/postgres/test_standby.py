@@ -20,7 +20,24 @@ AnyDatabase = Callable[..., str]
 
 
 @pytest.fixture
-def database(postgres16: PostgresServer, a_database: AnyDatabase) -> str:
+def quiet(postgres16: PostgresServer) -> Iterator[None]:
+    """Nothing commits but what a test does: autovacuum's work would be replayed, too."""
+    with postgres16.connect() as connection:
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
+        connection.execute("SELECT pg_reload_conf()")
+    wait_for(
+        postgres16,
+        "SELECT current_setting('autovacuum') = 'off' AND NOT EXISTS"
+        " (SELECT FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum %')",
+    )
+    yield
+    with postgres16.connect() as connection:
+        connection.execute("ALTER SYSTEM RESET autovacuum")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture
+def database(postgres16: PostgresServer, a_database: AnyDatabase, quiet: None) -> str:
     name = a_database(postgres16)
     fill_small(postgres16, name)
     with postgres16.connect() as connection:
