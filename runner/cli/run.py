@@ -37,6 +37,20 @@ def command(context: CliContext, *, as_json: bool) -> None:
     The log is JSON with and without --json.
     """
     del as_json  # `main` tells an error in its form
+    stop, now = threading.Event(), threading.Event()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set() or number == signal.SIGINT:
+            now.set()
+        stop.set()
+
+    # First of all: until it is there, the kernel keeps SIGTERM from the pod's first process, and
+    # the pod would stay for its whole grace period.
+    with signals_to(on_signal, signal.SIGTERM, signal.SIGINT):
+        _serve(context, stop, now)
+
+
+def _serve(context: CliContext, stop: threading.Event, now: threading.Event) -> None:
     from controller.process.clock import SystemClock  # noqa: PLC0415 - --help needs none of it
     from runner.jobs.environment import log_for  # noqa: PLC0415 - as above
     from runner.parent import Parent, Settings  # noqa: PLC0415 - as above
@@ -55,17 +69,7 @@ def command(context: CliContext, *, as_json: bool) -> None:
         grace_s=grace.total_seconds(),
     )
     clock = SystemClock()
-    stop, now = threading.Event(), threading.Event()
-
-    def on_signal(number: int) -> None:
-        if stop.is_set() or number == signal.SIGINT:
-            now.set()
-        stop.set()
-
-    with (
-        signals_to(on_signal, signal.SIGTERM, signal.SIGINT),
-        _ports(context, config, clock) as (fence, status, order),
-    ):
+    with _ports(context, config, clock) as (fence, status, order):
         Parent(settings, config, clock, fence, status, order).run(stop, now)
 
 

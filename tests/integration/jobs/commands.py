@@ -73,11 +73,19 @@ class Runner:
         return int(match[1])
 
     def wait_ready(self, timeout_s: float = 40) -> None:
-        def is_ready() -> bool:
-            assert self.process.poll() is None, f"the runner ended: {self.log}"
-            return "runner started" in self.log and self.get("/readyz")[0] == 200
+        eventually(
+            lambda: self._has_started() and self.get("/readyz")[0] == 200,
+            say=lambda: f"not ready: {self.log}",
+            timeout_s=timeout_s,
+        )
 
-        eventually(is_ready, say=lambda: f"not ready: {self.log}", timeout_s=timeout_s)
+    def wait_started(self) -> None:
+        """Wait until it serves, ready or not: what comes before that, Python may take itself."""
+        eventually(self._has_started, say=lambda: f"not started: {self.log}")
+
+    def _has_started(self) -> bool:
+        assert self.process.poll() is None, f"the runner ended: {self.log}"
+        return "runner started" in self.log
 
     def get(self, path: str) -> tuple[int, str]:
         try:

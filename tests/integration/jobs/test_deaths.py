@@ -268,6 +268,23 @@ def test_sigterm_lets_a_backup_finish_within_its_grace(slow: Slow) -> None:
     slow.world.assert_all_restorable()
 
 
+def test_sigterm_counts_before_the_configuration_is_read(make_world: MakeWorld) -> None:
+    world = make_world("folder")
+    file = world.config / "backup.yaml"
+    content = file.read_bytes()
+    file.unlink()
+    os.mkfifo(file)
+    with world.runner(wait=False) as runner:
+        # It opens once the runner wants to read it, which waits here for what is written.
+        with file.open("wb") as pipe:
+            (world.config / "whole").write_bytes(content)
+            (world.config / "whole").replace(file)
+            runner.process.send_signal(signal.SIGTERM)
+            pipe.write(content)
+        assert runner.process.wait(60) == 0, runner.log
+    assert "runner stopped" in runner.log
+
+
 def test_second_sigterm_ends_the_backup_at_once(slow: Slow) -> None:
     with slow.world.runner(SHUTDOWN_GRACE="10m") as runner, slow.backup_under_way() as client:
         runner.process.terminate()

@@ -189,7 +189,9 @@ def test_a_deletion_that_was_killed_is_gone_on_with(
         s3_behind.faults.clear()
         if kill is kill_job:
             wait_for_reason(cluster, "Deleted")
-    with cluster.world.runner(wait=False):
+    with cluster.world.runner(wait=False) as runner:
+        # The reason may still be the one that the runner before gave.
+        runner.wait_started()
         wait_for_reason(cluster, "Deleted")
 
     assert keys(cluster, bucket) == []
