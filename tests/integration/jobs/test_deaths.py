@@ -301,6 +301,7 @@ def test_second_sigterm_ends_the_backup_at_once(slow: Slow) -> None:
 
 def test_cancel_takes_back_what_was_begun(slow: Slow) -> None:
     with slow.world.runner() as runner:
+        slow.world.wait_idle()
         slow.world.cli("cancel").must(0, "no job runs")
         with slow.backup_under_way() as client:
             slow.world.cli("cancel").must(0, "being ended")

@@ -96,6 +96,7 @@ def _is_told_everywhere(world: World, told: str) -> bool:
 
 def _beside_a_runner(world: World, check: Callable[[], bool]) -> bool:
     with world.runner():
+        world.wait_idle()
         return check()
 
 

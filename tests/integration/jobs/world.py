@@ -187,6 +187,10 @@ class World:
         status: dict[str, Any] = self.cli("status", "--json").must(0).json()
         return status
 
+    def wait_idle(self) -> None:
+        """Wait until the runner has no job: ready it is before its first look is over."""
+        eventually(lambda: not self.status()["running"], say=lambda: self.runners[-1].log)
+
     # -- look -----------------------------------------------------------------
 
     def backups(self, place: Place | None = None) -> list[str]:
