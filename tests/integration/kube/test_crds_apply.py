@@ -45,8 +45,9 @@ def server(own_server: KubernetesServer) -> Iterator[KubernetesServer]:
         path = f"{definitions.PATH}/{crd['metadata']['name']}"
         own_server.request("DELETE", path)
         deadline = time.monotonic() + 60
-        while own_server.request("GET", path).status != 404:
-            assert time.monotonic() < deadline, f"{path} does not go"
+        while (answer := own_server.request("GET", path)).status != 404:
+            # The server says in its conditions what holds it.
+            assert time.monotonic() < deadline, f"{path} does not go: {answer.body}"
             time.sleep(0.1)
 
 

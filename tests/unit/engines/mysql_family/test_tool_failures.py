@@ -30,16 +30,10 @@ def test_the_server_s_number_is_found_in_a_tool_s_last_words(said: str, code: in
     ("said", "is_of_a_change"),
     [
         ("mysqldump: Error 1412: Table definition has changed, please retry transaction", True),
-        (
-            "mysqldump: Couldn't execute 'show create table `a`': Table 'a' doesn't exist (1146)",
-            True,
-        ),
+        ("Couldn't execute 'show create table `a`': Table 'a' doesn't exist (1146)", True),
         ("mysqldump: Got error: 1049: Unknown database 'a' when selecting the database", True),
         ("mysqldump: Error in field count for table: `a` ! Aborting.", True),
-        (
-            "Couldn't execute 'SELECT * FROM `a`': Deadlock found (1213)",
-            True,
-        ),
+        ("Couldn't execute 'SELECT * FROM `a`': Deadlock found (1213)", True),
         ("mysqldump: Error 2013: Lost connection when dumping table `a_1412` at row: 1213", False),
         ("Couldn't execute 'SELECT * FROM `a`': Lock wait timeout exceeded (1205)", False),
     ],
