@@ -116,8 +116,10 @@ def test_mysql_s_streams_show_one_instant_that_is_found_between_writes(
     mysql_server: MysqlServer, bank: str, tmp_path: Path
 ) -> None:
     seen = {1: 0, 3: 0}
-    # Each as long as a try, so that some fail and some do not.
-    for pause_s in (0, 0.05, 0.1, 0.2, 0.3, 0.3, 0.4, 0.5):
+    # As long as a try, so that some fail and some do not; longer ones where tries take longer.
+    for pause_s in (0, 0.05, 0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 1, 2, 4, 8):
+        if pause_s >= 1 and all(seen.values()):
+            break
         with transfers(mysql_server, bank, 2, pause_s):
             backup, told, _ = dumped(mysql_server, bank, tmp_path)
 
