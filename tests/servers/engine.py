@@ -82,9 +82,18 @@ def running() -> Iterator[Engine]:
     if answers:
         yield Engine()
         return
+    with own(cache_dir() / "docker") as started:
+        yield started
+
+
+@contextlib.contextmanager
+def own(folder: Path) -> Iterator[Engine]:
+    """One that nobody else uses; what it built is in `folder` the next time.
+
+    Raises: ServerMissing.
+    """
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         raise ServerMissing("no container engine answers, and one's own needs root and dockerd")
-    folder = cache_dir() / "docker"
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder / "lock"), _own(folder):
         yield Engine(build_options=("--network=host",))
@@ -112,14 +121,16 @@ def _own(folder: Path) -> Iterator[None]:
     Args:
         folder: kept from run to run: what was built once is not built again.
     """
-    socket = folder / "docker.sock"
-    socket.unlink(missing_ok=True)
+    state = folder / "exec"
+    if state.exists():  # of one that was killed: its process ids are others' in the next one's view
+        shutil.rmtree(state)
+    state.mkdir(mode=0o700)
+    socket = state / "docker.sock"
     daemon = [
-        *("dockerd", f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}"),
-        *(f"--pidfile={folder / 'dockerd.pid'}", f"--host=unix://{socket}"),
+        *("dockerd", f"--data-root={folder / 'data'}", f"--exec-root={state}"),
+        *(f"--pidfile={state / 'dockerd.pid'}", f"--host=unix://{socket}"),
         *("--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"),
     ]
-    (folder / "dockerd.pid").unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         stack.callback(_set_host, os.environ.get("DOCKER_HOST"))
         _set_host(f"unix://{socket}")
