@@ -60,6 +60,9 @@ _SESSION = {
     "array_nulls": "on",  # these two would change what is loaded
     "transform_null_equals": "off",
 }
+#: For so long a statement waits for an autovacuum worker that has its table, until the server
+#: ends that worker. By default that is a second, and a superuser's to change.
+_DEADLOCK_TIMEOUT = "100ms"
 _NOTHING: Mapping[str, int] = {}
 
 
@@ -88,10 +91,13 @@ class Restore:
         self._target = target
         self._state = state
         self._warnings = list(warnings)
+        self._settings = dict(_SESSION)
 
     def run(self) -> Restored:
         around = archive.read_globals(self._source)
         me = roles.ourselves(self._maintenance)
+        if roles.may_set(self._maintenance, "deadlock_timeout", me):
+            self._settings["deadlock_timeout"] = _DEADLOCK_TIMEOUT
         made: list[str] = []
         try:
             if self._target.owners:
@@ -212,7 +218,7 @@ class Restore:
             argv.append("--no-tablespaces")
         return process.Command(
             argv=[*argv, *options],
-            environment=self._server.child_environment(**_SESSION),
+            environment=self._server.child_environment(**self._settings),
             secrets=self._server.secrets(),
             on_line=teller,
         )
@@ -247,6 +253,8 @@ class Restore:
         def analyze(tables: Sequence[str]) -> Callable[[threading.Event], None]:
             def run(stop: threading.Event) -> None:
                 with self._server.session(name) as session:
+                    for setting, value in self._settings.items():
+                        session.execute(sql(f"SET {setting} = '{value}'"))
                     for table in tables:
                         with cancelling(session, stop):
                             session.execute(sql(f"ANALYZE {table}"))

@@ -42,6 +42,17 @@ def ourselves(session: Session) -> Ourselves:
     return Ourselves(name=row[0], superuser=row[1], createdb=row[2], createrole=row[3])
 
 
+def may_set(session: Session, parameter: str, me: Ourselves) -> bool:
+    """Whether we may set what is a superuser's unless it is granted, as is possible since 15."""
+    if me.superuser or session.info.server_version < 150000:
+        return me.superuser
+    with driver_errors("while asking for our own rights"):
+        (granted,) = one_row(
+            session, "SELECT pg_catalog.has_parameter_privilege(%s, 'SET')", (parameter,)
+        )
+    return bool(granted)
+
+
 def needed(needs: Mapping[str, str]) -> dict[str, set[str]]:
     """Role -> what for, of BackupFacts.needs."""
     return {
