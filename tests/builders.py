@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,12 @@ def a_location(**fields: Any) -> v1.BackupLocation:
     if "storage_type" not in fields:
         fields = {"storage_type": v1.StorageType.FILESYSTEM, "path": "/backups"} | fields
     return v1.BackupLocation(**fields)
+
+
+def section_type(engine: str) -> Any:
+    """The type of `spec.<engine>`; None if the API has no such section."""
+    hint = typing.get_type_hints(v1.DatabaseBackupSpec).get(engine)
+    return None if hint is None else typing.get_args(hint)[0]
 
 
 def a_section(engine: str) -> Any:

@@ -14,23 +14,22 @@ import pytest
 from controller.api import conditions, pods, secrets, status, v1
 from controller.api.bounds import All, Between
 from controller.api.durations import format_duration
+from controller.api.rules import ENGINE_BLOCKS
 from controller.api.wire import wire_name
 from controller.projections import READY, RUNNER_AVAILABLE
 from runner.conditions import OWN_TYPES
+from tests.builders import section_type
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 #: Heading -> the type whose fields the first table below it has, or the n-th (from 0) of them.
 TABLES: Mapping[tuple[str, int], type] = {
     ("spec", 0): v1.DatabaseBackupSpec,
-    ("spec.postgres", 0): v1.PostgresSpec,
+    **{(f"spec.{engine}", 0): section_type(engine) for engine in ENGINE_BLOCKS},
     ("spec.retention", 0): v1.Retention,
     ("spec.compression", 0): v1.Compression,
     ("spec.verification", 0): v1.Verification,
     ("spec.runner", 0): v1.RunnerOptions,
     ("volumes", 0): pods.Volume,
-    ("spec.cockroach", 0): v1.CockroachSpec,
-    ("spec.mysql", 0): v1.MysqlSpec,
-    ("spec.mariadb", 0): v1.MariadbSpec,
     ("metadata", 0): v1.ObjectMeta,
     ("class spec", 0): v1.StorageClassSpec,
     ("class spec.runner", 0): v1.RunnerDefaults,

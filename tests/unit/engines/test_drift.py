@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,12 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.api import v1
 from controller.api.errors import UnknownEngine
 from controller.api.rules import ENGINE_BLOCKS
 from engines import registry
 from release import images
 from testenv.deploy import ENGINE_IMAGES
+from tests.builders import section_type
+from tests.release.test_all_images import PROGRAMS
 from tests.servers.helm import CHART
 
 ROOT = Path(__file__).parents[3]
@@ -37,12 +37,6 @@ NONE_YET = "There is no such engine yet"
 def read(path: str) -> str:
     file = ROOT / path
     return file.read_text() if file.exists() else ""
-
-
-def section_type(engine: str) -> type | None:
-    """The type of `spec.<engine>`; None if the API has no such section."""
-    hint = typing.get_type_hints(v1.DatabaseBackupSpec).get(engine)
-    return None if hint is None else typing.get_args(hint)[0]
 
 
 def title(engine: str) -> str:
@@ -67,7 +61,7 @@ def versions_of(engine: str) -> ModuleType | None:
 
 
 def images_of(engine: str) -> Sequence[images.Image]:
-    return () if versions_of(engine) is None else tuple(images._of_engine(engine))
+    return () if list(versions(engine)) else tuple(images._of_engine(engine))
 
 
 def benches() -> set[str]:
@@ -152,7 +146,10 @@ def versions(engine: str) -> Iterator[str]:
     supported = getattr(module, "SUPPORTED", ())
     if not supported or len(set(supported)) < len(supported):
         yield f"{path}: SUPPORTED has to name each version that has an image, once"
-    if stale := set(getattr(module, "DEBIAN_SUITES", {})) - set(supported):
+    suites = getattr(module, "DEBIAN_SUITES", None)
+    if suites is None:
+        yield f"{path}: has no DEBIAN_SUITES"
+    if stale := set(suites or ()) - set(supported):
         yield f"{path}: DEBIAN_SUITES names {stale}, which SUPPORTED does not"
 
 
@@ -176,6 +173,8 @@ def images_page(engine: str) -> Iterator[str]:
     for image in built:
         if f"| `{image.name('<prefix>', '<release>')}` |" not in read("docs/images.md"):
             yield f"docs/images.md: has no row for {image.key}"
+    if engine not in PROGRAMS:
+        yield f"tests/release/test_all_images.py: {engine} is not in PROGRAMS"
 
 
 def bench(engine: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ from controller.kube.resource import SECRETS
 from controller.kube.transport import Options
 from tests.fakes.scripted_http import Script, ScriptedHttp, Wire
 from tests.servers.tls import Authority
-from tests.unit.kube.wire import OBJECT, QUICK, a_client, says
+from tests.unit.kube.wire import OBJECT, PATIENT, QUICK, a_client, says
 
 
 def _slow_headers(wire: Wire) -> None:
@@ -71,9 +71,10 @@ FAULTS: dict[str, tuple[Script, str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_connection_is_an_unavailable_server(fault: str) -> None:
     script, words = FAULTS[fault]
+    options = QUICK if words == "time limit" else PATIENT
     begun = time.monotonic()
 
-    with ScriptedHttp(script) as server, a_client(server) as client:
+    with ScriptedHttp(script) as server, a_client(server, options) as client:
         with pytest.raises(ApiUnavailable, match=f"get secrets b/a: .*{words}"):
             client.get(SECRETS, "a", namespace="b")
         with pytest.raises(ApiUnavailable):  # and the next request stands on its own feet

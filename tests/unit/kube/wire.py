@@ -14,10 +14,13 @@ OBJECT = {
     "kind": "Deployment",
     "metadata": {"name": "orders", "namespace": "shop", "resourceVersion": "7"},
 }
+#: For those that wait until a limit is over.
 QUICK = Options(connect_timeout_s=2, read_timeout_s=0.3, watch_idle_s=0.3)
+#: For those whose server answers, which on a busy machine takes its time.
+PATIENT = Options(connect_timeout_s=10, read_timeout_s=10, watch_idle_s=10)
 
 
-def a_client(server: ScriptedHttp, options: Options = QUICK, **endpoint: Any) -> Client:
+def a_client(server: ScriptedHttp, options: Options = PATIENT, **endpoint: Any) -> Client:
     return Client(Endpoint(server=server.url, **endpoint), options)
 
 
