@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from attrs import frozen
 
-from controller.api.errors import AccessDenied
+from controller.api.errors import AccessDenied, BackupError
 from engines.mysql_family import catalogue, objects, target as targets
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Session
@@ -51,13 +52,18 @@ class Content:
 
 def make(session: Session, definitions: Sequence[Definition], collation: str) -> None:
     """Make objects in the session's schema, each under the settings that it was made under."""
-    for one, statements in objects.statements(definitions, schema_collation=collation):
-        what = f"while making the {one.kind.lower()} {identifier(one.name)}"
-        try:
-            session.run(*statements, what=what)
-        except AccessDenied as denied:
-            raise AccessDenied(
-                f"{denied}; it belongs to {account(one.definer)}: give the right, or restore with "
-                "--no-owner, which makes all of it ours"
-            ) from denied.__cause__
-    session.run("SET SESSION sql_mode = '', time_zone = '+00:00'", "SET NAMES utf8mb4")
+    try:
+        for one, statements in objects.statements(definitions, schema_collation=collation):
+            what = f"while making the {one.kind.lower()} {identifier(one.name)}"
+            try:
+                session.run(*statements, what=what)
+            except AccessDenied as denied:
+                raise AccessDenied(
+                    f"{denied}; it belongs to {account(one.definer)}: give the right, or restore "
+                    "with --no-owner, which makes all of it ours"
+                ) from denied.__cause__
+    except BackupError:
+        with contextlib.suppress(BackupError):  # of a connection that is cut
+            session.run(*objects.OURS)
+        raise
+    session.run(*objects.OURS)

@@ -74,7 +74,7 @@ def _block(one: Definition, delimiter: str) -> bytes:
 
 
 def _prologue(context: Context, delimiter: str) -> bytes:
-    settings = "".join(f"{statement};\n" for statement in context.statements())
+    settings = "".join(f"SET SESSION {setting};\n" for setting in context.settings())
     return f"{settings}DELIMITER {delimiter}\n".encode()
 
 

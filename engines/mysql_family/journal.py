@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from controller.api.errors import BackupError
-from engines.mysql_family import catalogue, target as targets
+from engines.mysql_family import catalogue, objects, target as targets
 from engines.mysql_family.connection import LOCK_WAIT, Session, code_of, use
 from engines.mysql_family.quoting import identifier, literal, qualified
 from engines.mysql_family.target import TargetState
@@ -206,7 +206,7 @@ def undo(session: Session, beside: str) -> list[str]:
     for step in (step for step in steps if step.phase == DONE):
         failed += _take_back(session, step, table)
     failed += _make_again(session, [step for step in steps if step.phase != DONE], table)
-    session.run("SET SESSION sql_mode = '', time_zone = '+00:00'", "SET NAMES utf8mb4")
+    session.run(*objects.OURS)
     if not failed:
         targets.drop(session, schema)
     return failed

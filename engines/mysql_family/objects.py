@@ -36,6 +36,8 @@ _EVENT_STATE = re.compile(
     re.DOTALL,
 )
 _ENDS = re.compile(r" (?:ON SCHEDULE AT|ENDS) '[^']*' ON COMPLETION NOT PRESERVE $")
+#: What takes a session of ours back to what it began with, whatever it made an object under.
+OURS = ("SET NAMES utf8mb4", "SET SESSION sql_mode = '', time_zone = '+00:00'")
 _GAP = r"(?:\s+|/\*.*?\*/|#[^\n]*\n|--(?=\s)[^\n]*\n)"
 #: A name, a text, a remark or a word of what stands before a trigger's body; else one character.
 _TOKEN = re.compile(rf"{_IDENTIFIER}|\"(?:[^\"]|\"\")*\"|{_GAP}|[\w$]+|.", re.DOTALL)
@@ -58,13 +60,13 @@ class Context:
     schema_collation: str = ""
     time_zone: str = ""
 
-    def statements(self) -> list[str]:
-        """What a session has to set before it makes the object."""
-        found = [f"SET SESSION sql_mode = {literal(self.sql_mode)}"]
+    def settings(self) -> list[str]:
+        """What a session has to have set before it makes the object."""
+        found = [f"sql_mode = {literal(self.sql_mode)}"]
         if self.connection_collation:
-            found.append(f"SET SESSION collation_connection = {literal(self.connection_collation)}")
+            found.append(f"collation_connection = {literal(self.connection_collation)}")
         if self.time_zone:
-            found.append(f"SET SESSION time_zone = {literal(self.time_zone)}")
+            found.append(f"time_zone = {literal(self.time_zone)}")
         return found
 
 
@@ -299,4 +301,6 @@ def statements(
         if wanted and wanted != schema_collation and one.kind != "VIEW":
             before = [f"ALTER DATABASE COLLATE {wanted}"]
             after = [f"ALTER DATABASE COLLATE {schema_collation}"]
-        yield changed, [*before, *one.context.statements(), changed.statement, *after]
+        # All in one, for after the second of them the server may take texts for UCS-2.
+        settings = f"SET SESSION {', '.join(one.context.settings())}"
+        yield changed, [*before, "SET NAMES utf8mb4", settings, changed.statement, *after]

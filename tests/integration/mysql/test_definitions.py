@@ -9,6 +9,7 @@ import pytest
 from controller.api.errors import DatabaseUnavailable
 from engines.mysql_family import objects
 from tests.fakes.streams import MemorySink
+from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
 from tests.servers.postgres_engine import a_context
@@ -49,3 +50,52 @@ def test_one_that_goes_between_two_looks_is_told_as_a_change(
         an_engine(mysql_server, small).create_backup(sink, a_context(tmp_path))
 
     assert sink.streams == {}
+
+
+#: One of each kind, and one after it, in the order in which they are made.
+_CODE = (
+    "CREATE FUNCTION f() RETURNS VARCHAR(9) DETERMINISTIC RETURN 'f'",
+    "CREATE PROCEDURE p() SELECT 'p'",
+    "CREATE VIEW v AS SELECT 'v' AS v",
+    "CREATE TRIGGER g BEFORE INSERT ON a FOR EACH ROW SET NEW.t = 'g'",
+    "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 'e'",
+)
+
+
+@pytest.mark.parametrize("collation", ["ucs2_general_ci", "utf16_general_ci", "utf32_general_ci"])
+def test_what_was_made_by_a_session_of_wide_characters_comes_back(
+    mysql_server: MysqlServer, small: str, tmp_path: Path, collation: str
+) -> None:
+    wide = ["SET time_zone = '+03:00'", f"SET collation_connection = {collation}"]
+    mysql_server.run(*wide, *_CODE, database=small)
+    found = _all_definitions(mysql_server, small)
+    assert f"'{collation}'" in str(found)
+    backup = a_backup(mysql_server, small, tmp_path)
+
+    restored = backup.restore(tmp_path, database=f"{small}_copy")
+    replaced = backup.restore(tmp_path, replace=True)
+
+    assert _all_definitions(mysql_server, f"{small}_copy") == found
+    assert _all_definitions(mysql_server, small) == found
+    assert not restored.warnings
+    assert replaced.warnings == (f'events in "{replaced.kept_as}" are disabled',)
+    kept = _all_definitions(mysql_server, replaced.kept_as)
+    assert [one[:1] for one in kept] == [one[:1] for one in found]
+
+
+def _all_definitions(server: MysqlServer, schema: str) -> list[tuple[str, ...]]:
+    """Name, text and settings of each."""
+    named = {
+        "FUNCTION": ("unit", "f"),
+        "PROCEDURE": ("p",),
+        "VIEW": ("shown", "v"),
+        "TRIGGER": ("logged", "g"),
+        "EVENT": ("e", "tidy"),
+    }
+    shown = [
+        server.run(f"SHOW CREATE {kind} {name}", database=schema)[0]
+        for kind, names in named.items()
+        for name in names
+    ]
+    # What follows in a trigger's row is when it was made; names in its text get their quotes.
+    return [tuple(str(value).replace("`", "") for value in row[:6]) for row in shown]
