@@ -24,6 +24,7 @@ from engines.mysql_family import (
     indexes,
     journal,
     progress,
+    routine_rights,
     sequences,
     swap,
     target as targets,
@@ -191,6 +192,7 @@ class Restore:
             label=self._server.label,
             defaults=defaults,
             keys=keys,
+            rights=routine_rights.read(self._session, database, old.definitions if old else ()),
         )
         stage = progress.Stage("swap", self._context.report)
         with progress.watched(self._server, [self._session], stage):

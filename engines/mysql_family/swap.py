@@ -22,6 +22,7 @@ from engines.mysql_family import (
     foreign_keys,
     journal,
     objects,
+    routine_rights,
     sequences,
     target as targets,
 )
@@ -32,6 +33,7 @@ from engines.mysql_family.journal import DONE, DROPPED, MAYBE, Journal
 from engines.mysql_family.kept import furnish
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import identifier, qualified
+from engines.mysql_family.routine_rights import RoutineRights
 from engines.mysql_family.sequences import Default
 
 #: How long a statement waits for transactions on a table, behind which all others queue up.
@@ -57,6 +59,7 @@ class Swap:
         label: for the names that tables have for a moment.
         defaults, keys: that were taken away from tables in `beside`, to be given back in the
             target.
+        rights: that accounts have on routines of the target.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Swap:
         label: str,
         defaults: Sequence[Default] = (),
         keys: Sequence[ForeignKey] = (),
+        rights: RoutineRights | None = None,
     ) -> None:
         self._session = session
         self._beside = beside
@@ -79,6 +83,7 @@ class Swap:
         self._label = label
         self._defaults = defaults
         self._keys = keys
+        self._rights = rights or RoutineRights(schema=database)
         self._journal = Journal(session, beside, database)
 
     def run(self, kept: str | None) -> list[str]:
@@ -86,18 +91,21 @@ class Swap:
 
         Args:
             kept: name for what is replaced; None: there is nothing.
-        Returns: warnings, about what is replaced alone.
+        Returns: warnings, about what is replaced, and rights on it, alone.
         """
         try:
             self._journal.begin()
             self._schemas(kept)
             self._tables(kept)
             self._code()
+            warnings = routine_rights.give(self._session, self._rights, self._new.definitions)
         except BaseException as error:
             self._take_back(error)
             raise
         self._journal.end()
-        return furnish(self._session, kept, self._old) if kept and self._old else []
+        if kept and self._old:
+            warnings += furnish(self._session, kept, self._old)
+        return warnings
 
     def _schemas(self, kept: str | None) -> None:
         new, old = self._new, self._old
@@ -298,6 +306,8 @@ class Swap:
                 [*_drops(triggers), *made],
                 makes=[(one.kind, one.name) for one in triggers],
             )
+        for statement in self._rights.statements():
+            self._journal.note(DROPPED, [statement])
         # Making one may change it for that moment.
         self._note_collation(DROPPED, self._old)
 
