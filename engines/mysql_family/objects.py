@@ -113,6 +113,19 @@ class Definition:
         state = _EVENT_STATE.match(self.statement)
         return state is not None and _ENDS.search(state["head"]) is not None
 
+    def making(self) -> list[str]:
+        """Statements; one that sleeps and is past its time is made only if it is to be kept."""
+        state = _EVENT_STATE.match(self.statement)
+        if state is None or state["state"] == "ENABLE" or not self.goes:
+            return [self.statement]
+        head = state["head"].removesuffix("NOT PRESERVE ")
+        # Who alters an event is its definer, unless another one is named.
+        definer = f"DEFINER={account(self.definer)} " if self.definer else ""
+        return [
+            f"{head}PRESERVE {self.statement[state.end('head') :]}",
+            f"ALTER {definer}EVENT {identifier(self.name)} ON COMPLETION NOT PRESERVE",
+        ]
+
     def disabled(self) -> Definition:
         """The same event, asleep.
 
@@ -303,4 +316,4 @@ def statements(
             after = [f"ALTER DATABASE COLLATE {schema_collation}"]
         # All in one, for after the second of them the server may take texts for UCS-2.
         settings = f"SET SESSION {', '.join(one.context.settings())}"
-        yield changed, [*before, "SET NAMES utf8mb4", settings, changed.statement, *after]
+        yield changed, [*before, "SET NAMES utf8mb4", settings, *changed.making(), *after]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from controller.api.errors import DatabaseUnavailable
 from engines.mysql_family import objects
+from engines.mysql_family.quoting import account
 from tests.fakes.streams import MemorySink
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
@@ -99,3 +101,52 @@ def _all_definitions(server: MysqlServer, schema: str) -> list[tuple[str, ...]]:
     ]
     # What follows in a trigger's row is when it was made; names in its text get their quotes.
     return [tuple(str(value).replace("`", "") for value in row[:6]) for row in shown]
+
+
+#: Schedule and state of events that the server does not make again by their own text.
+_PAST = {
+    "once": "AT '2021-01-01' ON COMPLETION NOT PRESERVE DISABLE",
+    "ended": "EVERY 1 DAY STARTS '2020-01-01' ENDS '2021-01-01' ON COMPLETION NOT PRESERVE DISABLE",
+    "elsewhere": "AT '2021-01-01' ON COMPLETION NOT PRESERVE DISABLE ON SLAVE",
+}
+
+
+@pytest.mark.parametrize("owners", [True, False])
+def test_events_that_are_asleep_and_past_their_time_come_back(
+    mysql_server: MysqlServer,
+    small: str,
+    an_account: Callable[..., str],
+    tmp_path: Path,
+    owners: bool,
+) -> None:
+    other = f"{an_account()}@%"
+    for name, schedule in _PAST.items():
+        # Made when there was time, as somebody may have done.
+        mysql_server.run(
+            "SET timestamp = 1",
+            f"CREATE DEFINER = {account(other)} EVENT {name} ON SCHEDULE {schedule}"
+            " COMMENT 'it''s NOT PRESERVE ENABLE' DO SELECT 1",
+            database=small,
+        )
+    asked = (
+        "SELECT EVENT_NAME, DEFINER, SQL_MODE, EVENT_TYPE, EXECUTE_AT, INTERVAL_FIELD, STARTS,"
+        " ENDS, STATUS, ON_COMPLETION, EVENT_COMMENT FROM information_schema.EVENTS"
+        " WHERE EVENT_SCHEMA = '{}' AND EVENT_NAME <> 'tidy' ORDER BY EVENT_NAME"
+    )
+    found = mysql_server.run(asked.format(small))
+    assert [row[0] for row in found] == sorted(_PAST)
+    backup = a_backup(mysql_server, small, tmp_path)
+
+    backup.restore(tmp_path, database=f"{small}_copy", owners=owners)
+    kept = backup.restore(tmp_path, replace=True).kept_as
+
+    copied = mysql_server.run(asked.format(f"{small}_copy"))
+    assert [row[2:] for row in copied] == [row[2:] for row in found]
+    assert {row[1] for row in copied} == ({other} if owners else {_who(mysql_server)})
+    assert mysql_server.run(asked.format(small)) == found
+    assert [row[:2] for row in mysql_server.run(asked.format(kept))] == [row[:2] for row in found]
+
+
+def _who(server: MysqlServer) -> str:
+    ((who,),) = server.run("SELECT CURRENT_USER()")
+    return str(who)
