@@ -157,12 +157,14 @@ def read(session: Session, schema: str, tables: Sequence[Table]) -> list[Definit
 
 def _shown(session: Session, kind: str, name: str) -> tuple[Any, ...]:
     """Of what the catalogue has just told of, as the server writes it."""
+    one = f"the {kind.lower()} {identifier(name)}"
     try:
-        return session.texts(f"SHOW CREATE {kind} {identifier(name)}", what=_WHAT)[0]
+        rows = session.texts(f"SHOW CREATE {kind} {identifier(name)}", what=f"while reading {one}")
     except BackupError as error:
         if code_of(error) in _GONE:
-            raise DefinitionGone(f"the {kind.lower()} {identifier(name)} is gone") from error
+            raise DefinitionGone(f"{one} is gone") from error
         raise
+    return rows[0]
 
 
 def _routines(session: Session, schema: str) -> Iterator[Definition]:

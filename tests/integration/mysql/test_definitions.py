@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from controller.api.errors import DatabaseUnavailable
+from controller.api.errors import BackupError, DatabaseUnavailable
 from engines.mysql_family import objects
 from engines.mysql_family.quoting import account
 from tests.fakes.streams import MemorySink
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_engine import an_engine
+from tests.servers.mysql_fixtures import on_newest
 from tests.servers.postgres_engine import a_context
 
 
@@ -150,3 +151,16 @@ def test_events_that_are_asleep_and_past_their_time_come_back(
 def _who(server: MysqlServer) -> str:
     ((who,),) = server.run("SELECT CURRENT_USER()")
     return str(who)
+
+
+@on_newest("mysql")
+def test_a_view_that_the_server_cannot_show_is_named(
+    mysql_server: MysqlServer, small: str, tmp_path: Path
+) -> None:
+    """Its own text is no SQL to it: a character of GBK whose second byte is a backslash."""
+    with mysql_server.connect(small) as connection:
+        connection.set_character_set("gbk")
+        connection.query(b"CREATE VIEW cut AS SELECT '\x95\x5c' AS x")
+
+    with pytest.raises(BackupError, match="while reading the view `cut`: You have an error"):
+        an_engine(mysql_server, small).create_backup(MemorySink(), a_context(tmp_path))
