@@ -24,8 +24,9 @@ def furnish(session: Session, kept: str, old: Content) -> list[str]:
     asleep = 0
     for one in old.definitions:
         try:
-            changed = one.disabled() if one.kind == "EVENT" else one
-            asleep += changed is not one
+            is_event = one.kind == "EVENT"
+            changed = one.disabled() if is_event else one.moved(old.schema, kept)
+            asleep += is_event
             make(session, [changed], old.collation)
         except BackupError as error:
             warnings.append(

@@ -101,6 +101,12 @@ class Definition:
         plain = _DEFINER.sub(lambda found: found["head"], self.statement, count=1)
         return evolve(self, statement=plain, definer="")
 
+    def moved(self, source: str, schema: str) -> Definition:
+        """The same in another schema. What the body of any other kind names, it goes on naming."""
+        if self.kind != "VIEW":
+            return self
+        return evolve(self, statement=views.moved(self.statement, source=source, schema=schema))
+
     def on_table(self, table: str) -> Definition:
         """The same trigger on another table."""
         old = f" ON {identifier(self.table)} FOR EACH ROW "

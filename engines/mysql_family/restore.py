@@ -126,8 +126,9 @@ class Restore:
         for number, one in enumerate(found, 1):
             process.raise_if(self._context.cancelled)
             try:
+                there = one.moved(self._facts.database, name)
                 content.make(
-                    self._session, [one.disabled() if one.kind == "EVENT" else one], collation
+                    self._session, [there.disabled() if one.kind == "EVENT" else there], collation
                 )
             except BackupError as error:
                 if not one.is_broken:
@@ -173,7 +174,7 @@ class Restore:
             character_set=character_set,
             collation=collation,
             tables=catalogue.tables(self._session, name),
-            definitions=made,
+            definitions=[one.moved(self._facts.database, database) for one in made],
         )
         defaults = sequences.defaults(self._session, name) if new.has_sequences else []
         self._session.run(*sequences.take_away(defaults, name))

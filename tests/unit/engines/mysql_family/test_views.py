@@ -1,7 +1,8 @@
-"""Views: in which order they are made, and of which schema their functions are."""
+"""Views: in which order they are made, and of which schema is what they name."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, strategies as st
 
 from engines.mysql_family import views
@@ -32,3 +33,26 @@ def test_a_schema_s_name_goes_before_functions_alone() -> None:
     text = "select `shop`.`f`(1),'`shop`.`f`(1)',`shop`.`id` from (`shop` join `o`.`shop`)"
 
     assert views.without_schema(text, "shop") == text.replace("`shop`.`f`(1)", "`f`(1)", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select {}`a`.`id` AS `shop` from ({}`a` join `o`.`o` on(`o`.`o`.`id` = {}`a`.`id`))",
+        "select {}`a`.`shop` AS `shop` from ({}`a` join `o`.`shop`) where `o`.`shop`.`id`",
+        "with shop as (select {}`a`.`id` from {}`a`)select `shop`.`id` from (`shop` join `o`.`o`)",
+        "select `shop`.`id` from (`o`.`o` `shop` left join ({}`id` join {}`b`) on(`shop`.`id`))",
+        "select straight_join `shop`.`a` from (({}`a` straight_join {}`b`) join `o` `shop`)",
+        "select trim(both 'x' from `shop`.`v`) from {}`a` `shop`",
+        "select extract(year from (`shop`.`at`)) from (`o`.`o` `shop` join {}`a`)",
+        "select (select 1 from {}`a` union select `shop`.`id` from `shop`) from {}`b`",
+        "select '`shop`.`a`.`b`',\"from `shop`.`a`\",1 AS `it's``shop``.` from {}`a`",
+        "select nextval({}`s`),lastval({}`s`),setval({}`s`,4,1,0),`shop`.`s` from `shop`",
+        "select {}`k`.`one`(),{}`f`(`shop`.`id`),`o`.`f`() from `shop`",
+        "select {}`shop`.`id` from ({}`shop` join `o`.`shop`)",
+    ],
+)
+def test_a_view_in_another_schema_reads_that_one_and_its_aliases_stay(text: str) -> None:
+    here, there = text.replace("{}", "`shop`."), text.replace("{}", "`a``copy`.")
+
+    assert views.moved(here, source="shop", schema="a`copy") == there
