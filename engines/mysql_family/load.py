@@ -44,7 +44,7 @@ class Load:
     """All tables of a backup, into `schema`.
 
     Threads: one for each client. `_lock` guards `_moved`, and progress is told under it, so that
-    it never falls.
+    it never falls. Of `_numbers` one stream alone has some.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Load:
         self._moved = 0
         self._own_options: list[str] = []
         self._longest_bytes: int | None = None
+        self._numbers: dict[str, int] = {}
 
     def run(self, parallel: int) -> Sequence[Later]:
         """With at most so many clients; the first one that fails ends the others.
@@ -87,6 +88,9 @@ class Load:
                     self._context.cancelled,
                     at_once=parallel,
                 )
+        if self._numbers:
+            with self._server.session() as session:
+                sequences.set_back(session, self._schema, self._numbers)
         return postponed.later
 
     def _job(self, name: StreamName, postponed: Postponed) -> Callable[[threading.Event], None]:
@@ -94,7 +98,12 @@ class Load:
             reader: StreamReader = _Counted(self._source.open(name), self._count)
             reader = archive.Checked(reader, self._server.family, self._longest_bytes)
             if self._facts.counts.get("sequences"):
-                reader = sequences.Moved(reader, source=self._facts.database, schema=self._schema)
+                reader = sequences.Moved(
+                    reader,
+                    source=self._facts.database,
+                    schema=self._schema,
+                    numbers=self._numbers,
+                )
             reader = Without(reader, postponed)
             try:
                 process.feed_from(self._command(name), reader, stop)

@@ -1,18 +1,18 @@
-"""Defaults that take the next number of a sequence: MariaDB writes them with the schema's name.
+"""Sequences: the numbers that they go on with, and the defaults that ask for those.
 
-A table that is moved goes on asking the sequence where that was. So a dump is
-changed on its way into another schema, and the defaults are taken away before
-a move and given again after it.
+MariaDB writes such a default with the schema's name, and a table that is moved goes on asking the
+sequence where that was. So a dump is changed on its way into another schema, and the defaults are
+taken away before a move and given again after it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from controller.api.errors import Problem
+from controller.api.errors import IntegrityError, Problem
 from engines.interface import StreamReader
 from engines.mysql_family import versions
 from engines.mysql_family.catalogue import Identity
@@ -21,6 +21,9 @@ from engines.mysql_family.grants import Rights
 from engines.mysql_family.quoting import account, identifier, qualified
 
 _CALL = r"\b(nextval|lastval)\({}\."
+#: How the tool writes the next number.
+_SETS = b"DO SETVAL("
+_SET = re.compile(rb"^DO SETVAL\(`((?:[^`]|``)*)`, (-?\d+), 0\);$", re.MULTILINE)
 #: Series -> the first release that takes rights on a database for rights on its sequences, when a
 #: default is given (MDEV-36870). Seen in 11.4.5.
 _MENDED = {(10, 6): 23, (10, 11): 14, (11, 4): 8, (11, 8): 3}
@@ -97,14 +100,47 @@ def give(found: Sequence[Default], *, source: str, schema: str, table: str = "")
     ]
 
 
-class Moved:
-    """A reader of a dump, in whose definitions of columns one schema stands for another."""
+def set_back(session: Session, schema: str, numbers: Mapping[str, int]) -> None:
+    """Have sequences go on with those numbers.
 
-    def __init__(self, reader: StreamReader, *, source: str, schema: str) -> None:
+    The server passes a SETVAL over that lies behind the START of one that has been restarted, or
+    has cycled.
+
+    Raises: IntegrityError.
+    """
+    for name, number in numbers.items():
+        if _next(session, schema, name) == number:
+            continue
+        session.run(
+            f"ALTER SEQUENCE {qualified(schema, name)} RESTART {number}",
+            what="while setting sequences back",
+        )
+        if (found := _next(session, schema, name)) != number:
+            raise IntegrityError(
+                f"the sequence {identifier(name)} goes on with {found} instead of {number}"
+            )
+
+
+def _next(session: Session, schema: str, name: str) -> int:
+    query = f"SELECT next_not_cached_value FROM {qualified(schema, name)}"  # noqa: S608
+    return int(session.one(query, what="while looking at sequences"))
+
+
+class Moved:
+    """A reader of a dump, in whose definitions of columns one schema stands for another.
+
+    Args:
+        numbers: gets the one that each sequence goes on with, as the dump has it.
+    """
+
+    def __init__(
+        self, reader: StreamReader, *, source: str, schema: str, numbers: dict[str, int]
+    ) -> None:
         self._reader = reader
         self._old = f"val({identifier(source)}.".encode()
         self._new = f"val({identifier(schema)}.".encode()
         self._rest = b""
+        self._numbers = numbers
 
     def read(self, size: int = -1, /) -> bytes:
         """At most a line more than `size`, b"" only at the end."""
@@ -118,6 +154,9 @@ class Moved:
                 return self._changed(whole + line_end)
 
     def _changed(self, block: bytes) -> bytes:
+        # Looked for first: every row comes by here.
+        for name, number in _SET.findall(block) if _SETS in block else ():
+            self._numbers[name.replace(b"``", b"`").decode(errors="replace")] = int(number)
         if self._old not in block:
             return block
         # What begins so is a column's definition: rows begin with a parenthesis.

@@ -15,15 +15,21 @@ from tests.unit.engines.mysql_family.samples import rights
 def test_a_dump_for_another_schema_is_changed_in_columns_alone(size: int) -> None:
     data = (
         b"CREATE TABLE `t` (\n  `id` int DEFAULT nextval(`shop`.`q`),\n  `b` int\n);\n"
-        b"INSERT INTO `t` VALUES\n(1,'  `id` int DEFAULT nextval(`shop`.`q`)');\n-- end"
+        b"DO SETVAL(`q`, -7, 0);\nDO SETVAL(`a``b`, 18446744073709551614, 0);\n"
+        b"INSERT INTO `t` VALUES\n(1,'  `id` int DEFAULT nextval(`shop`.`q`)'),\n"
+        b"(2,'\\nDO SETVAL(`q`, 1, 0);');\n-- end"
     )
-    reader = sequences.Moved(MemoryReader(data, None), source="shop", schema="other")
+    numbers: dict[str, int] = {}
+    reader = sequences.Moved(
+        MemoryReader(data, None), source="shop", schema="other", numbers=numbers
+    )
 
     parts = []
     while part := reader.read(size):
         parts.append(part)
 
     assert b"".join(parts) == data.replace(b"nextval(`shop`.", b"nextval(`other`.", 1)
+    assert numbers == {"q": -7, "a`b": 18446744073709551614}
 
 
 @pytest.mark.parametrize(
