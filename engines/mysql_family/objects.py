@@ -24,9 +24,11 @@ _WHAT = "while reading definitions"
 #: A routine, a trigger or an event is not there; a view is a table.
 _GONE = {NO_SUCH_TABLE, 1305, 1360, 1539}
 _IDENTIFIER = r"`(?:[^`]|``)*`"
-_ACCOUNT = rf"{_IDENTIFIER}(?:@{_IDENTIFIER})?"
+#: Names of routines are quoted as in the mode that these were made under.
+_EITHER_QUOTED = rf"(?:{_IDENTIFIER}|\"(?:[^\"]|\"\")*\")"
+_ACCOUNT = rf"{_EITHER_QUOTED}(?:@{_EITHER_QUOTED})?"
 _DEFINER = re.compile(
-    rf"(?P<head>CREATE (?:OR REPLACE )?(?:ALGORITHM=\w+ )?)(?:DEFINER={_ACCOUNT} )"
+    rf"\A(?P<head>CREATE (?:OR REPLACE )?(?:ALGORITHM=\w+ )?)(?:DEFINER={_ACCOUNT} )"
 )
 #: The server writes an event's head in one form; in what stands before, texts are quoted.
 _EVENT_STATE = re.compile(
@@ -40,7 +42,7 @@ _ENDS = re.compile(r" (?:ON SCHEDULE AT|ENDS) '[^']*' ON COMPLETION NOT PRESERVE
 OURS = ("SET NAMES utf8mb4", "SET SESSION sql_mode = '', time_zone = '+00:00'")
 _GAP = r"(?:\s+|/\*.*?\*/|#[^\n]*\n|--(?=\s)[^\n]*\n)"
 #: A name, a text, a remark or a word of what stands before a trigger's body; else one character.
-_TOKEN = re.compile(rf"{_IDENTIFIER}|\"(?:[^\"]|\"\")*\"|{_GAP}|[\w$]+|.", re.DOTALL)
+_TOKEN = re.compile(rf"{_EITHER_QUOTED}|{_GAP}|[\w$]+|.", re.DOTALL)
 _EACH_ROW = re.compile(rf"FOR{_GAP}+EACH{_GAP}+ROW\b{_GAP}*", re.DOTALL | re.IGNORECASE)
 #: In the order in which they are made: a view's functions have to be there, a body's need not.
 KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
@@ -97,8 +99,16 @@ class Definition:
         return ["SET SESSION sql_mode = 'ORACLE'", drop, "SET SESSION sql_mode = ''"]
 
     def without_definer(self) -> Definition:
-        """The same as an object of whoever makes it."""
-        plain = _DEFINER.sub(lambda found: found["head"], self.statement, count=1)
+        """The same as an object of whoever makes it.
+
+        Raises: BackupError: it is not written as any server writes one.
+        """
+        plain, number = _DEFINER.subn(lambda found: found["head"], self.statement, count=1)
+        if self.definer and not number:
+            raise BackupError(
+                f"the {self.kind.lower()} {identifier(self.name)} does not say that it belongs to "
+                f"{account(self.definer)}: {self.statement}"
+            )
         return evolve(self, statement=plain, definer="")
 
     def moved(self, source: str, schema: str) -> Definition:

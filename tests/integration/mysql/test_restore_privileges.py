@@ -237,24 +237,43 @@ def test_with_partial_revokes_a_pattern_is_no_right(
 
 
 def test_without_owners_nobody_else_has_to_exist(
-    backup: Backup, an_account: AnAccount, tmp_path: Path
+    mysql_server: MysqlServer, small: str, an_account: AnAccount, tmp_path: Path
 ) -> None:
-    user = an_account()
-    backup.server.run(
+    """Not of code either whose definer stands in double quotes."""
+    server, user, copy = mysql_server, an_account(), f"{small}_new"
+    server.run(
+        "SET sql_mode = 'ANSI_QUOTES'",
+        'CREATE PROCEDURE "p"() SELECT 1',
+        'CREATE FUNCTION "f"() RETURNS INT DETERMINISTIC RETURN 1',
+        'CREATE TRIGGER "g" BEFORE INSERT ON "a" FOR EACH ROW SET @x = 1',
+        'CREATE EVENT "e" ON SCHEDULE EVERY 1 DAY DO SELECT 1',
+        'CREATE VIEW "v" AS SELECT 1 AS "one"',
+        database=small,
+    )
+    if server.family == "mariadb":
+        server.run(
+            "SET sql_mode = 'ORACLE'",
+            "CREATE PROCEDURE o AS BEGIN SELECT 1; END",
+            "CREATE PACKAGE k AS FUNCTION one RETURN INT; END",
+            "CREATE PACKAGE BODY k AS FUNCTION one RETURN INT AS BEGIN RETURN 1; END; END",
+            database=small,
+        )
+    backup = a_backup(server, small, tmp_path)
+    server.run(
         rf"GRANT ALL ON `dbb\_restore\_%`.* TO {user}@'%'",
-        rf"GRANT ALL ON `{backup.database}%`.* TO {user}@'%'",
+        rf"GRANT ALL ON `{small}%`.* TO {user}@'%'",
         "SET GLOBAL log_bin_trust_function_creators = 1",
     )
     try:
-        backup.by(user).restore(tmp_path, database=f"{backup.database}_new", owners=False)
+        backup.by(user).restore(tmp_path, database=copy, owners=False)
     finally:
-        backup.server.run("SET GLOBAL log_bin_trust_function_creators = 0")
+        server.run("SET GLOBAL log_bin_trust_function_creators = 0")
 
-    rows = backup.server.run(
-        "SELECT DISTINCT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ="
-        f" '{backup.database}_new'"
-    )
-    assert rows == [(f"{user}@%",)]
+    of = {"ROUTINES": "ROUTINE", "VIEWS": "TABLE", "TRIGGERS": "TRIGGER", "EVENTS": "EVENT"}
+    for source, prefix in of.items():
+        definers = f"SELECT DEFINER FROM information_schema.{source} WHERE {prefix}_SCHEMA"
+        found = server.run(f"{definers} = '{copy}'")
+        assert found == [(f"{user}@%",)] * len(server.run(f"{definers} = '{small}'"))
 
 
 def test_a_definer_that_is_not_there_is_told_before_anything_is_touched(

@@ -73,6 +73,25 @@ def test_a_definer_is_taken_out_of_the_head_alone() -> None:
     assert procedure.without_definer().statement == body.replace("DEFINER=`a`@`b` ", "", 1)
 
 
+@pytest.mark.parametrize("definer", ["`a`@`b`", '"a"@"b"', '"a`"" "@"%"', "`role`", '"role"'])
+@pytest.mark.parametrize("kind", ["PROCEDURE", "AGGREGATE FUNCTION", "PACKAGE BODY"])
+def test_a_definer_goes_however_its_name_is_quoted(kind: str, definer: str) -> None:
+    statement = f"CREATE DEFINER={definer} {kind} \"p\"() SELECT 'DEFINER=`a`@`b` '"
+    made = Definition(kind=kind, name="p", statement=statement, context=Context(), definer="a@b")
+
+    assert made.without_definer().statement == statement.replace(f"DEFINER={definer} ", "", 1)
+
+
+def test_a_definer_that_cannot_be_taken_out_is_told() -> None:
+    statement = "CREATE DEFINER='a'@'b' PROCEDURE p() SELECT 1"
+    made = Definition(
+        kind="PROCEDURE", name="p", statement=statement, context=Context(), definer="a@b"
+    )
+
+    with pytest.raises(BackupError, match="procedure `p` does not say that it belongs to `a`@`b`"):
+        made.without_definer()
+
+
 @pytest.mark.parametrize(
     "head",
     [
