@@ -14,13 +14,12 @@ from attrs import frozen
 
 from controller.api.errors import IntegrityError, Problem
 from engines.interface import StreamReader
-from engines.mysql_family import versions
+from engines.mysql_family import naming, versions
 from engines.mysql_family.catalogue import Identity
 from engines.mysql_family.connection import Session
 from engines.mysql_family.grants import Rights
 from engines.mysql_family.quoting import account, identifier, qualified
 
-_CALL = r"\b(nextval|lastval)\({}\."
 #: How the tool writes the next number.
 _SETS = b"DO SETVAL("
 _SET = re.compile(rb"^DO SETVAL\(`((?:[^`]|``)*)`, (-?\d+), 0\);$", re.MULTILINE)
@@ -48,11 +47,10 @@ def defaults(session: Session, schema: str, *, of: str = "") -> list[Default]:
         (schema,),
         what="while reading defaults",
     )
-    call = re.compile(_CALL.format(re.escape(identifier(of or schema))))
     return [
         Default(table=table, column=column, expression=expression)
         for place, table, column, expression in rows
-        if place == schema and call.search(expression)
+        if place == schema and any(naming.in_schema(expression, of or schema))
     ]
 
 
@@ -90,12 +88,10 @@ def give(found: Sequence[Default], *, source: str, schema: str, table: str = "")
     Args:
         table: name that the table has at the moment, if not its own.
     """
-    call = re.compile(_CALL.format(re.escape(identifier(source))))
     return [
         f"ALTER TABLE {qualified(schema, table or one.table)}"
-        f" ALTER COLUMN {identifier(one.column)} SET DEFAULT ("
-        + call.sub(lambda match: f"{match[1]}({identifier(schema)}.", one.expression)
-        + ")"
+        f" ALTER COLUMN {identifier(one.column)} SET DEFAULT"
+        f" ({naming.moved(one.expression, source=source, schema=schema)})"
         for one in found
     ]
 
@@ -137,8 +133,8 @@ class Moved:
         self, reader: StreamReader, *, source: str, schema: str, numbers: dict[str, int]
     ) -> None:
         self._reader = reader
+        self._source, self._schema = source, schema
         self._old = f"val({identifier(source)}.".encode()
-        self._new = f"val({identifier(schema)}.".encode()
         self._rest = b""
         self._numbers = numbers
 
@@ -161,9 +157,15 @@ class Moved:
             return block
         # What begins so is a column's definition: rows begin with a parenthesis.
         return b"\n".join(
-            line.replace(self._old, self._new) if line.startswith(b"  `") else line
+            self._moved(line) if line.startswith(b"  `") and self._old in line else line
             for line in block.split(b"\n")
         )
+
+    def _moved(self, line: bytes) -> bytes:
+        """But for what looks like it in a comment or in the text of a default."""
+        text = line.decode(errors="surrogateescape")
+        there = naming.moved(text, source=self._source, schema=self._schema)
+        return there.encode(errors="surrogateescape")
 
     def close(self) -> None:
         self._reader.close()

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from attrs import field, frozen
-
-from engines.mysql_family.quoting import identifier
-
-_NAME = r"`(?:[^`]|``)*`"
-#: Texts first: what looks like a name within them is none.
-_TOKEN = re.compile(
-    rf"'(?:[^'\\]|''|\\.)*'|\"(?:[^\"\\]|\"\"|\\.)*\"|(?P<names>{_NAME}(?:\.{_NAME})*)|(?P<word>[\w$]+)"
-    r"|(?P<sign>\S)",
-    re.DOTALL,
-)
-_ONE_NAME = re.compile(_NAME)
-#: What asks a sequence: its argument is a table.
-_OF_SEQUENCES = {"nextval", "lastval", "setval"}
+from engines.mysql_family import naming
 
 
 def in_order(texts: Mapping[str, str], schema: str) -> list[str]:
@@ -51,8 +37,8 @@ def without_schema(statement: str, schema: str) -> str:
     Tables stand without in what the server says to a session in that schema, but in MariaDB where
     the view reads another one, too: there the name tells two of one name apart, and stays.
     """
-    own = (one for one in _named_in(statement, schema) if one.is_call and len(one.names) == 2)
-    return _replaced(statement, own, "")
+    own = (one for one in naming.in_schema(statement, schema) if one.is_call)
+    return naming.replaced(statement, (one for one in own if len(one.names) == 2), "")
 
 
 def moved(statement: str, *, source: str, schema: str) -> str:
@@ -61,78 +47,11 @@ def moved(statement: str, *, source: str, schema: str) -> str:
     Where MariaDB writes its own schema's name in a view it does so before everything: as it stands,
     a copy would read what it was copied from.
     """
-    return _replaced(statement, _named_in(statement, source), f"{identifier(schema)}.")
-
-
-@frozen
-class _Named:
-    """Names with dots between them.
-
-    Args:
-        at: where they begin. is_table: they stand where a table or a sequence does.
-    """
-
-    at: int
-    text: str
-    is_table: bool
-    is_call: bool
-    names: tuple[str, ...] = field(init=False)
-
-    @names.default
-    def _names(self) -> tuple[str, ...]:
-        return tuple(one[1:-1].replace("``", "`") for one in _ONE_NAME.findall(self.text))
-
-    def is_in(self, schema: str) -> bool:
-        """Two names may be a column's behind a table or an alias that has the schema's name."""
-        if self.names[0] != schema:
-            return False
-        return len(self.names) == 3 or (len(self.names) == 2 and (self.is_table or self.is_call))
-
-
-def _named_in(statement: str, schema: str) -> Iterator[_Named]:
-    return (one for one in _all_named(statement) if one.is_in(schema))
-
-
-def _all_named(statement: str) -> Iterator[_Named]:
-    """A table follows FROM or JOIN, and any number of parentheses; FROM is in `trim`, too."""
-    # Of each parenthesis that is open: the last of SELECT and FROM.
-    clauses = [""]
-    is_table = False
-    for token in _TOKEN.finditer(statement):
-        if token["names"]:
-            is_call = statement.startswith("(", token.end())
-            yield _Named(token.start(), token["names"], is_table, is_call)
-        if token["sign"] == "(":
-            clauses.append("")
-            continue
-        if token["sign"] == ")" and len(clauses) > 1:
-            clauses.pop()
-        word = (token["word"] or "").lower()
-        is_table = _precedes_table(word, clauses[-1])
-        if word in ("select", "from"):
-            clauses[-1] = word
-
-
-def _precedes_table(word: str, clause: str) -> bool:
-    if word == "from":
-        return clause == "select"
-    # Between SELECT and FROM it is an option.
-    if word == "straight_join":
-        return clause != "select"
-    return word == "join" or word in _OF_SEQUENCES
-
-
-def _replaced(statement: str, found: Iterable[_Named], before: str) -> str:
-    """Each with something else before all of its names but the first."""
-    parts, at = [], 0
-    for one in found:
-        parts += [statement[at : one.at], before]
-        at = one.at + len(identifier(one.names[0])) + len(".")
-    return "".join(parts) + statement[at:]
+    return naming.moved(statement, source=source, schema=schema)
 
 
 def _named(text: str, schema: str) -> Iterator[str]:
     """What is named directly below the schema."""
-    for one in _all_named(text):
+    for one in naming.all_named(text):
         if one.names[0] == schema and len(one.names) > 1:
             yield one.names[1]

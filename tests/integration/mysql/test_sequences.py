@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,3 +71,28 @@ def test_one_that_has_run_out_stays_so(
     a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
 
     assert mysql_server.run("SELECT next_not_cached_value FROM s", database=database) == [(3,)]
+
+
+@on_newest("mariadb")
+def test_defaults_ask_the_sequences_beside_them_and_texts_stay(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    text = f"'it''s nextval(`{database}`.`s`)'"
+    mysql_server.run(
+        "CREATE SEQUENCE s",
+        f"CREATE TABLE t (a INT DEFAULT SETVAL(s, 10), b VARCHAR(99) DEFAULT {text},"
+        f" c VARCHAR(99) DEFAULT CONCAT({text}, NEXTVAL(s)), d INT COMMENT {text})",
+        database=database,
+    )
+    ((_, made),) = mysql_server.run("SHOW CREATE TABLE t", database=database)
+    backup = a_backup(mysql_server, database, tmp_path)
+    copy = f"{database}_copy"
+
+    backup.restore(tmp_path, database=copy)
+    kept = backup.restore(tmp_path, replace=True).kept_as
+
+    assert kept is not None
+    for schema in (database, copy, kept):
+        expected = re.sub(rf"(?<=val\(`){database}(?=`\.`s`[,)][^'])", schema, made)
+        assert mysql_server.run("SHOW CREATE TABLE t", database=schema) == [("t", expected)]

@@ -12,9 +12,12 @@ from tests.unit.engines.mysql_family.samples import rights
 
 
 @given(st.integers(1, 80))
-def test_a_dump_for_another_schema_is_changed_in_columns_alone(size: int) -> None:
+def test_a_dump_for_another_schema_is_changed_in_defaults_alone(size: int) -> None:
+    looks_so = b"'it\\'s \\\\','nextval(`shop`.`q`)'"
     data = (
-        b"CREATE TABLE `t` (\n  `id` int DEFAULT nextval(`shop`.`q`),\n  `b` int\n);\n"
+        b"CREATE TABLE `t` (\n  `id` int DEFAULT nextval(`shop`.`q`),\n"
+        b"  `b` text DEFAULT concat(" + looks_so + b") COMMENT 'x''nextval(`shop`.`q`)\xff',\n"
+        b"  `c` text DEFAULT concat(" + looks_so + b",setval(`shop`.`q`,1,1,0))\n);\n"
         b"DO SETVAL(`q`, -7, 0);\nDO SETVAL(`a``b`, 18446744073709551614, 0);\n"
         b"INSERT INTO `t` VALUES\n(1,'  `id` int DEFAULT nextval(`shop`.`q`)'),\n"
         b"(2,'\\nDO SETVAL(`q`, 1, 0);');\n-- end"
@@ -28,7 +31,8 @@ def test_a_dump_for_another_schema_is_changed_in_columns_alone(size: int) -> Non
     while part := reader.read(size):
         parts.append(part)
 
-    assert b"".join(parts) == data.replace(b"nextval(`shop`.", b"nextval(`other`.", 1)
+    changed = data.replace(b"DEFAULT nextval(`shop`.", b"DEFAULT nextval(`other`.", 1)
+    assert b"".join(parts) == changed.replace(b",setval(`shop`.", b",setval(`other`.")
     assert numbers == {"q": -7, "a`b": 18446744073709551614}
 
 
