@@ -15,7 +15,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from controller.api.errors import AccessDenied, BackupError, DatabaseUnavailable
-from engines.mysql_family import catalogue, views
+from engines.mysql_family import catalogue, comments, views
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import NO_SUCH_TABLE, Session, code_of, use
 from engines.mysql_family.quoting import account, identifier, literal
@@ -185,13 +185,15 @@ def _shown(session: Session, kind: str, name: str) -> tuple[Any, ...]:
 
 def _routines(session: Session, schema: str) -> Iterator[Definition]:
     rows = session.rows(
-        "SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, DEFINER"
+        "SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, DEFINER, ROUTINE_COMMENT"
         " FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s",
         (schema,),
         what=_WHAT,
     )
-    known = [(kind, name, definer) for of, kind, name, definer in rows if of == schema]
-    for kind, name, definer in sorted(known, key=lambda row: (KINDS.index(row[0]), row[1])):
+    known = [row[1:] for row in rows if row[0] == schema]
+    for kind, name, definer, comment in sorted(
+        known, key=lambda row: (KINDS.index(row[0]), row[1])
+    ):
         row = _shown(session, kind, name)
         _name, sql_mode, statement, _client, connection, of_schema = row[:6]
         if statement is None:
@@ -202,7 +204,7 @@ def _routines(session: Session, schema: str) -> Iterator[Definition]:
             kind=kind,
             name=name,
             definer=definer,
-            statement=statement,
+            statement=comments.of_routine(statement, comment, sql_mode),
             context=Context(
                 sql_mode=sql_mode, connection_collation=connection, schema_collation=of_schema
             ),
@@ -283,16 +285,18 @@ def trigger_body(typed: str, name: str) -> str:
 
 def _events(session: Session, schema: str) -> Iterator[Definition]:
     rows = session.rows(
-        "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER FROM information_schema.EVENTS"
+        "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, EVENT_COMMENT FROM information_schema.EVENTS"
         " WHERE EVENT_SCHEMA = %s ORDER BY EVENT_NAME",
         (schema,),
         what=_WHAT,
     )
-    for of, name, definer in rows:
+    for of, name, definer, comment in rows:
         if of != schema:
             continue
         row = _shown(session, "EVENT", name)
         _name, sql_mode, time_zone, statement, _client, connection, of_schema = row[:7]
+        if state := _EVENT_STATE.match(statement):
+            statement = comments.of_event(statement, comment, sql_mode, at=state.end())
         yield Definition(
             kind="EVENT",
             name=name,
