@@ -26,7 +26,7 @@ class Named:
     """Names with dots between them.
 
     Args:
-        at: where they begin. is_table: they stand where a table or a sequence does.
+        at: where they begin. is_table: they stand where a table, a view or a sequence does.
     """
 
     at: int
@@ -80,7 +80,7 @@ def _precedes_table(word: str, clause: str) -> bool:
     # Between SELECT and FROM it is an option.
     if word == "straight_join":
         return clause != "select"
-    return word == "join" or word in _OF_SEQUENCES
+    return word in ("join", "view") or word in _OF_SEQUENCES
 
 
 def replaced(text: str, found: Iterable[Named], before: str) -> str:

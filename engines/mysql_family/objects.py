@@ -18,7 +18,7 @@ from controller.api.errors import AccessDenied, BackupError, DatabaseUnavailable
 from engines.mysql_family import catalogue, comments, views
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import NO_SUCH_TABLE, Session, code_of, use
-from engines.mysql_family.quoting import account, identifier, literal
+from engines.mysql_family.quoting import account, identifier, literal, qualified
 
 _WHAT = "while reading definitions"
 #: A routine, a trigger or an event is not there; a view is a table.
@@ -171,11 +171,16 @@ def read(session: Session, schema: str, tables: Sequence[Table]) -> list[Definit
     return [*found, *_triggers(session, schema), *_events(session, schema)]
 
 
-def _shown(session: Session, kind: str, name: str) -> tuple[Any, ...]:
-    """Of what the catalogue has just told of, as the server writes it."""
+def _shown(session: Session, kind: str, name: str, *, of: str = "") -> tuple[Any, ...]:
+    """Of what the catalogue has just told of, as the server writes it.
+
+    Args:
+        of: its schema, if that is not the session's.
+    """
+    named = qualified(of, name) if of else identifier(name)
     one = f"the {kind.lower()} {identifier(name)}"
     try:
-        rows = session.texts(f"SHOW CREATE {kind} {identifier(name)}", what=f"while reading {one}")
+        rows = session.texts(f"SHOW CREATE {kind} {named}", what=f"while reading {one}")
     except BackupError as error:
         if code_of(error) in _GONE:
             raise DefinitionGone(f"{one} is gone") from error
@@ -221,8 +226,7 @@ def _views(session: Session, schema: str, broken: Container[str]) -> Iterator[De
     known = {name: (definer, text or b"") for of, name, definer, text in rows if of == schema}
     texts = {name: text.decode(errors="surrogateescape") for name, (_, text) in known.items()}
     for name in views.in_order(texts, schema):
-        row = _shown(session, "VIEW", name)
-        _name, statement, _client, connection = row[:4]
+        _name, statement, _client, connection = _shown_view(session, schema, name)[:4]
         yield Definition(
             kind="VIEW",
             name=name,
@@ -232,6 +236,17 @@ def _views(session: Session, schema: str, broken: Container[str]) -> Iterator[De
             context=Context(connection_collation=connection),
             is_broken=name in broken,
         )
+
+
+def _shown_view(session: Session, schema: str, name: str) -> tuple[Any, ...]:
+    row = _shown(session, "VIEW", name)
+    if not views.takes_for_one(row[1]):
+        return row
+    # To a session in another schema it names all of them.
+    use(session, "information_schema")
+    row = _shown(session, "VIEW", name, of=schema)
+    use(session, schema)
+    return row
 
 
 def _triggers(session: Session, schema: str) -> Iterator[Definition]:

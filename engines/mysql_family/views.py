@@ -41,6 +41,18 @@ def without_schema(statement: str, schema: str) -> str:
     return naming.replaced(statement, (one for one in own if len(one.names) == 2), "")
 
 
+def takes_for_one(statement: str) -> bool:
+    """Whether a table that stands without a schema has the name of another schema's.
+
+    MySQL leaves the name of the session's schema out before columns, too: a condition that compares
+    the two tables compares one of them with itself, once it is made of that text.
+    """
+    tables = [one.names for one in naming.all_named(statement) if one.is_table]
+    return not {names[0] for names in tables if len(names) == 1}.isdisjoint(
+        names[1] for names in tables if len(names) == 2
+    )
+
+
 def moved(statement: str, *, source: str, schema: str) -> str:
     """The same view of one schema's tables, sequences and code in another one.
 

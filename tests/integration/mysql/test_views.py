@@ -93,7 +93,6 @@ def test_what_is_kept_has_such_views_of_its_own(
     assert shown(mysql_server, crossing) == dict.fromkeys(VIEWS, 10)
 
 
-@on_newest("mariadb")
 def test_a_table_of_the_same_name_elsewhere_is_told_apart(
     mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
 ) -> None:
@@ -106,15 +105,22 @@ def test_a_table_of_the_same_name_elsewhere_is_told_apart(
     mysql_server.run(
         "CREATE VIEW archived AS SELECT id FROM a"
         f" WHERE EXISTS (SELECT 1 FROM {archive}.a WHERE {archive}.a.id = {database}.a.id)",
+        f"CREATE VIEW both_of AS SELECT {database}.a.id, {archive}.a.id AS there"
+        f" FROM a JOIN {archive}.a",
         database=database,
     )
+    backup = a_backup(mysql_server, database, tmp_path)
     copy = f"{database}_copy"
 
-    a_backup(mysql_server, database, tmp_path).restore(tmp_path, database=copy)
+    backup.restore(tmp_path, database=copy)
+    kept = backup.restore(tmp_path, replace=True).kept_as
 
-    assert mysql_server.run("SELECT id FROM archived", database=copy) == []
-    mysql_server.run("INSERT INTO a VALUES (2)", database=copy)
-    assert mysql_server.run("SELECT id FROM archived", database=copy) == [(2,)]
+    assert kept is not None
+    mysql_server.run(f"UPDATE {copy}.a SET id = 2", f"UPDATE {kept}.a SET id = 3")
+    for schema, number in ((database, 1), (copy, 2), (kept, 3)):
+        archived = [(2,)] if number == 2 else []
+        assert mysql_server.run("SELECT id FROM archived", database=schema) == archived
+        assert mysql_server.run("SELECT id, there FROM both_of", database=schema) == [(number, 2)]
 
 
 @on_newest("mariadb")

@@ -35,6 +35,16 @@ def test_a_schema_s_name_goes_before_functions_alone() -> None:
     assert views.without_schema(text, "shop") == text.replace("`shop`.`f`(1)", "`f`(1)", 1)
 
 
+def test_tables_of_one_name_are_seen_where_one_stands_without_its_schema() -> None:
+    for text, is_seen in (
+        ("select `a`.`id` from `a` where exists(select 1 from `o`.`a` where `o`.`a`.`id`)", True),
+        ("select `a`.`id` AS `o` from (`a` join `o`.`b`)", False),
+        ("select `shop`.`a`.`id` from (`shop`.`a` join `o`.`a`)", False),
+        ("select '`o`.`a`' from `a`", False),
+    ):
+        assert views.takes_for_one(text) == is_seen, text
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -49,6 +59,7 @@ def test_a_schema_s_name_goes_before_functions_alone() -> None:
         "select '`shop`.`a`.`b`',\"from `shop`.`a`\",1 AS `it's``shop``.` from {}`a`",
         "select nextval({}`s`),lastval({}`s`),setval({}`s`,4,1,0),`shop`.`s` from `shop`",
         "select {}`k`.`one`(),{}`f`(`shop`.`id`),`o`.`f`() from `shop`",
+        "CREATE VIEW {}`v` AS select `shop`.`a` from {}`b` `shop`",
         "select {}`shop`.`id` from ({}`shop` join `o`.`shop`)",
     ],
 )
