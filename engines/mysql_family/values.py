@@ -5,16 +5,18 @@ Only columns that may have some are looked into: few have any, and for those it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 
-from controller.api.errors import Problem
+from controller.api.errors import BackupError, Problem
 from engines.mysql_family.catalogue import Table
-from engines.mysql_family.connection import Session
+from engines.mysql_family.connection import NO_SUCH_TABLE, Session, code_of
 from engines.mysql_family.quoting import identifier, qualified
 
 _WHAT = "while looking for values that no dump brings back"
+_NO_SUCH_COLUMN = 1054
 #: Character sets with characters of 4 bytes in UTF-8.
 _WIDE = "'utf8mb4', 'utf16', 'utf16le', 'utf32', 'gb18030'"
 #: The server shows such a character of a definition as a question mark.
@@ -22,6 +24,18 @@ _MEMBERS = f"""
 SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS
  WHERE TABLE_SCHEMA = %s AND DATA_TYPE IN ('enum', 'set') AND CHARACTER_SET_NAME IN ({_WIDE})
    AND COLUMN_TYPE LIKE '%%?%%'
+"""  # noqa: S608 - constants
+#: Each of their characters is another one in UTF-8, and the same when it comes back from there.
+THERE_AND_BACK = frozenset({
+    "utf8mb3", "utf8mb4", "utf16", "utf16le", "utf32", "latin1", "latin2", "latin5", "latin7",
+    "cp850", "cp852", "cp866", "keybcs2", "koi8r", "koi8u", "macce", "macroman", "binary",
+})  # fmt: skip
+_LOSSLESS = ", ".join(f"'{name}'" for name in sorted(THERE_AND_BACK))
+_TEXTS = f"""
+SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH
+  FROM information_schema.COLUMNS
+ WHERE TABLE_SCHEMA = %s AND CHARACTER_SET_NAME NOT IN ({_LOSSLESS})
+   AND COALESCE(GENERATION_EXPRESSION, '') = '' ORDER BY ORDINAL_POSITION
 """  # noqa: S608 - constants
 _UNIQUE = """
 SELECT s.TABLE_SCHEMA, s.TABLE_NAME, s.INDEX_NAME, s.COLUMN_NAME, s.SUB_PART, c.DATA_TYPE
@@ -41,25 +55,71 @@ class _Part:
     kind: str
 
 
+@frozen(kw_only=True)
+class _Text:
+    """A column whose character set has texts that UTF-8 does not bring back.
+
+    Args:
+        length_bytes: of the longest one that it takes.
+    """
+
+    name: str
+    kind: str
+    character_set: str
+    length_bytes: int
+
+    @property
+    def changes(self) -> str:
+        """A condition for rows whose text comes back as another one."""
+        name = identifier(self.name)
+        back = f"CONVERT(CONVERT({name} USING utf8mb4) USING {self.character_set})"
+        return f"CAST({back} AS BINARY) <> CAST({name} AS BINARY)"
+
+    @property
+    def of_bytes(self) -> str:
+        """A type that keeps them as they are."""
+        if self.kind.endswith("text"):
+            return self.kind.removesuffix("text").upper() + "BLOB"
+        return f"VARBINARY({self.length_bytes})"
+
+
 def problems(session: Session, database: str, tables: Sequence[Table]) -> list[Problem]:
     """Rows that a restore would lose, or could not load; each with the cure."""
-    return _members(session, database, tables) + _floats(session, database)
+    with_rows = {
+        table.name: qualified(database, table.name)
+        + (" FOR SYSTEM_TIME ALL" if table.kind == "SYSTEM VERSIONED" else "")
+        for table in tables
+        if not table.is_view
+    }
+    return (
+        _members(session, database, with_rows)
+        + _texts(session, database, with_rows)
+        + _floats(session, database)
+    )
 
 
-def _members(session: Session, database: str, tables: Sequence[Table]) -> list[Problem]:
-    kinds = {table.name: table.kind for table in tables if not table.is_view}
+def look(session: Session, query: str) -> list[tuple[Any, ...]]:
+    """Its rows; none of a table that was dropped, or altered, since it was listed."""
+    try:
+        return session.rows(query, what=_WHAT)
+    except BackupError as error:
+        if code_of(error) not in (NO_SUCH_TABLE, _NO_SUCH_COLUMN):
+            raise
+        return []
+
+
+def _members(session: Session, database: str, with_rows: Mapping[str, str]) -> list[Problem]:
     found = []
     for place, table, column, kind in session.rows(_MEMBERS, (database,), what=_WHAT):
-        if place != database or table not in kinds:
+        if place != database or table not in with_rows:
             continue
-        history = " FOR SYSTEM_TIME ALL" if kinds[table] == "SYSTEM VERSIONED" else ""
         name = identifier(column)
         is_wide = (
-            f"SELECT 1 FROM {qualified(database, table)}{history} WHERE"  # noqa: S608
+            f"SELECT 1 FROM {with_rows[table]} WHERE"  # noqa: S608
             f" CONVERT(CONVERT({name} USING utf8mb3) USING utf8mb4)"
             f" <> CONVERT({name} USING utf8mb4) COLLATE utf8mb4_bin LIMIT 1"
         )
-        if session.rows(is_wide, what=_WHAT):
+        if look(session, is_wide):
             found.append(
                 Problem(
                     "tables",
@@ -73,6 +133,41 @@ def _members(session: Session, database: str, tables: Sequence[Table]) -> list[P
     return found
 
 
+def _texts(session: Session, database: str, with_rows: Mapping[str, str]) -> list[Problem]:
+    """A dump is UTF-8: what comes back from there as another text; each table is read once."""
+    columns: dict[str, list[_Text]] = {}
+    for place, table, name, kind, character_set, length in session.rows(
+        _TEXTS, (database,), what=_WHAT
+    ):
+        if place == database and table in with_rows:
+            text = _Text(
+                name=name, kind=kind.lower(), character_set=character_set, length_bytes=length
+            )
+            columns.setdefault(table, []).append(text)
+    found = []
+    for table, texts in sorted(columns.items()):
+        counted = ", ".join(f"SUM({text.changes})" for text in texts)
+        for numbers in look(session, f"SELECT {counted} FROM {with_rows[table]}"):  # noqa: S608
+            found += [
+                _changed(qualified(database, table), with_rows[table], text, number)
+                for text, number in zip(texts, numbers, strict=True)
+                if number
+            ]
+    return found
+
+
+def _changed(table: str, its_rows: str, text: _Text, number: int) -> Problem:
+    name = identifier(text.name)
+    find = f"SELECT * FROM {its_rows} WHERE {text.changes};"  # noqa: S608
+    return Problem(
+        "tables",
+        f"{number} rows of {table} have texts in {name} which come back as others from the UTF-8 "
+        f"that every dump is in: {text.character_set} has characters that UTF-8 does not tell "
+        f"apart, or does not have. Correct them - {find} - or keep their bytes: ALTER TABLE "
+        f"{table} MODIFY {name} {text.of_bytes};",
+    )
+
+
 def _floats(session: Session, database: str) -> list[Problem]:
     keys: dict[tuple[str, str], list[_Part]] = {}
     for place, table, index, column, length, kind in session.rows(_UNIQUE, (database,), what=_WHAT):
@@ -84,7 +179,7 @@ def _floats(session: Session, database: str) -> list[Problem]:
     for (table, index), parts in keys.items():
         floats = [identifier(part.column) for part in parts if part.kind == "float"]
         is_plain = all(part.column for part in parts)
-        if floats and is_plain and session.rows(_alike(database, table, parts), what=_WHAT):
+        if floats and is_plain and look(session, _alike(database, table, parts)):
             found.append(
                 Problem(
                     "tables",

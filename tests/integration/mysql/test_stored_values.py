@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.api.errors import PreflightFailed
+from engines.mysql_family import values
+from engines.mysql_family.connection import Session
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
 from tests.servers.mysql_fixtures import on_newest
@@ -178,3 +181,102 @@ def test_a_negative_zero_comes_back_as_the_zero_that_it_is_equal_to(
     assert mysql_server.run(f"SELECT COUNT(*) FROM `{restored.database}`.t WHERE d = -0e0") == [
         (1,)
     ]
+
+
+#: Character set -> the bytes of a text that comes back, and of one that does not.
+_LEGACY = {
+    "sjis": ("955C", "5C"),
+    "cp932": ("81E6", "879A"),
+    "cp1251": ("E4", "98"),
+    "ujis": ("A4A2", "A1C0"),
+    "tis620": ("A1", "A0"),
+}
+
+
+@pytest.mark.parametrize("character_set", _LEGACY)
+def test_texts_that_utf_8_does_not_bring_back_are_refused_and_others_come_back(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path, character_set: str
+) -> None:
+    database = a_schema(mysql_server)
+    good, bad = _LEGACY[character_set]
+    mysql_server.run(
+        f"CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9) CHARACTER SET {character_set},"
+        f" w TEXT CHARACTER SET {character_set}, g VARCHAR(9) CHARACTER SET {character_set} AS (v))"
+        " DEFAULT CHARSET utf8mb4",
+        f"INSERT INTO t (id, v, w) VALUES (1, X'{good}', X'{good}'), (2, NULL, '')",
+        database=database,
+    )
+    shown = "SELECT id, HEX(v), HEX(w), HEX(g) FROM `{}`.t ORDER BY id"
+    before = mysql_server.run(shown.format(database))
+    restored = a_backup(mysql_server, database, tmp_path).restore(
+        tmp_path, database=f"{database}_copy"
+    )
+    assert mysql_server.run(shown.format(restored.database)) == before
+
+    mysql_server.run(
+        f"INSERT INTO t (id, w) VALUES (3, X'{bad}'), (4, X'{good}{bad}')", database=database
+    )
+
+    with pytest.raises(PreflightFailed, match=r"2 rows of .* in `w` which come back") as refused:
+        a_backup(mysql_server, database, tmp_path)
+    (problem,) = refused.value.problems
+    query = problem.message[problem.message.index("SELECT") : problem.message.index("; - or")]
+    assert [row[0] for row in mysql_server.run(query)] == [3, 4]
+    mysql_server.run(problem.message.rpartition(": ")[2], database=database)
+    restored = a_backup(mysql_server, database, tmp_path).restore(tmp_path, replace=True)
+    assert mysql_server.run(shown.format(restored.database))[2:] == [
+        (3, None, bad, None),
+        (4, None, good + bad, None),
+    ]
+
+
+def test_of_every_other_character_set_each_byte_comes_back(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    """What is refused is just what does not: a set that is not looked into loses nothing."""
+    database = a_schema(mysql_server)
+    looked_past = values.THERE_AND_BACK - {"binary"}
+    of_server = {name for (name, *_) in mysql_server.run("SHOW CHARACTER SET")}
+    for name in looked_past & of_server:
+        mysql_server.run(
+            "SET sql_mode = ''",
+            f"CREATE TABLE {name} (id INT PRIMARY KEY, v VARCHAR(9) CHARACTER SET {name})",
+            f"INSERT IGNORE INTO {name} VALUES "
+            + ", ".join(
+                f"({number}, CONVERT(CAST(X'{number:02X}' AS BINARY) USING {name}))"
+                for number in range(256)
+            ),
+            database=database,
+        )
+
+    restored = a_backup(mysql_server, database, tmp_path).restore(
+        tmp_path, database=f"{database}_copy"
+    )
+
+    for name in looked_past & of_server:
+        shown = f"SELECT id, HEX(v) FROM {name} ORDER BY id"
+        before = mysql_server.run(shown, database=database)
+        assert mysql_server.run(shown, database=restored.database) == before
+
+
+def test_a_table_that_is_dropped_before_its_rows_are_looked_at_ends_no_backup(
+    mysql_server: MysqlServer,
+    a_schema: MakeSchema,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE t (v VARCHAR(9) CHARACTER SET sjis)",
+        "CREATE TABLE gone (v VARCHAR(9) CHARACTER SET sjis)",
+        database=database,
+    )
+    look = values.look
+
+    def look_late(session: Session, query: str) -> list[tuple[Any, ...]]:
+        mysql_server.run("DROP TABLE IF EXISTS gone", database=database)
+        return look(session, query)
+
+    monkeypatch.setattr(values, "look", look_late)
+
+    assert a_backup(mysql_server, database, tmp_path).facts.counts["tables"] == 1
