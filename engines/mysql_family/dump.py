@@ -13,6 +13,7 @@ from engines.interface import BackupFacts, Coverage, JobContext, StreamSink
 from engines.mysql_family import (
     catalogue,
     definitions,
+    documents,
     expressions,
     grants,
     settings,
@@ -41,6 +42,9 @@ class Dump:
         database = self._server.spec.database
         with self._server.session(database) as session:
             rights = grants.read(session)
+            # It reads tables, during which definitions need not be as they were.
+            for warning in documents.warnings(session, self._family, database):
+                self._context.warn(warning)
             source = Source.read(session, self._family, rights, database)
             for warning in expressions.warnings(session, self._family, database):
                 self._context.warn(warning)
