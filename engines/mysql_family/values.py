@@ -19,11 +19,12 @@ _WHAT = "while looking for values that no dump brings back"
 _NO_SUCH_COLUMN = 1054
 #: Character sets with characters of 4 bytes in UTF-8.
 _WIDE = "'utf8mb4', 'utf16', 'utf16le', 'utf32', 'gb18030'"
-#: The server shows such a character of a definition as a question mark.
+#: The server shows such a character of a definition, and bytes that are no UTF-8, as '?'.
 _MEMBERS = f"""
-SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS
- WHERE TABLE_SCHEMA = %s AND DATA_TYPE IN ('enum', 'set') AND CHARACTER_SET_NAME IN ({_WIDE})
-   AND COLUMN_TYPE LIKE '%%?%%'
+SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME
+  FROM information_schema.COLUMNS
+ WHERE TABLE_SCHEMA = %s AND DATA_TYPE IN ('enum', 'set')
+   AND CHARACTER_SET_NAME IN ({_WIDE}, 'binary') AND COLUMN_TYPE LIKE '%%?%%'
 """  # noqa: S608 - constants
 #: Each of their characters is another one in UTF-8, and the same when it comes back from there.
 THERE_AND_BACK = frozenset({
@@ -110,24 +111,28 @@ def look(session: Session, query: str) -> list[tuple[Any, ...]]:
 
 def _members(session: Session, database: str, with_rows: Mapping[str, str]) -> list[Problem]:
     found = []
-    for place, table, column, kind in session.rows(_MEMBERS, (database,), what=_WHAT):
+    for place, table, column, kind, character_set in session.rows(
+        _MEMBERS, (database,), what=_WHAT
+    ):
         if place != database or table not in with_rows:
             continue
-        name = identifier(column)
-        is_wide = (
-            f"SELECT 1 FROM {with_rows[table]} WHERE"  # noqa: S608
-            f" CONVERT(CONVERT({name} USING utf8mb3) USING utf8mb4)"
-            f" <> CONVERT({name} USING utf8mb4) COLLATE utf8mb4_bin LIMIT 1"
+        name, is_bytes = identifier(column), character_set == "binary"
+        is_not_shown = (
+            f"CAST(CONVERT({name} USING utf8mb3) AS BINARY) <> CAST({name} AS BINARY)"
+            if is_bytes
+            else f"CONVERT(CONVERT({name} USING utf8mb3) USING utf8mb4)"
+            f" <> CONVERT({name} USING utf8mb4) COLLATE utf8mb4_bin"
         )
-        if look(session, is_wide):
+        what = "bytes that are no UTF-8" if is_bytes else "characters such as emoji"
+        if look(session, f"SELECT 1 FROM {with_rows[table]} WHERE {is_not_shown} LIMIT 1"):  # noqa: S608
             found.append(
                 Problem(
                     "tables",
                     f"the {kind.upper()} {name} of {qualified(database, table)} has members with "
-                    "characters such as emoji, which the server shows as '?' when it is asked for "
-                    "the definition: rows that hold them would come back empty. Make it a VARCHAR, "
-                    f"or rename the members: ALTER TABLE {qualified(database, table)} MODIFY "
-                    f"{name} ...",
+                    f"{what}, which the server shows as '?' when it is asked for the definition: "
+                    "rows that hold them would come back empty. Make it a "
+                    f"{'VARBINARY' if is_bytes else 'VARCHAR'}, or rename the members: ALTER TABLE "
+                    f"{qualified(database, table)} MODIFY {name} ...",
                 )
             )
     return found

@@ -109,6 +109,32 @@ def test_members_that_no_server_tells_are_refused_where_a_row_holds_them(
         a_backup(mysql_server, database, tmp_path)
 
 
+@on_newest("mariadb")
+@pytest.mark.parametrize("kind", ["ENUM", "SET"])
+def test_members_of_bytes_that_are_no_text_are_refused_where_a_row_holds_them(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path, kind: str
+) -> None:
+    """MySQL takes no such members."""
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        f"CREATE TABLE t (id INT PRIMARY KEY,"
+        f" v {kind}('yes', 'gr\u00fcn', '?', X'E4') CHARACTER SET binary)",
+        "INSERT INTO t VALUES (1, 'yes'), (2, 'gr\u00fcn'), (3, '?'), (4, NULL)",
+        database=database,
+    )
+    shown = "SELECT id, HEX(v) FROM `{}`.t ORDER BY id"
+    before = mysql_server.run(shown.format(database))
+    restored = a_backup(mysql_server, database, tmp_path).restore(
+        tmp_path, database=f"{database}_copy"
+    )
+    assert mysql_server.run(shown.format(restored.database)) == before
+
+    mysql_server.run("INSERT INTO t VALUES (5, X'E4')", database=database)
+
+    with pytest.raises(PreflightFailed, match=rf"the {kind} `v` of .* VARBINARY"):
+        a_backup(mysql_server, database, tmp_path)
+
+
 def test_unique_floats_that_are_shown_alike_are_refused_and_others_come_back(
     mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
 ) -> None:
