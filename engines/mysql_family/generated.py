@@ -1,8 +1,9 @@
-"""STORED generated columns that a restore may fill with other values than were backed up.
+"""Generated columns that a restore may fill with other values than were backed up.
 
-No statement takes a value for one: the server computes it again, of what is loaded, in the loading
-session's time zone. That is another value where a TIMESTAMP was looked at in another zone, a FLOAT
-had more than the 6 digits that a server shows, or a day or month was named in another language.
+No statement takes a value for a STORED one: the server computes it again, of what is loaded, in
+the loading session's time zone. That is another value where a TIMESTAMP was looked at in another
+zone, a FLOAT had more than the 6 digits that a server shows, or a day or month was named in another
+language. So is the index of a VIRTUAL one; see `unique_keys`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from engines.mysql_family.connection import Session
 from engines.mysql_family.quoting import identifier, qualified
 
 _COLUMNS = """
-SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, EXTRA, COALESCE(GENERATION_EXPRESSION, '')
-  FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME IN (
-    SELECT TABLE_NAME FROM information_schema.COLUMNS
-     WHERE TABLE_SCHEMA = %s AND EXTRA LIKE '%%STORED GENERATED%%')
+SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COLLATION_NAME, EXTRA,
+       COALESCE(GENERATION_EXPRESSION, '')
+  FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME IN
+"""
+_STORED = """
+SELECT DISTINCT TABLE_NAME FROM information_schema.COLUMNS
+ WHERE TABLE_SCHEMA = %s AND EXTRA LIKE '%%STORED GENERATED%%'
 """
 _NAME = re.compile(r"`((?:[^`]|``)*)`")
 #: MariaDB's, which look at a DATETIME in the session's time zone.
@@ -29,32 +33,43 @@ _IN_A_LANGUAGE = re.compile(r"\b(?:dayname|monthname)\(|\bdate_format\(.*%[aWbM]
 #: MariaDB's columns of a table's history, which come with the rows.
 _HISTORY = ("ROW START", "ROW END")
 _SHOWN = 5
+_WHAT = "while looking for generated columns"
 
 
 @frozen(kw_only=True)
-class _Column:
+class Column:
+    """A column, or a part of a key that is computed as one.
+
+    Args:
+        kind: its type without its length. shown: with it.
+        collation: of a text; else empty. expression: empty: it is not computed.
+    """
+
+    name: str
     kind: str
+    shown: str
+    collation: str
     is_stored: bool
     expression: str
 
-    def reads(self, columns: Mapping[str, _Column], kind: str) -> bool:
+    def reads(self, columns: Mapping[str, Column], kind: str) -> bool:
         """Whether it is computed of a column of that type, maybe by way of others."""
-        return any(one.kind == kind for one in self._sources(columns))
+        return any(one.kind == kind for one in self.sources(columns))
 
-    def depends_on_zone(self, columns: Mapping[str, _Column]) -> bool:
+    def depends_on_zone(self, columns: Mapping[str, Column]) -> bool:
         is_zoned = self.kind == "timestamp" or _ZONED.search(self.expression) is not None
         return is_zoned or self.reads(columns, "timestamp")
 
-    def depends_on_language(self, columns: Mapping[str, _Column]) -> bool:
-        of_it = [self, *self._sources(columns)]
+    def depends_on_language(self, columns: Mapping[str, Column]) -> bool:
+        of_it = [self, *self.sources(columns)]
         return any(_IN_A_LANGUAGE.search(one.expression) for one in of_it)
 
-    def _sources(self, columns: Mapping[str, _Column]) -> list[_Column]:
+    def sources(self, columns: Mapping[str, Column]) -> list[Column]:
         """Those that it is computed of, also by way of others, and what a text in it names.
 
         Each once: a text may be the name of the column itself.
         """
-        found: dict[str, _Column] = {}
+        found: dict[str, Column] = {}
         left = _names(self.expression)
         while left:
             name = left.pop()
@@ -74,7 +89,8 @@ def warnings(session: Session, schema: str, database: str) -> list[str]:
     Args:
         schema: where its tables are. database: where they go.
     """
-    tables = _read(session, schema)
+    names = [name for (name,) in session.rows(_STORED, (schema,), what=_WHAT)]
+    tables = read(session, schema, names)
     stored = [
         ((table, name), column, columns)
         for table, columns in tables.items()
@@ -107,15 +123,20 @@ def warnings(session: Session, schema: str, database: str) -> list[str]:
     return found
 
 
-def _read(session: Session, schema: str) -> dict[str, dict[str, _Column]]:
-    """Columns by the names of their tables, which have a stored one, and their own."""
-    tables: dict[str, dict[str, _Column]] = {}
-    for place, table, name, kind, extra, expression in session.rows(
-        _COLUMNS, (schema, schema), what="while looking for generated columns"
+def read(session: Session, schema: str, names: Sequence[str]) -> dict[str, dict[str, Column]]:
+    """Columns of those tables, by the names of the tables and their own."""
+    tables: dict[str, dict[str, Column]] = {}
+    if not names:
+        return tables
+    for place, table, name, kind, shown, collation, extra, expression in session.rows(
+        f"{_COLUMNS} %s", (schema, tuple(names)), what=_WHAT
     ):
         if place == schema:
-            tables.setdefault(table, {})[name] = _Column(
+            tables.setdefault(table, {})[name] = Column(
+                name=name,
                 kind=kind.lower(),
+                shown=shown,
+                collation=collation or "",
                 is_stored="STORED GENERATED" in extra and expression not in _HISTORY,
                 expression=expression,
             )

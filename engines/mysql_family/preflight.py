@@ -18,6 +18,7 @@ from engines.mysql_family import (
     storage_engines,
     target as targets,
     tools,
+    unique_keys,
     values,
     versions,
 )
@@ -70,7 +71,9 @@ def backup(
     if missing:  # it would end with the first table, and not with what is missing
         return found
     found += foreign_keys.problems(session, database)
-    return found + values.problems(session, database, tables)
+    found += values.problems(session, database, tables)
+    is_mariadb = versions.is_mariadb(identity.version)
+    return found + unique_keys.problems(session, database, is_mariadb=is_mariadb)
 
 
 def _server(family: Family, identity: Identity, environ: Mapping[str, str]) -> list[Problem]:

@@ -38,22 +38,6 @@ SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, CHA
  WHERE TABLE_SCHEMA = %s AND CHARACTER_SET_NAME NOT IN ({_LOSSLESS})
    AND COALESCE(GENERATION_EXPRESSION, '') = '' ORDER BY ORDINAL_POSITION
 """  # noqa: S608 - constants
-_UNIQUE = """
-SELECT s.TABLE_SCHEMA, s.TABLE_NAME, s.INDEX_NAME, s.COLUMN_NAME, s.SUB_PART, c.DATA_TYPE
-  FROM information_schema.STATISTICS s LEFT JOIN information_schema.COLUMNS c
-    ON c.TABLE_SCHEMA = s.TABLE_SCHEMA AND c.TABLE_NAME = s.TABLE_NAME
-       AND c.COLUMN_NAME = s.COLUMN_NAME
- WHERE s.TABLE_SCHEMA = %s AND s.NON_UNIQUE = 0 ORDER BY s.TABLE_NAME, s.INDEX_NAME, s.SEQ_IN_INDEX
-"""
-
-
-@frozen(kw_only=True)
-class _Part:
-    """Of a key: a column, or so many characters of it."""
-
-    column: str
-    length: int | None
-    kind: str
 
 
 @frozen(kw_only=True)
@@ -85,18 +69,14 @@ class _Text:
 
 
 def problems(session: Session, database: str, tables: Sequence[Table]) -> list[Problem]:
-    """Rows that a restore would lose, or could not load; each with the cure."""
+    """Rows that a restore would lose, or make others of; each with the cure."""
     with_rows = {
         table.name: qualified(database, table.name)
         + (" FOR SYSTEM_TIME ALL" if table.kind == "SYSTEM VERSIONED" else "")
         for table in tables
         if not table.is_view
     }
-    return (
-        _members(session, database, with_rows)
-        + _texts(session, database, with_rows)
-        + _floats(session, database)
-    )
+    return _members(session, database, with_rows) + _texts(session, database, with_rows)
 
 
 def look(session: Session, query: str) -> list[tuple[Any, ...]]:
@@ -170,44 +150,4 @@ def _changed(table: str, its_rows: str, text: _Text, number: int) -> Problem:
         f"that every dump is in: {text.character_set} has characters that UTF-8 does not tell "
         f"apart, or does not have. Correct them - {find} - or keep their bytes: ALTER TABLE "
         f"{table} MODIFY {name} {text.of_bytes};",
-    )
-
-
-def _floats(session: Session, database: str) -> list[Problem]:
-    keys: dict[tuple[str, str], list[_Part]] = {}
-    for place, table, index, column, length, kind in session.rows(_UNIQUE, (database,), what=_WHAT):
-        if place == database:
-            # MySQL's keys may have expressions, which are no columns.
-            part = _Part(column=column or "", length=length, kind=kind or "")
-            keys.setdefault((table, index), []).append(part)
-    found = []
-    for (table, index), parts in keys.items():
-        floats = [identifier(part.column) for part in parts if part.kind == "float"]
-        is_plain = all(part.column for part in parts)
-        if floats and is_plain and look(session, _alike(database, table, parts)):
-            found.append(
-                Problem(
-                    "tables",
-                    f"rows of {qualified(database, table)} differ in {', '.join(floats)} by less "
-                    "than the 6 digits that the server shows of a FLOAT: with the unique key "
-                    f"{identifier(index)} no restore could load them both. ALTER TABLE "
-                    f"{qualified(database, table)} MODIFY {floats[0]} DOUBLE;",
-                )
-            )
-    return found
-
-
-def _alike(database: str, table: str, parts: Sequence[_Part]) -> str:
-    """A query for two rows whose keys are shown alike."""
-    shown, whole = [], []
-    for part in parts:
-        name = identifier(part.column)
-        whole.append(f"{name} IS NOT NULL")
-        if part.kind == "float":
-            shown.append(f"CONCAT({name})")
-        else:
-            shown.append(f"LEFT({name}, {part.length})" if part.length else name)
-    return (
-        f"SELECT 1 FROM {qualified(database, table)} WHERE {' AND '.join(whole)}"  # noqa: S608
-        f" GROUP BY {', '.join(shown)} HAVING COUNT(*) > 1 LIMIT 1"
     )
