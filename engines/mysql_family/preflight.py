@@ -8,6 +8,7 @@ from controller.api.errors import PreflightFailed, Problem
 from engines.interface import BackupFacts, Target
 from engines.mysql_family import (
     catalogue,
+    checks,
     definers,
     foreign_keys,
     grants,
@@ -73,7 +74,8 @@ def backup(
     found += foreign_keys.problems(session, database)
     found += values.problems(session, database, tables)
     is_mariadb = versions.is_mariadb(identity.version)
-    return found + unique_keys.problems(session, database, is_mariadb=is_mariadb)
+    found += unique_keys.problems(session, database, is_mariadb=is_mariadb)
+    return found if is_mariadb else found + checks.problems(session, database)
 
 
 def _server(family: Family, identity: Identity, environ: Mapping[str, str]) -> list[Problem]:

@@ -7,13 +7,12 @@ with such keys are looked into.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from controller.api.errors import BackupError, Problem, RetriableError, TerminalError
-from engines.mysql_family import generated
+from controller.api.errors import Problem
+from engines.mysql_family import anew
 from engines.mysql_family.connection import Session
 from engines.mysql_family.generated import Column
 from engines.mysql_family.quoting import identifier, qualified
@@ -27,22 +26,6 @@ SELECT s.TABLE_SCHEMA, s.TABLE_NAME, s.INDEX_NAME, s.COLUMN_NAME, s.SUB_PART, c.
        AND c.COLUMN_NAME = s.COLUMN_NAME
  WHERE s.TABLE_SCHEMA = %s AND s.NON_UNIQUE = 0 ORDER BY s.TABLE_NAME, s.INDEX_NAME, s.SEQ_IN_INDEX
 """
-#: What a column makes of a value that it keeps. Of other types it is not known.
-_KEPT_AS = (
-    (re.compile(r"(?:double|year|(?:var)?binary\(\d+\))"), "{0}"),
-    (re.compile(r"float(?: unsigned)?"), "CAST({0} AS FLOAT)"),
-    (re.compile(r"date"), "CAST({0} AS DATE)"),
-    (re.compile(r"(?:datetime|timestamp)(\(\d\))?"), "CAST({0} AS DATETIME{1})"),
-    (re.compile(r"time(\(\d\))?"), "CAST({0} AS TIME{1})"),
-    (re.compile(r"(?:tiny|small|medium|big)?int(?:\(\d+\))?"), "CAST({0} AS SIGNED)"),
-    (re.compile(r"(?:tiny|small|medium|big)?int(?:\(\d+\))? unsigned"), "CAST({0} AS UNSIGNED)"),
-    (re.compile(r"decimal(\(\d+,\d+\))"), "CAST({0} AS DECIMAL{1})"),
-)
-_TEXT = re.compile(r"(?:var)?char\(\d+\)")
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-#: A subquery with a limit is computed first, and not as a part of what is around it, where MySQL
-#: would read a generated column in place of the expression.
-_ALL = 2**64 - 1
 
 
 @frozen(kw_only=True)
@@ -64,15 +47,8 @@ def problems(session: Session, database: str, *, is_mariadb: bool) -> list[Probl
     """Keys with such rows, each with the cure."""
     keys = _read(session, database, has_expressions=not is_mariadb)
     computed = {at: key for at, key in keys.items() if any(part.is_computed for part in key)}
-    tables = generated.read(session, database, sorted({table for table, _ in computed}))
-    if not is_mariadb:
-        tables = {
-            table: {
-                name: evolve(column, expression=_unquoted(column.expression))
-                for name, column in columns.items()
-            }
-            for table, columns in tables.items()
-        }
+    names = sorted({table for table, _ in computed})
+    tables = anew.columns(session, database, names, is_mariadb=is_mariadb)
     found = []
     for (table, index), parts in keys.items():
         if (table, index) in computed:
@@ -98,7 +74,7 @@ def _read(
                 length=length,
                 kind=kind or "",
                 is_computed=bool(computed or expression),
-                expression=_unquoted(expression or ""),
+                expression=anew.unquoted(expression or ""),
             )
             keys.setdefault((table, index), []).append(part)
     return keys
@@ -108,7 +84,7 @@ def _floats(session: Session, database: str, table: str, index: str, parts: Sequ
     """What to say of a key of columns alone; empty: nothing."""
     floats = [part.column for part in parts if part.kind == "float"]
     shown = {name: f"CONCAT({identifier(name)})" for name in floats}
-    if not floats or not _finds(session, _alike(qualified(database, table), parts, shown)):
+    if not floats or not anew.finds(session, _alike(qualified(database, table), parts, shown)):
         return ""
     return _said_of_floats(database, table, index, floats)
 
@@ -137,16 +113,6 @@ def _alike(rows: str, parts: Sequence[_Part], shown: Mapping[str, str]) -> str:
     )
 
 
-def _finds(session: Session, query: str) -> bool:
-    try:
-        return bool(session.rows(query, what=_WHAT))
-    except (RetriableError, TerminalError):
-        raise
-    except BackupError:
-        # The table is gone, or an expression is one of another sql_mode: nothing is known.
-        return False
-
-
 def _computed(
     session: Session,
     at: tuple[str, str, str],
@@ -165,8 +131,8 @@ def _computed(
     plain = list(dict.fromkeys(column for column in needed if not column.expression))
     floats = [column.name for column in plain if column.kind == "float"]
     is_zoned = any(one.expression and one.depends_on_zone(columns) for one in of_key)
-    rows = _anew(qualified(database, table), needed, columns) if is_zoned or floats else ""
-    if not rows or not _finds(session, _alike(rows, key, {})):
+    rows = anew.rows(qualified(database, table), needed, columns) if is_zoned or floats else ""
+    if not rows or not anew.finds(session, _alike(rows, key, {})):
         return ""
     if not is_zoned:
         return _said_of_floats(database, table, index, floats)
@@ -196,63 +162,6 @@ def _with_columns(
             name = f"key {number}"
             while name in with_them:
                 name += "_"
-            with_them[name] = Column(
-                name=name,
-                kind="",
-                shown="",
-                collation="",
-                is_stored=False,
-                expression=part.expression,
-            )
+            with_them[name] = anew.of_expression(name, part.expression)
         key.append(evolve(part, column=name))
     return key, with_them
-
-
-def _anew(table: str, needed: Sequence[Column], columns: Mapping[str, Column]) -> str:
-    """A subquery with these columns as a restore fills them; empty: that is not known."""
-    left = {column.name: column for column in needed}
-    plain = [left.pop(name) for name in list(left) if not left[name].expression]
-    rows = f"SELECT {', '.join(map(_loaded, plain))} FROM {table} LIMIT {_ALL}"  # noqa: S608
-    while left:
-        # A text in an expression may look like the name of its own column.
-        ready = [
-            column
-            for column in left.values()
-            if all(one.name not in left or one == column for one in column.sources(columns))
-        ]
-        kept = [_kept(column) for column in ready]
-        if not ready or not all(kept):
-            return ""
-        rows = f"SELECT loaded.*, {', '.join(kept)} FROM ({rows}) loaded"  # noqa: S608
-        for column in ready:
-            del left[column.name]
-    return f"({rows}) loaded"
-
-
-def _loaded(column: Column) -> str:
-    """A column that is not computed, as it comes back."""
-    name = identifier(column.name)
-    return f"CAST(CONCAT({name}) AS FLOAT) AS {name}" if column.kind == "float" else name
-
-
-def _kept(column: Column) -> str:
-    """What a computed column comes to hold; empty: that is not known."""
-    name, value = identifier(column.name), f"({column.expression})"
-    if not column.shown:
-        return f"{value} AS {name}"
-    if _TEXT.fullmatch(column.shown):
-        character_set = column.collation.partition("_")[0]
-        return f"CONVERT({value} USING {character_set}) COLLATE {column.collation} AS {name}"
-    for kind, kept in _KEPT_AS:
-        if found := kind.fullmatch(column.shown):
-            return f"{kept.format(value, *(group or '' for group in found.groups()))} AS {name}"
-    return ""
-
-
-def _unquoted(expression: str) -> str:
-    """As SQL: MySQL shows it quoted once more, and each of its bytes as a character."""
-    plain = _ESCAPED.sub(r"\1", expression)
-    try:
-        return plain.encode("latin-1").decode()
-    except UnicodeError:
-        return plain
