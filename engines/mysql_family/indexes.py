@@ -17,7 +17,7 @@ from attrs import frozen
 from controller.api.errors import BackupError, Cancelled, IntegrityError
 from engines import process
 from engines.interface import JobContext, StreamReader
-from engines.mysql_family import clauses, progress, settings
+from engines.mysql_family import clauses, folders, progress, settings
 from engines.mysql_family.clauses import CreateTable
 from engines.mysql_family.connection import LIMITED, Server, Session, code_of
 
@@ -52,7 +52,7 @@ class Later:
 
     @property
     def name(self) -> str:
-        return self.table[1:-1].replace("``", "`")
+        return _unquoted(self.table)
 
 
 class Postponed:
@@ -66,12 +66,14 @@ class Postponed:
 
     Attributes:
         later: what there is to make when all rows are there.
+        elsewhere: names of tables whose definition names a folder, which is not theirs here.
 
     Threads: one for each stream, together with the others; `_lock` guards all.
     """
 
     def __init__(self, *, keeps_foreign_keys: bool) -> None:
         self.later: list[Later] = []
+        self.elsewhere: list[str] = []
         self._keeps_foreign_keys = keeps_foreign_keys
         self._lock = threading.Lock()
         self._sorted_later: set[tuple[bytes, bytes]] = set()
@@ -83,6 +85,8 @@ class Postponed:
         if table is None:
             return statement
         with self._lock:
+            if folders.is_elsewhere(statement):
+                self.elsewhere.append(_unquoted(_text(table.table)))
             but = self._pointed_at.get(clauses.folded(table.table), ())
             keys = [] if is_small else table.keys(but=but)
             self._sorted_later.update((key.table, key.column) for key in keys)
@@ -265,6 +269,10 @@ class Making:
 
 def _alter(table: str, added: Sequence[str]) -> str:
     return f"ALTER TABLE {table} " + ", ".join(f"ADD {clause}" for clause in added)
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace("``", "`")
 
 
 def _text(quoted: bytes) -> str:

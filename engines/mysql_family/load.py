@@ -21,7 +21,7 @@ from engines.interface import (
     StreamReader,
     StreamSource,
 )
-from engines.mysql_family import archive, beginning, sequences, settings, streams
+from engines.mysql_family import archive, beginning, folders, sequences, settings, streams
 from engines.mysql_family.connection import Server
 from engines.mysql_family.indexes import Later, Postponed, Without
 from engines.mysql_family.tool_failures import explained, server_code
@@ -41,7 +41,10 @@ _CURES = {
 
 
 class Load:
-    """All tables of a backup, into `schema`.
+    """All tables of a backup, into `schema`, from where they go into `database`.
+
+    Attributes:
+        warnings: once it has run.
 
     Threads: one for each client. `_lock` guards `_moved`, and progress is told under it, so that
     it never falls. Of `_numbers` one stream alone has some.
@@ -56,6 +59,7 @@ class Load:
         facts: BackupFacts,
         context: JobContext,
         schema: str,
+        database: str,
     ) -> None:
         self._server = server
         self._tools = tools
@@ -63,10 +67,12 @@ class Load:
         self._facts = facts
         self._context = context
         self._schema = schema
+        self._database = database
         self._total = sum(map(source.size, streams.of_tables(facts)))
         self._lock = threading.Lock()
         self._moved = 0
         self._own_options: list[str] = []
+        self.warnings: list[str] = []
         self._longest_bytes: int | None = None
         self._numbers: dict[str, int] = {}
 
@@ -91,6 +97,8 @@ class Load:
         if self._numbers:
             with self._server.session() as session:
                 sequences.set_back(session, self._schema, self._numbers)
+        if self._server.family.is_mariadb:
+            self.warnings += folders.warnings(postponed.elsewhere, self._database)
         return postponed.later
 
     def _job(self, name: StreamName, postponed: Postponed) -> Callable[[threading.Event], None]:
@@ -104,6 +112,8 @@ class Load:
                     schema=self._schema,
                     numbers=self._numbers,
                 )
+            if self._server.family.is_mariadb:
+                reader = folders.Here(reader)
             reader = Without(reader, postponed)
             try:
                 process.feed_from(self._command(name), reader, stop)

@@ -10,6 +10,7 @@ from engines.mysql_family import (
     catalogue,
     checks,
     definers,
+    folders,
     foreign_keys,
     grants,
     history,
@@ -193,6 +194,8 @@ def restore(
     if state.exists and not state.empty:
         found += _routines(family, identity, rights, target.database)
         found += _hindrances(session, target.database)
+        if family.is_mariadb:
+            found += folders.problems(session, target.database)
     return found
 
 

@@ -80,14 +80,17 @@ class Restore:
                 self._facts.needs.get("character set", "utf8mb4"),
                 self._facts.needs["collation"],
             )
-            later = Load(
+            load = Load(
                 server=self._server,
                 tools=self._tools,
                 source=self._source,
                 facts=self._facts,
                 context=self._context,
                 schema=name,
-            ).run(self._target.parallel)
+                database=self._target.database,
+            )
+            later = load.run(self._target.parallel)
+            self._warnings += load.warnings
             history.lengthen(
                 self._server,
                 self._session,

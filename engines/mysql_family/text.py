@@ -10,7 +10,8 @@ from controller.api.errors import FormatError
 #: The end of every dump that came to its end.
 _MARKER = b"-- Dump completed"
 _TAIL_BYTES = 1 << 16
-_HEAD_BYTES = 1 << 14
+#: What a dump sets for its session is within.
+HEAD_BYTES = 1 << 14
 #: Statements that leave the schema, at the beginning of a line: no dump of one schema has them.
 _LEAVES = re.compile(
     rb"\n(?:(?i:use|(?:create|drop|alter) (?:database|schema|user|role)|grant|revoke|"
@@ -46,9 +47,20 @@ def unchecked(head: bytes, *, is_mariadb: bool) -> bytes:
     Raises: FormatError: it does not begin as dumps do.
     """
     checks = rb", check_constraint_checks=0" if is_mariadb else b""
-    changed, number = _MODE.subn(
-        rb"\1,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION\2" + checks + rb"\3", head, count=1
-    )
+    modes = rb"\1,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION\2"
+    return _set_otherwise(head, modes + checks + rb"\3")
+
+
+def without_folders(head: bytes) -> bytes:
+    """The beginning of a dump, so that its tables are made in the server's own folder.
+
+    Raises: FormatError: it does not begin as dumps do.
+    """
+    return _set_otherwise(head, rb"\1,NO_DIR_IN_CREATE\2\3")
+
+
+def _set_otherwise(head: bytes, modes: bytes) -> bytes:
+    changed, number = _MODE.subn(modes, head, count=1)
     if not number:
         raise FormatError("the dump does not set SQL_MODE at its beginning, as all are known to do")
     return changed
@@ -83,8 +95,8 @@ class Text:
             yield chunk
 
     def feed(self, chunk: bytes) -> None:
-        if len(self.head) < _HEAD_BYTES:
-            self.head += chunk[: _HEAD_BYTES - len(self.head)]
+        if len(self.head) < HEAD_BYTES:
+            self.head += chunk[: HEAD_BYTES - len(self.head)]
         self._measure(chunk)
         before = self.tail[-_LONGEST_BYTES:]
         if b"\n" in chunk or b"\n" in before:
@@ -126,7 +138,7 @@ class Text:
     @property
     def has_begun(self) -> bool:
         """Whether the tool has read something, so that its transaction has begun for sure."""
-        return len(self.head) == _HEAD_BYTES or _BEGUN.search(self.head) is not None
+        return len(self.head) == HEAD_BYTES or _BEGUN.search(self.head) is not None
 
     @property
     def position(self) -> dict[str, str]:
