@@ -236,6 +236,8 @@ _COUNTED: dict[str, tuple[str, str, str, str]] = {
     "functions": ("ROUTINES", "ROUTINE_SCHEMA", "*", "ROUTINE_TYPE = 'FUNCTION'"),
 }
 
+_LIBRARIES_COUNTED = {"libraries": ("LIBRARIES", "LIBRARY_SCHEMA", "*", "")}
+
 
 def counts(session: Session, schema: str, found: Sequence[Table] | None = None) -> dict[str, int]:
     """How many of each kind there are, to compare a copy with.
@@ -249,7 +251,8 @@ def counts(session: Session, schema: str, found: Sequence[Table] | None = None) 
         "views": sum(table.is_view for table in found),
         "columns": _columns(session, schema, found),
     }
-    for kind, (source, column, what, only) in _COUNTED.items():
+    kinds = _COUNTED | _LIBRARIES_COUNTED if has_libraries(session) else _COUNTED
+    for kind, (source, column, what, only) in kinds.items():
         where = f"{column} = %s AND {only}" if only else f"{column} = %s"
         query = f"SELECT {column}, COUNT({what}) FROM information_schema.{source} WHERE {where}"  # noqa: S608
         rows = session.rows(f"{query} GROUP BY {column}", (schema,), what=_WHAT)
@@ -302,21 +305,23 @@ def foreign_references(session: Session, schema: str) -> list[tuple[str, str, st
     return [(of, table, key) for of, table, key, into in rows if into == schema]
 
 
-#: Table of information_schema, what its columns begin with, its kind as SQL.
+#: Table of information_schema, what its columns begin with, its kind and its definer as SQL.
 _CODE = (
-    ("VIEWS", "TABLE", "'VIEW'"),
-    ("ROUTINES", "ROUTINE", "ROUTINE_TYPE"),
-    ("TRIGGERS", "TRIGGER", "'TRIGGER'"),
-    ("EVENTS", "EVENT", "'EVENT'"),
+    ("VIEWS", "TABLE", "'VIEW'", "DEFINER"),
+    ("ROUTINES", "ROUTINE", "ROUTINE_TYPE", "DEFINER"),
+    ("TRIGGERS", "TRIGGER", "'TRIGGER'", "DEFINER"),
+    ("EVENTS", "EVENT", "'EVENT'", "DEFINER"),
 )
+#: A library runs as who calls it.
+_LIBRARIES = ("LIBRARIES", "LIBRARY", "'LIBRARY'", "''")
 
 
 def code(session: Session, schema: str) -> list[Code]:
     """What is in a schema besides tables; none: there is no such schema."""
     found: list[Code] = []
-    for source, prefix, kind in _CODE:
+    for source, prefix, kind, whose in (*_CODE, _LIBRARIES) if has_libraries(session) else _CODE:
         rows = session.rows(
-            f"SELECT {prefix}_SCHEMA, {kind}, {prefix}_NAME, DEFINER"  # noqa: S608
+            f"SELECT {prefix}_SCHEMA, {kind}, {prefix}_NAME, {whose}"  # noqa: S608
             f" FROM information_schema.{source} WHERE {prefix}_SCHEMA = %s",
             (schema,),
             what=_WHAT,
@@ -327,6 +332,30 @@ def code(session: Session, schema: str) -> list[Code]:
             if of == schema
         ]
     return found
+
+
+def has_libraries(session: Session) -> bool:
+    """Whether a schema of this server may have libraries of code: MySQL's do, since 9.2."""
+    return bool(
+        session.rows(
+            "SELECT 1 FROM information_schema.TABLES"
+            " WHERE TABLE_SCHEMA = 'information_schema' AND TABLE_NAME = 'LIBRARIES'",
+            what=_WHAT,
+        )
+    )
+
+
+def libraries(session: Session, schema: str) -> list[str]:
+    """Names of a schema's libraries, in their order."""
+    if not has_libraries(session):
+        return []
+    rows = session.rows(
+        "SELECT LIBRARY_SCHEMA, LIBRARY_NAME FROM information_schema.LIBRARIES"
+        " WHERE LIBRARY_SCHEMA = %s",
+        (schema,),
+        what=_WHAT,
+    )
+    return sorted(name for of, name in rows if of == schema)
 
 
 def undeclared_functions(session: Session, schema: str) -> list[str]:

@@ -84,7 +84,7 @@ class Journal:
         self.note(
             DONE,
             [_unmake(schema)],
-            only_if=targets.where_nothing(schema, of=self._database),
+            only_if=targets.where_nothing(self._session, schema, of=self._database),
             schema=schema,
         )
 

@@ -43,9 +43,11 @@ OURS = ("SET NAMES utf8mb4", "SET SESSION sql_mode = '', time_zone = '+00:00'")
 _GAP = r"(?:\s+|/\*.*?\*/|#[^\n]*\n|--(?=\s)[^\n]*\n)"
 #: A name, a text, a remark or a word of what stands before a trigger's body; else one character.
 _TOKEN = re.compile(rf"{_EITHER_QUOTED}|{_GAP}|[\w$]+|.", re.DOTALL)
+#: Where a routine in another language than SQL names libraries, as the server writes it.
+_USING = re.compile(r"\n    LANGUAGE \w+\n    USING \([^\n]*\)\n")
 _EACH_ROW = re.compile(rf"FOR{_GAP}+EACH{_GAP}+ROW\b{_GAP}*", re.DOTALL | re.IGNORECASE)
 #: In the order in which they are made: a view's functions have to be there, a body's need not.
-KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
+KINDS = ("LIBRARY", "PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
 
 
 @frozen(kw_only=True)
@@ -167,7 +169,11 @@ def read(session: Session, schema: str, tables: Sequence[Table]) -> list[Definit
     use(session, schema)
     views_there = [table.name for table in tables if table.is_view]
     broken = catalogue.broken_views(session, views_there)
-    found = [*_routines(session, schema), *_views(session, schema, broken)]
+    found = [
+        *_libraries(session, schema),
+        *_routines(session, schema),
+        *_views(session, schema, broken),
+    ]
     return [*found, *_triggers(session, schema), *_events(session, schema)]
 
 
@@ -188,15 +194,26 @@ def _shown(session: Session, kind: str, name: str, *, of: str = "") -> tuple[Any
     return rows[0]
 
 
+def _libraries(session: Session, schema: str) -> Iterator[Definition]:
+    """MySQL's, of code in other languages; they belong to nobody."""
+    for name in catalogue.libraries(session, schema):
+        _name, sql_mode, statement = _shown(session, "LIBRARY", name)[:3]
+        if statement is None:
+            raise AccessDenied(f"the definition of the library {identifier(name)} may not be read")
+        yield Definition(
+            kind="LIBRARY", name=name, statement=statement, context=Context(sql_mode=sql_mode)
+        )
+
+
 def _routines(session: Session, schema: str) -> Iterator[Definition]:
     rows = session.rows(
-        "SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, DEFINER, ROUTINE_COMMENT"
+        "SELECT ROUTINE_SCHEMA, ROUTINE_TYPE, ROUTINE_NAME, DEFINER, ROUTINE_COMMENT, ROUTINE_BODY"
         " FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s",
         (schema,),
         what=_WHAT,
     )
     known = [row[1:] for row in rows if row[0] == schema]
-    for kind, name, definer, comment in sorted(
+    for kind, name, definer, comment, body in sorted(
         known, key=lambda row: (KINDS.index(row[0]), row[1])
     ):
         row = _shown(session, kind, name)
@@ -209,11 +226,21 @@ def _routines(session: Session, schema: str) -> Iterator[Definition]:
             kind=kind,
             name=name,
             definer=definer,
-            statement=comments.of_routine(statement, comment, sql_mode),
+            statement=comments.of_routine(
+                _with_own_libraries(statement, schema) if body == "EXTERNAL" else statement,
+                comment,
+                sql_mode,
+            ),
             context=Context(
                 sql_mode=sql_mode, connection_collation=connection, schema_collation=of_schema
             ),
         )
+
+
+def _with_own_libraries(statement: str, schema: str) -> str:
+    """The server names a schema before each library: without, it is that of the routine."""
+    own = re.compile(rf"(?<=[( ]){re.escape(identifier(schema))}\.(?={_IDENTIFIER})")
+    return _USING.sub(lambda found: own.sub("", found[0]), statement, count=1)
 
 
 def _views(session: Session, schema: str, broken: Container[str]) -> Iterator[Definition]:

@@ -46,7 +46,7 @@ _PAUSE_S = 0.5
 _OF_KEYS = {1025, 3780, 3734, 1822, 6125}
 #: Schema and name of a table.
 _Place = tuple[str, str]
-_CODE_KINDS = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "EVENT")
+_CODE_KINDS = ("LIBRARY", "PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "EVENT")
 
 
 class Swap:

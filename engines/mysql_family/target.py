@@ -32,6 +32,7 @@ _UNMARKED = ("geostd8", "geostd8_bin")
 
 #: Tables of information_schema with what a schema without tables may hold, and their schema.
 _CODE = (("ROUTINES", "ROUTINE_SCHEMA"), ("EVENTS", "EVENT_SCHEMA"))
+_LIBRARIES = ("LIBRARIES", "LIBRARY_SCHEMA")
 
 
 @frozen(kw_only=True)
@@ -157,7 +158,7 @@ def create_marked(session: Session, target: str) -> None:
     mark(session, target)
 
 
-def where_nothing(schema: str, *, of: str) -> str:
+def where_nothing(session: Session, schema: str, *, of: str) -> str:
     """A query that has a row when a restore of the target `of` made a schema, and nobody filled it.
 
     The target itself counts while it has the mark, or has not got it yet.
@@ -172,9 +173,13 @@ def where_nothing(schema: str, *, of: str) -> str:
     nothing = "".join(
         f" AND NOT EXISTS (SELECT 1 FROM information_schema.{source} WHERE {column} = {there}"  # noqa: S608
         f"{f' AND TABLE_NAME <> {mark}' if source == 'TABLES' else ''})"
-        for source, column in (("TABLES", "TABLE_SCHEMA"), *_CODE)
+        for source, column in (("TABLES", "TABLE_SCHEMA"), *_code(session))
     )
     return f"SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {there}{made}{nothing}"  # noqa: S608
+
+
+def _code(session: Session) -> Sequence[tuple[str, str]]:
+    return (*_CODE, _LIBRARIES) if catalogue.has_libraries(session) else _CODE
 
 
 def beside(target: str, label: str) -> str:
@@ -209,7 +214,7 @@ def is_empty(session: Session, schema: str) -> bool:
     mark = mark_name(schema)
     if any(table.name != mark for table in catalogue.tables(session, schema)):
         return False
-    for source, column in _CODE:
+    for source, column in _code(session):
         rows = session.rows(
             f"SELECT {column} FROM information_schema.{source} WHERE {column} = %s",  # noqa: S608
             (schema,),
