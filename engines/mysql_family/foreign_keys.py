@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from controller.api.errors import Problem
+from engines.mysql_family import catalogue
 from engines.mysql_family.catalogue import Table
 from engines.mysql_family.connection import Session
 from engines.mysql_family.quoting import identifier, qualified
@@ -73,6 +74,23 @@ def problems(session: Session, database: str) -> list[Problem]:
                 "and all of its columns names without one, or upgrade to MariaDB 11.8",
             )
     return list(found.values())
+
+
+def hindrances(session: Session, database: str, *, tables_in: str = "") -> list[Problem]:
+    """Keys of other schemas that follow the tables of a database when these are replaced.
+
+    Args:
+        tables_in: where its tables are by now; empty: still in it.
+    """
+    return [
+        Problem(
+            "target",
+            f"the foreign key {identifier(key)} of {qualified(schema, table)} points into "
+            f"{identifier(database)} and would follow its old tables: ALTER TABLE "
+            f"{qualified(schema, table)} DROP FOREIGN KEY {identifier(key)};",
+        )
+        for schema, table, key in catalogue.foreign_references(session, tables_in or database)
+    ]
 
 
 def loose(session: Session, schema: str, tables: Sequence[Table], *, of: str) -> list[ForeignKey]:

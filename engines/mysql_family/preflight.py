@@ -193,7 +193,7 @@ def restore(
     )
     if state.exists and not state.empty:
         found += _routines(family, identity, rights, target.database)
-        found += _hindrances(session, target.database)
+        found += foreign_keys.hindrances(session, target.database)
         if family.is_mariadb:
             found += folders.problems(session, target.database)
     return found
@@ -302,19 +302,6 @@ def _creators(
             f"DETERMINISTIC nor NO SQL nor READS SQL DATA, as {named} are not, which are kept: "
             f"{trust} = 1;",
         )
-    ]
-
-
-def _hindrances(session: Session, database: str) -> list[Problem]:
-    """What would go on pointing at the replaced tables."""
-    return [
-        Problem(
-            "target",
-            f"the foreign key {identifier(key)} of {qualified(schema, table)} points into "
-            f"{identifier(database)} and would follow its old tables: ALTER TABLE "
-            f"{qualified(schema, table)} DROP FOREIGN KEY {identifier(key)};",
-        )
-        for schema, table, key in catalogue.foreign_references(session, database)
     ]
 
 

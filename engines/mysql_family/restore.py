@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.api.errors import BackupError, IntegrityError
+from controller.api.errors import BackupError, IntegrityError, PreflightFailed
 from engines import process
 from engines.interface import (
     BackupFacts,
@@ -187,6 +187,9 @@ class Restore:
         kept = None
         if self._state.exists and not self._state.empty:
             kept = swap.kept_name(self._session, database)
+            # Again: loading may have taken hours.
+            if problems := foreign_keys.hindrances(self._session, database):
+                raise PreflightFailed(problems)
         swapping = Swap(
             self._session,
             beside=name,

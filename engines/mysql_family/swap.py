@@ -16,7 +16,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
-from controller.api.errors import BackupError, DatabaseUnavailable, TerminalError
+from controller.api.errors import (
+    BackupError,
+    DatabaseUnavailable,
+    PreflightFailed,
+    TerminalError,
+)
 from engines.mysql_family import (
     catalogue,
     foreign_keys,
@@ -41,6 +46,7 @@ _LOCK_WAIT_S = 5
 #: How long it is tried for in all.
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.5
+_SHOWN = 5
 #: What a server says of a foreign key that a table does not fit: MariaDB that it is no rename;
 #: MySQL that a column is of another type, not there, or without an index.
 _OF_KEYS = {1025, 3780, 3734, 1822, 6125}
@@ -97,6 +103,7 @@ class Swap:
             self._journal.begin()
             self._schemas(kept)
             self._tables(kept)
+            self._insist_on_no_others(kept)
             self._code()
             warnings = routine_rights.give(self._session, self._rights, self._new.definitions)
         except BaseException as error:
@@ -168,6 +175,35 @@ class Swap:
         for key in self._keys:
             given = foreign_keys.give([key], schema=self._database, table=aside[key.table])
             self._session.run(*given, what="while giving tables their foreign keys")
+
+    def _insist_on_no_others(self, kept: str | None) -> None:
+        """What others made since the target was looked at, as while tables could not be moved.
+
+        It would be neither of the new nor with what is kept; taken back, nothing of it is lost.
+        """
+        if self._old is None:
+            return
+        if kept and (
+            problems := foreign_keys.hindrances(self._session, self._database, tables_in=kept)
+        ):
+            raise PreflightFailed(problems)
+        expected = {*self._new.table_names, targets.mark_name(self._database)}
+        known = {(one.kind, one.name) for one in self._old.definitions}
+        found = [
+            f"the table {identifier(table.name)}"
+            for table in catalogue.tables(self._session, self._database)
+            if not table.is_view and table.name not in expected
+        ] + [
+            f"the {one.kind.lower()} {identifier(one.name)}"
+            for one in catalogue.code(self._session, self._database)
+            if one.kind != "TRIGGER" and (one.kind, one.name) not in known
+        ]
+        if found:
+            raise DatabaseUnavailable(
+                f"in {identifier(self._database)} somebody made {', '.join(found[:_SHOWN])} while "
+                "it was being replaced, which would be neither in what was restored nor in what is "
+                "kept: all of it is taken back; restore again, without migrations meanwhile"
+            )
 
     def _names_aside(self, with_triggers: Iterable[str]) -> Mapping[str, str]:
         return {
