@@ -273,12 +273,18 @@ def keyless(session: Session, schema: str, found: Sequence[Table]) -> str:
     return next((name for name in tables if name not in keyed), "")
 
 
-def broken_views(session: Session, views: Sequence[str]) -> set[str]:
-    """Those that the server could not make again: they refer to what is not there."""
+def broken_views(session: Session, schema: str, views: Sequence[str]) -> set[str]:
+    """Those that the server could not make again: they refer to what is not there.
+
+    Args:
+        schema: the session's. views: all of it, or some.
+    """
     if not views:
         return set()
     rows = session.rows(f"CHECK TABLE {', '.join(map(identifier, views))}", what=_WHAT)
-    return {name.partition(".")[2] for name, _, kind, _ in rows if str(kind).lower() == "error"}
+    # "schema.view", unquoted: either may have a dot in it.
+    at = len(schema) + 1
+    return {name[at:] for name, _, kind, _ in rows if str(kind).lower() == "error"}
 
 
 def _columns(session: Session, schema: str, found: Sequence[Table]) -> int:

@@ -10,9 +10,16 @@ from attrs import frozen
 from controller.api.errors import AccessDenied, BackupError
 from engines.mysql_family import catalogue, objects, target as targets
 from engines.mysql_family.catalogue import Table
-from engines.mysql_family.connection import Session
+from engines.mysql_family.connection import NO_SUCH_TABLE, Session, code_of
 from engines.mysql_family.objects import Definition
 from engines.mysql_family.quoting import account, identifier
+
+#: By kind, what a server says of a definition that it once took, and takes no more since something
+#: else was altered: a column is gone; a view that it checks may not be written any more; a library
+#: is gone.
+_PAST_MAKING = {"TRIGGER": {1054}, "VIEW": {1054, 1368}, "FUNCTION": {1305}, "PROCEDURE": {1305}}
+#: What it says of a view that reads, or calls, what was left out for that.
+_READS_WHAT_IS_NOT = {NO_SUCH_TABLE, 1305, 1356}
 
 
 @frozen(kw_only=True)
@@ -48,6 +55,14 @@ class Content:
 
     def of_kind(self, *kinds: str) -> list[Definition]:
         return [one for one in self.definitions if one.kind in kinds]
+
+
+def is_past_making(one: Definition, error: BackupError, *, is_any_left_out: bool) -> bool:
+    """Whether that is an error of the definition itself, which its own server would make, too."""
+    if one.is_broken:
+        return True
+    of_others = _READS_WHAT_IS_NOT if is_any_left_out and one.kind == "VIEW" else set()
+    return code_of(error) in _PAST_MAKING.get(one.kind, set()) | of_others
 
 
 def make(session: Session, definitions: Sequence[Definition], collation: str) -> None:

@@ -168,7 +168,7 @@ def read(session: Session, schema: str, tables: Sequence[Table]) -> list[Definit
     """
     use(session, schema)
     views_there = [table.name for table in tables if table.is_view]
-    broken = catalogue.broken_views(session, views_there)
+    broken = catalogue.broken_views(session, schema, views_there)
     found = [
         *_libraries(session, schema),
         *_routines(session, schema),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from controller.api.errors import BackupError, IntegrityError, PreflightFailed
 from engines import process
@@ -37,6 +38,14 @@ from engines.mysql_family.quoting import identifier
 from engines.mysql_family.swap import Swap
 from engines.mysql_family.target import TargetState
 from engines.mysql_family.tools import Tools
+
+#: Under which names of `BackupFacts.counts` an object is, of those that may be left out.
+_COUNTED_AS = {
+    "VIEW": ("views",),
+    "TRIGGER": ("triggers",),
+    "FUNCTION": ("routines", "functions"),
+    "PROCEDURE": ("routines",),
+}
 
 
 class Restore:
@@ -102,8 +111,7 @@ class Restore:
                 server=self._server, context=self._context, schema=name, later=later
             ).run(self._target.parallel)
             made = self._make(name, found)
-            not_made = len(found) - len(made)
-            counts = self._compare(name, not_made)
+            counts = self._compare(name, left_out=set(found) - set(made))
             self._warnings += generated.warnings(self._session, name, self._target.database)
             kept = self._swap(name, made)
         except BaseException as error:
@@ -125,7 +133,7 @@ class Restore:
         """
         use(self._session, name)
         collation = self._facts.needs["collation"]
-        made = []
+        made: list[Definition] = []
         for number, one in enumerate(found, 1):
             process.raise_if(self._context.cancelled)
             try:
@@ -134,11 +142,12 @@ class Restore:
                     self._session, [there.disabled() if one.kind == "EVENT" else there], collation
                 )
             except BackupError as error:
-                if not one.is_broken:
+                is_any_left_out = len(made) + 1 < number
+                if not content.is_past_making(one, error, is_any_left_out=is_any_left_out):
                     raise
                 self._warnings.append(
-                    f"the view {identifier(one.name)} was broken when it was backed up, and is "
-                    f"not made ({error}): {one.statement}"
+                    f"the {one.kind.lower()} {identifier(one.name)} was broken when it was backed "
+                    f"up, and is not made ({error}): {one.statement}"
                 )
                 continue
             made.append(one)
@@ -149,11 +158,10 @@ class Restore:
             )
         return made
 
-    def _compare(self, name: str, views_not_made: int) -> dict[str, int]:
+    def _compare(self, name: str, *, left_out: Collection[Definition]) -> dict[str, int]:
         found = catalogue.counts(self._session, name)
-        expected = dict(self._facts.counts)
-        if views_not_made and "views" in expected:
-            expected["views"] -= views_not_made
+        not_made = Counter(kind for one in left_out for kind in _COUNTED_AS.get(one.kind, ()))
+        expected = {kind: number - not_made[kind] for kind, number in self._facts.counts.items()}
         wrong = "; ".join(
             f"{kind}: {found[kind]} instead of {number}"
             for kind, number in expected.items()
