@@ -19,6 +19,7 @@ from engines.mysql_family import (
     settings,
     snapshot,
     streams,
+    tablespaces,
     tools,
     versions,
 )
@@ -114,4 +115,5 @@ def _needs(instant: Instant) -> dict[str, str]:
             f"size in one; no server takes more than {settings.LONGEST_BYTES}, so no restore could "
             "load it: keep what is so large in several rows"
         )
-    return {settings.STATEMENT: str(size)} if size > settings.SHORT_BYTES else {}
+    needs = tablespaces.needs(instant.tablespaces)
+    return needs | ({settings.STATEMENT: str(size)} if size > settings.SHORT_BYTES else {})

@@ -36,6 +36,7 @@ _OPTIONS = {
 _CURES = {
     1021: "make room on the server: it has to hold both databases until the old one is dropped",
     1114: "make room on the server: it has to hold both databases until the old one is dropped",
+    3510: "make it first, with CREATE TABLESPACE and its name",
     1118: "until it is restored, SET GLOBAL innodb_strict_mode = OFF;",
 }
 

@@ -18,6 +18,7 @@ from engines.mysql_family import (
     sequences,
     settings,
     storage_engines,
+    tablespaces,
     target as targets,
     tools,
     unique_keys,
@@ -177,6 +178,7 @@ def restore(
     found += _names(facts, identity)
     found += settings.refusals(session, rights, facts.needs.get(settings.KEYLESS, ""))
     found += storage_engines.problems(session, facts.needs)
+    found += tablespaces.problems(session, rights, facts.needs)
     found += settings.packets(session, facts.needs.get(settings.STATEMENT, ""))
     found += _may_make(rights, target, state)
     is_replacing = target.replace and state.exists and not state.empty

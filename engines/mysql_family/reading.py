@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from controller.api.errors import (
     Cancelled,
@@ -44,12 +44,14 @@ class Instant:
         at: the server's clock when all had begun. position: in the binary log, as far as it is
             known, and what proves that several streams show the same.
         statement_bytes: of the longest statement of all streams.
+        tablespaces: see `Text`.
     """
 
     streams: tuple[StreamName, ...]
     at: datetime
     position: Mapping[str, str]
     statement_bytes: int = 0
+    tablespaces: Mapping[str, str] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -203,6 +205,11 @@ class _Together:
             self._instant,
             position={**told, **self._instant.position},
             statement_bytes=max(text.statement_bytes for text in self._texts.values()),
+            tablespaces={
+                name: table
+                for text in self._texts.values()
+                for name, table in text.tablespaces.items()
+            },
         )
 
     def _job(

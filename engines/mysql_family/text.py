@@ -21,6 +21,8 @@ _LEAVES = re.compile(
 _LONGEST_BYTES = 256
 #: Up to what comes after the name, so that half a quote is no end of it.
 _MAKES = re.compile(rb"\nCREATE (TABLE|SEQUENCE) `((?:[^`]|``)*)`[^`]")
+#: How MySQL's definition of a table says that it is in a general tablespace.
+_IN_TABLESPACE = re.compile(rb"\n\) /\*!50100 TABLESPACE `((?:[^`]|``)*)` ")
 #: How many bytes of a chunk are looked for one by one.
 _TRIES = 16
 #: No row has it: a line end in a text is escaped.
@@ -74,6 +76,7 @@ class Text:
     Attributes:
         leaves: the first statement that leaves the schema; empty: there is none.
         tables, sequences: names of what it makes, in its order.
+        tablespaces: names of those that tables are in, each with that of a table.
         statement_bytes: of the longest statement, as far as it has passed. Those that lie within
             one chunk are not counted: every server takes them.
     """
@@ -84,6 +87,7 @@ class Text:
         self.tail = b""
         self.tables: list[str] = []
         self.sequences: list[str] = []
+        self.tablespaces: dict[str, str] = {}
         self._passed = 0
         self._read_to = 0
         self.statement_bytes = 0
@@ -104,6 +108,7 @@ class Text:
             for at in _line_ends(part):
                 self._look(part, at)
                 self._read(part, at, part_at)
+                self._find_tablespace(part, at)
         self._passed += len(chunk)
         is_enough = len(chunk) >= _TAIL_BYTES
         self.tail = chunk if is_enough else (self.tail + chunk)[-_TAIL_BYTES:]
@@ -128,7 +133,11 @@ class Text:
             return
         self._read_to = part_at + found.end()
         made = self.tables if found[1] == b"TABLE" else self.sequences
-        made.append(found[2].replace(b"``", b"`").decode(errors="replace"))
+        made.append(_unquoted(found[2]))
+
+    def _find_tablespace(self, part: bytes, at: int) -> None:
+        if (found := _IN_TABLESPACE.match(part, at)) and self.tables:
+            self.tablespaces.setdefault(_unquoted(found[1]), self.tables[-1])
 
     @property
     def is_complete(self) -> bool:
@@ -149,6 +158,10 @@ class Text:
         if match := _GTID.search(self.head) or _GTID.search(self.tail):
             found["gtid"] = match[1].decode()
         return found
+
+
+def _unquoted(name: bytes) -> str:
+    return name.replace(b"``", b"`").decode(errors="replace")
 
 
 def _line_ends(part: bytes) -> Iterator[int]:
