@@ -194,6 +194,17 @@ def charset(session: Session, schema: str) -> tuple[str, str]:
     raise ObjectNotFound(f'the database "{schema}" does not exist')
 
 
+def comment(session: Session, schema: str) -> str:
+    """Of a schema of MariaDB: MySQL's have none."""
+    rows = session.rows(
+        "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA"
+        " WHERE SCHEMA_NAME = %s",
+        (schema,),
+        what=_WHAT,
+    )
+    return next((str(text) for name, text in rows if name == schema), "")
+
+
 def tables(session: Session, schema: str) -> list[Table]:
     """Every table, sequence and view, by name."""
     rows = session.rows(

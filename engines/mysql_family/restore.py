@@ -27,6 +27,7 @@ from engines.mysql_family import (
     progress,
     routine_rights,
     sequences,
+    settings,
     swap,
     target as targets,
 )
@@ -34,7 +35,7 @@ from engines.mysql_family.connection import Server, Session, use
 from engines.mysql_family.content import Content
 from engines.mysql_family.load import Load
 from engines.mysql_family.objects import Definition
-from engines.mysql_family.quoting import identifier
+from engines.mysql_family.quoting import identifier, literal
 from engines.mysql_family.swap import Swap
 from engines.mysql_family.target import TargetState
 from engines.mysql_family.tools import Tools
@@ -119,12 +120,24 @@ class Restore:
             raise
         self._drop(name, None)
         self._warnings += journal.forget(self._session, self._target.database)
+        self._comment()
         return Restored(
             database=self._target.database,
             kept_as=kept,
             counts=counts,
             warnings=tuple(self._warnings),
         )
+
+    def _comment(self) -> None:
+        """Last, as all else is whole without it; one that was there keeps its own."""
+        comment = self._facts.needs.get(settings.COMMENT)
+        if self._state.exists or not comment:
+            return
+        database = identifier(self._target.database)
+        try:
+            self._session.run(f"ALTER DATABASE {database} COMMENT {literal(comment)}")
+        except BackupError as error:
+            self._warnings.append(f"{database} has no comment ({error}), which was: {comment}")
 
     def _make(self, name: str, found: Sequence[Definition]) -> list[Definition]:
         """Make everything once where nobody sees it; returns what could be made.

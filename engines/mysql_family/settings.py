@@ -24,6 +24,8 @@ _FOR_NOBODY = ("super_read_only", "innodb_read_only")
 _WRITES_NEVERTHELESS = ("SUPER", "CONNECTION_ADMIN", "READ_ONLY ADMIN")
 #: In `BackupFacts.needs`: one of its tables that has none.
 KEYLESS = "no primary key"
+#: In `BackupFacts.needs`: the database's, which one that is made for a restore gets.
+COMMENT = "comment"
 #: In `BackupFacts.needs`: bytes of the longest statement of a dump, if that is long.
 STATEMENT = "statement bytes"
 #: What every server takes: the tools write rows of that many bytes together.

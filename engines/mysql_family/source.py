@@ -47,6 +47,7 @@ class Source:
 
     Args:
         rights: of the account that reads. keyless: a table without a primary key, if there is one.
+        comment: of the database; MySQL's have none.
     """
 
     database: str
@@ -60,6 +61,7 @@ class Source:
     definitions: Sequence[Definition]
     counts: Mapping[str, int]
     keyless: str
+    comment: str
 
     @classmethod
     def read(cls, session: Session, family: Family, rights: Rights, database: str) -> Source:
@@ -80,6 +82,7 @@ class Source:
             definitions=_definitions(session, database, tables),
             counts=catalogue.counts(session, database, tables),
             keyless=catalogue.keyless(session, database, tables),
+            comment=catalogue.comment(session, database) if family.is_mariadb else "",
         )
 
     def needs(self) -> dict[str, str]:
@@ -90,6 +93,8 @@ class Source:
             "lower_case_table_names": str(self.identity.lower_case),
         }
         needs |= storage_engines.needs(self.tables)
+        if self.comment:
+            needs[settings.COMMENT] = self.comment
         if self.keyless:
             needs[settings.KEYLESS] = self.keyless
         needs |= {f"definer:{one.definer}": "" for one in self.definitions if one.definer}

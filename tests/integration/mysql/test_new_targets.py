@@ -23,9 +23,11 @@ from controller.api.errors import (
 from engines.interface import Progress, Target
 from engines.mysql_family import swap
 from engines.mysql_family.connection import Session
+from engines.mysql_family.quoting import literal
 from tests.integration.mysql.conftest import Backup, a_backup, fill_small, left_behind, schemas
 from tests.integration.mysql.test_swap import Killed, insist_on_no_backup
 from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_fixtures import on_newest
 from tests.servers.mysql_samples import fingerprint
 from tests.servers.postgres_engine import a_context
 
@@ -207,3 +209,28 @@ def test_a_database_that_becomes_a_target_during_a_dump_ends_the_backup(
         gone.engine.create_backup(gone.sink.__class__(), a_context(tmp_path, report=begin))
 
     assert begun
+
+
+@on_newest("mariadb")
+def test_a_target_that_is_made_has_the_comment_and_one_that_is_there_keeps_its_own(
+    mysql_server: MysqlServer, a_schema: MakeSchema, tmp_path: Path
+) -> None:
+    database = a_schema(mysql_server)
+    comment = r"the team's \"shop\" %s \n é"
+    mysql_server.run(
+        "CREATE TABLE t (a INT)",
+        f"ALTER DATABASE COMMENT {literal(comment)}",
+        database=database,
+    )
+    backup = a_backup(mysql_server, database, tmp_path)
+
+    def found(schema: str) -> str:
+        query = "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME ="
+        ((text,),) = mysql_server.run(f"{query} '{schema}'")
+        return str(text)
+
+    backup.restore(tmp_path, database=f"{database}_copy")
+    assert found(f"{database}_copy") == found(database) == comment
+    mysql_server.run(f"ALTER DATABASE `{database}` COMMENT 'later'")
+    backup.restore(tmp_path, replace=True)
+    assert found(database) == "later"
