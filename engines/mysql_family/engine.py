@@ -21,12 +21,23 @@ from engines.interface import (
     StreamSource,
     Target,
 )
-from engines.mysql_family import archive, catalogue, journal, preflight, target as targets, tools
+from engines.mysql_family import (
+    archive,
+    catalogue,
+    journal,
+    preflight,
+    progress,
+    target as targets,
+    tools,
+)
 from engines.mysql_family.connection import Server
 from engines.mysql_family.credentials import Files
 from engines.mysql_family.dump import Dump
 from engines.mysql_family.family import Family, Spec
 from engines.mysql_family.restore import Restore
+
+#: Of a look before a backup, for who holds a table: no server says of that whether it ever ends.
+_LOCK_WAIT_S = 600
 
 
 class FamilyEngine:
@@ -62,7 +73,11 @@ class FamilyEngine:
         database = self._spec.database
         if purpose is Purpose.BACKUP:
             with self._server(context) as server, server.session(database) as session:
-                found = preflight.backup(session, self.family, self._options.environ, database)
+                # Some columns are looked into, which takes longer the longer their tables are.
+                session.run(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
+                stage = progress.Stage("preflight", context.report)
+                with progress.watched(server, [session], stage):
+                    found = preflight.backup(session, self.family, self._options.environ, database)
             self._is_clear = not found
             return found
         if facts is None or target is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 
 from controller.api.errors import PreflightFailed
-from engines.mysql_family import values
+from engines.interface import Progress
+from engines.mysql_family import progress, values
 from engines.mysql_family.connection import Session
+from tests.fakes.streams import MemorySink
 from tests.integration.mysql.conftest import a_backup
 from tests.servers.mysql import MysqlServer
+from tests.servers.mysql_engine import an_engine
 from tests.servers.mysql_fixtures import on_newest
+from tests.servers.postgres_engine import a_context
 
 MakeSchema = Callable[..., str]
 NO_SUCH_DAYS = "SELECT id, CAST(d AS CHAR), CAST(t AS CHAR) FROM `{}`.days ORDER BY id"
@@ -306,3 +311,29 @@ def test_a_table_that_is_dropped_before_its_rows_are_looked_at_ends_no_backup(
     monkeypatch.setattr(values, "look", look_late)
 
     assert a_backup(mysql_server, database, tmp_path).facts.counts["tables"] == 1
+
+
+def test_a_long_look_at_texts_shows_that_the_server_is_at_work(
+    mysql_server: MysqlServer,
+    a_schema: MakeSchema,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is as long as its table, and no stall."""
+    monkeypatch.setattr(progress, "_PERIOD_S", 0.2)
+    database = a_schema(mysql_server)
+    mysql_server.run(
+        "CREATE TABLE t (a VARCHAR(9)) CHARACTER SET cp1251",
+        "INSERT INTO t VALUES ('a')",
+        database=database,
+    )
+    told: list[Progress] = []
+    with mysql_server.connect(database) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES t WRITE")
+        release = threading.Timer(2, lambda: cursor.execute("UNLOCK TABLES"))
+        release.start()
+        context = a_context(tmp_path, report=told.append)
+        an_engine(mysql_server, database).create_backup(MemorySink(), context)
+        release.join()
+
+    assert max(one.signs for one in told if one.stage == "preflight") >= 3
