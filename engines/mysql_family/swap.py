@@ -63,9 +63,9 @@ class Swap:
         new: what the target will have; its tables are in `beside`.
         old: what the target has; None: it does not exist.
         label: for the names that tables have for a moment.
+        rights: that accounts have on routines of the target.
         defaults, keys: that were taken away from tables in `beside`, to be given back in the
             target.
-        rights: that accounts have on routines of the target.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Swap:
         new: Content,
         old: Content | None,
         label: str,
+        rights: RoutineRights,
         defaults: Sequence[Default] = (),
         keys: Sequence[ForeignKey] = (),
-        rights: RoutineRights | None = None,
     ) -> None:
         self._session = session
         self._beside = beside
@@ -89,7 +89,7 @@ class Swap:
         self._label = label
         self._defaults = defaults
         self._keys = keys
-        self._rights = rights or RoutineRights(schema=database)
+        self._rights = rights
         self._journal = Journal(session, beside, database)
 
     def run(self, kept: str | None) -> list[str]:
