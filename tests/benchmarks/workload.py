@@ -129,8 +129,10 @@ def write_runner(
     (config / "storageSpec.yaml").write_text(
         yaml.safe_dump({"backupLocations": [dict(location) for location in locations]})
     )
+    # As in an image, where all is compiled: a job would spend 0.3 s of its start on that here.
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environ = {
-        **os.environ,
+        **inherited,
         **programs,
         "CONFIG_DIR": str(config),
         "CONTROL_DIR": str(folder / "run"),
