@@ -37,6 +37,24 @@ def test_output_is_copied_whole_and_closed_when_the_child_exits_0() -> None:
     assert sink.streams["dump"] == bytes(3_000_000)
 
 
+def test_what_a_slow_child_writes_in_small_pieces_is_read_in_large_ones() -> None:
+    # A tool as it writes through stdio, with some computing between two pieces.
+    program = """
+import os, time
+for _ in range(1000):
+    os.write(1, bytes(4096))
+    until = time.perf_counter_ns() + 20_000
+    while time.perf_counter_ns() < until: pass
+"""
+    command = process.Command(argv=[sys.executable, "-c", program], environment={})
+    with process.Child(command, threading.Event(), stdout=True) as child:
+        sizes = [len(chunk) for chunk in child.output()]
+        child.check()
+
+    assert sum(sizes) == 1000 * 4096
+    assert len(sizes) < 1000 / 8
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [("echo data; exit 3", "status 3"), ("echo data; kill -9 $$", "signal 9")],
