@@ -38,10 +38,12 @@ class StoredLayer:
     Args:
         facts: without streams. Its coverage is one instant, or a span that is open at its start.
         plain_bytes: as the database counts its data.
+        was_found: an earlier call began it, so that its state is older than this call.
     """
 
     facts: BackupFacts
     plain_bytes: int
+    was_found: bool = False
 
 
 class ChainEnded(Exception):
@@ -76,8 +78,8 @@ class ExternalStore(Engine, Protocol):
     ) -> StoredLayer:
         """Store a full backup (`since` is None), or what changed since the newest layer.
 
-        What an earlier call began is waited for, what it finished is returned, and nothing is
-        begun twice. Returns only what the server says is whole, every file of it there.
+        What an earlier call began is waited for, what it finished is returned (`was_found`), and
+        nothing is begun twice. Returns only what the server says is whole, every file of it there.
         Ends its own job when the context is cancelled; a server that does not answer any more
         may still be at it.
 

@@ -29,6 +29,8 @@ from engines.postgres.quoting import identifier
 #: Of what the cluster keeps of the past, so much may be gone before an incremental backup is no use
 #: to try: the job reads while it goes by.
 _SAFE_PART = 0.8
+#: Before files that a cluster did not see are looked for again.
+_LOOK_AGAIN_S = 5.0
 
 
 @frozen(kw_only=True)
@@ -69,32 +71,47 @@ class Chain:
         Raises: ChainEnded, and what ends a backup.
         """
         job = self._unfinished(context)
+        was_found = job is not None
         if job is not None:
             jobs.wait(self.cluster, job.id, context, stage="incremental backup")
+        elif self._beyond(since, context, check_files=False) is not None:
+            job, was_found = self._latest_job(), True
         else:
-            done = self._beyond(since, context)
-            if done is not None:
-                return self._with_history(done, self._latest_job())
             self._check_extensible(since)
             job = self._begin(context, extend=True)
         stored = self._beyond(since, context)
         if stored is None:
-            raise TruncatedBackup(f"job {job.id} succeeded, and its layer is not there")
-        return self._with_history(stored, job)
+            raise TruncatedBackup("the cluster's job succeeded, and its layer is not there")
+        return evolve(self._with_history(stored, job), was_found=was_found)
 
     def begin(self, context: JobContext) -> StoredLayer:
         """Store a full backup, unless that was done already."""
         job = self._unfinished(context)
+        was_found = job is not None
         if job is not None:
             jobs.wait(self.cluster, job.id, context, stage="full backup")
         else:
             job = self._latest_job()
-            if job is None or not job.has_succeeded:
+            was_found = job is not None and job.has_succeeded
+            if job is None or not was_found:
                 job = self._begin(context, extend=False)
-        stored = self.layers(context)
+        stored = self._proven(context)
         if len(stored) != 1:
             raise TruncatedBackup(f"job {job.id} succeeded, and there are {len(stored)} layers")
-        return self._with_history(stored[0], job)
+        return evolve(self._with_history(stored[0], job), was_found=was_found)
+
+    def _proven(self, context: JobContext) -> Sequence[StoredLayer]:
+        """The layers, with every file looked for: twice if need be.
+
+        Whatever keeps the cluster from seeing a single file, a store that is busy for a moment, it
+        tells as a file that is missing. That is no reason to throw a whole backup away.
+        """
+        try:
+            return self.layers(context)
+        except TruncatedBackup:
+            if context.cancelled.wait(_LOOK_AGAIN_S):
+                raise Cancelled("the job was ended") from None
+            return self.layers(context)
 
     def _begin(self, context: JobContext, *, extend: bool) -> jobs.Job:
         """Begin a job and wait for it; without a licence for history, without that."""
@@ -142,13 +159,20 @@ class Chain:
     def _latest_job(self) -> jobs.Job | None:
         return next(iter(self._jobs()), None)
 
-    def _beyond(self, since: BackupFacts, context: JobContext) -> StoredLayer | None:
+    def _beyond(
+        self, since: BackupFacts, context: JobContext, *, check_files: bool = True
+    ) -> StoredLayer | None:
         """The layer after `since`, if there is one.
 
+        Args:
+            check_files: of all layers, which takes a cluster hours where there are many.
         Raises: ChainEnded: the collection is not what we know of it.
         """
         try:
-            stored = self.layers(context)
+            if check_files:
+                stored = self._proven(context)
+            else:
+                stored = self.layers(context, check_files=False)
         except (NoKey, TruncatedBackup) as error:
             raise ChainEnded(str(error)) from error
         ends = [one.facts.coverage.end for one in stored]

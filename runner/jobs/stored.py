@@ -77,11 +77,15 @@ class StoredBackup:
         if not ready:
             raise self._fates.incomplete(self._id, 0)
         self._check_passphrases(ready)
-        home, chain, stored = self._store(ready)
-        self._job.events.stage("commit")
-        below = [home.catalogue.manifest(one) for one in chain.ids] if chain else []
-        manifest = self._commit(home, below, stored)
-        committed = [home, *self._copy(home, [*below, manifest], ready)]
+        while True:
+            home, chain, stored = self._store(ready)
+            self._job.events.stage("commit")
+            below = [home.catalogue.manifest(one) for one in chain.ids] if chain else []
+            manifest = self._commit(home, below, stored)
+            committed = [home, *self._copy(home, [*below, manifest], ready)]
+            if not stored.was_found:
+                break
+            ready = self._after_found(manifest)
         if self._fates.are_enough:
             self._fates.prune(committed, self._cluster_id)
         inspect(self._job, self._locations)
@@ -89,6 +93,27 @@ class StoredBackup:
         if not self._fates.are_enough:
             raise self._fates.incomplete(self._id, manifest.plain_bytes, incremental=incremental)
         return self._fates.outcome(self._id, manifest.plain_bytes, incremental=incremental)
+
+    def _after_found(self, manifest: Manifest) -> list[Location]:
+        """Make ready for a backup of now. Returns: the locations that can take it.
+
+        What an earlier job began is kept, but is no answer to whoever asks for a backup today.
+        """
+        self._job.events.warning(
+            f"{manifest.id} was begun by an earlier job and holds the state of "
+            f"{manifest.facts.coverage.end:%Y-%m-%d %H:%M:%S} UTC; one of now follows"
+        )
+        self._id = new_backup_id(self._started_at)
+        self._fates.stored_bytes.clear()
+        self._listed = [
+            one
+            for one in self._fates.check(self._cluster_id)
+            if one[0].name not in self._fates.errors
+        ]
+        ready = [location for location, _ in self._listed]
+        if not ready:
+            raise self._fates.incomplete(manifest.id, 0)
+        return ready
 
     # -- the database's part ----------------------------------------------------
 
@@ -232,13 +257,20 @@ class StoredBackup:
 
     def _commit(self, home: Location, below: Sequence[Manifest], stored: StoredLayer) -> Manifest:
         """Make the backup exist at home: everything of it is there, the database has looked."""
-        manifest = self._manifest(home, below, stored)
+        began_at = self._started_at
+        if stored.was_found:
+            began_at = min(began_at, stored.facts.coverage.end)
+            # That of a full one is its folder's, which has it from its beginning.
+            self._id = new_backup_id(began_at) if below else self._id
+        manifest = self._manifest(home, below, stored, began_at)
         manifest.check()
         home.catalogue.commit(manifest)
         self._fates.stored_bytes[home.name] = manifest.stored_bytes
         return manifest
 
-    def _manifest(self, home: Location, below: Sequence[Manifest], stored: StoredLayer) -> Manifest:
+    def _manifest(
+        self, home: Location, below: Sequence[Manifest], stored: StoredLayer, began_at: datetime
+    ) -> Manifest:
         chain_id = below[0].id if below else self._id
         layers = [one.layer for one in below if one.layer]
         objects = self._objects(home, chain_id)
@@ -250,7 +282,7 @@ class StoredBackup:
             cluster_id=self._cluster_id,
             runner_version=version(),
             config_digest=self._job.config.digest(),
-            started_at=self._started_at,
+            started_at=began_at,
             finished_at=self._job.clock.now(),
             facts=stored.facts,
             streams=(),
@@ -259,7 +291,7 @@ class StoredBackup:
             ),
             compression=ENGINE_COMPRESSION,
             labels=labels_at_birth(
-                self._started_at,
+                began_at,
                 [tuple(candidates(listing)) for _, listing in self._listed],
                 policy_of(self._job.config.backup.spec),
             ),

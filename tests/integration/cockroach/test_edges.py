@@ -129,6 +129,37 @@ def test_a_damaged_layer_is_no_restore_and_ends_its_chain(
     assert at(world, world.server.now()) == {"a": "4"}
 
 
+def test_a_store_that_is_busy_for_a_moment_costs_no_backup(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    """The cluster tells it as a missing file, whatever it was."""
+    world = make_world(stand_in, "s3")
+    world.encrypt()
+    for number in range(2):
+        world.stand_in.blurred_looks = 1
+        world.put("a", str(number))
+        world.back_up()
+
+    assert [job.status for job in world.stand_in.jobs.all()] == ["succeeded"] * 2
+    (chain,) = world.chains()
+    assert {world.layer(one)["chain"] for one in world.backups()} == {chain}
+    assert at(world, ends(world)[-1]) == {"a": "1"}
+
+
+def test_an_incremental_backup_looks_for_files_after_it_alone(
+    stand_in: CockroachServer, make_world: MakeWorld
+) -> None:
+    """A cluster looks for one after the other, which takes hours where a chain is long."""
+    world = make_world(stand_in, "s3")
+    world.back_up()
+    world.stand_in.log.clear()
+
+    world.back_up()
+
+    said = [line for line in world.stand_in.log if line.startswith(("SHOW BACKUP", "BACKUP"))]
+    assert ["check_files" in line for line in said] == [False, False, True]
+
+
 def test_a_damaged_layer_is_in_the_way_of_no_time_before_it(
     stand_in: CockroachServer, make_world: MakeWorld
 ) -> None:
