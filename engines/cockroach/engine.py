@@ -19,7 +19,7 @@ from controller.api.locations import BackupLocation
 from controller.api.v1 import CockroachSpec
 from engines.cockroach import databases, jobs, locations, rights, statements, versions
 from engines.cockroach.connection import Cluster, connected, server_of
-from engines.cockroach.databases import Database
+from engines.cockroach.databases import NO_SWAP, Database
 from engines.cockroach.layers import Chain, extend_or_end
 from engines.cockroach.restore import Restore
 from engines.external_store import Collection, StoredLayer
@@ -131,7 +131,13 @@ class CockroachEngine:
         target: Target,
     ) -> Restored:
         with self._connected(context, target.label) as cluster:
-            warnings = databases.clear_leftovers(cluster, target.database, context)
+            parent = _parent(collection)
+            warnings = databases.clear_leftovers(
+                cluster,
+                target.database,
+                context,
+                is_ours=lambda job: bool(job.folder_below(parent)),
+            )
             found = databases.look(cluster, target.database)
             if found and found.tables and not target.replace:
                 raise TargetExists(target.in_the_way)
@@ -162,14 +168,15 @@ class CockroachEngine:
     def _chain(self, cluster: Cluster, collection: Collection) -> Chain:
         uri = locations.uri_of(collection, cluster.version, self._options.resolve)
         hidden = uri.secrets + ((collection.passphrase,) if collection.passphrase else ())
-        place = locations.place_of(collection.location, collection.folder).rstrip("/")
-        parent, slash, folder = place.rpartition("/")
+        parent = _parent(collection)
+        place = locations.place_of(collection.location, collection.folder)
+        folder = place.removeprefix(parent).rstrip("/")
         return Chain(
             cluster=cluster.hiding(*hidden),
             database=self._spec.database,
             uri=uri.text,
             passphrase=collection.passphrase,
-            is_job_ours=lambda job: job.folder_below(parent + slash) == folder,
+            is_job_ours=lambda job: job.folder_below(parent) == folder,
         )
 
     def _backup_problems(self, cluster: Cluster) -> list[Problem]:
@@ -215,10 +222,18 @@ class CockroachEngine:
             external_io=self._needs_external_io(),
             replaced=(target.database, found.owner) if found else None,
         )
+        if found and found.has_views and target.replace:
+            problems.append(Problem("target", f'"{target.database}" has views. {NO_SWAP}'))
         return problems
 
     def _needs_external_io(self) -> bool:
         return locations.needs_external_io(self._options.locations)
+
+
+def _parent(collection: Collection) -> str:
+    """The folder of all of an object's collections, as it stands in a job's description."""
+    place = locations.place_of(collection.location, collection.folder).rstrip("/")
+    return place[: place.rfind("/") + 1]
 
 
 def _old(cluster: Cluster) -> list[Problem]:

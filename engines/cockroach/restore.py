@@ -1,4 +1,4 @@
-"""A restore: under a name of its own, then by rename."""
+"""A restore: into a name that is free, or beside what is to be replaced and then by rename."""
 
 from __future__ import annotations
 
@@ -40,45 +40,57 @@ class Restore:
     warnings: tuple[str, ...] = ()
 
     def run(self) -> Restored:
-        """Restore beside, then give the name.
+        """Restore under the target's name if that is free, else beside it, and swap.
 
         The cluster shows nothing of a database before all of it is restored; a job that fails or is
-        cancelled takes back what it made.
+        cancelled takes back what it made. So a free name needs no rename, which is as well: a
+        database with views cannot be renamed.
         """
-        made = databases.beside(self.target.database, self.target.label)
-        self.context.report(jobs.beginning(_STAGE))
-        try:
-            row = self.cluster.row(
-                "while beginning the restore",
-                *statements.restore(
-                    self.facts.database, self.uri, self.passphrase, at=self.at, into=made
-                ),
-            )
-            jobs.wait(self.cluster, jobs.started(row), self.context, stage=_STAGE)
-            tables = databases.count_tables(self.cluster, made)
-            kept = self._name(made)
-        except BaseException as error:
-            self._take_back(made, error)
-            raise
+        name = self.target.database
+        if self.found is None:
+            tables, kept = self._fill(name), None
+        elif not self.found.tables:
+            tables, kept = self._fill_empty(name)
+        elif self.target.replace:
+            tables, kept = self._replace(name)
+        else:
+            raise TargetExists(self.target.in_the_way)
         return Restored(
-            database=self.target.database,
+            database=name,
             kept_as=kept,
             counts={"tables": tables},
             warnings=(*self.warnings, *self._words(tables)),
         )
 
-    def _name(self, made: str) -> str | None:
-        name = self.target.database
-        if self.found is None:
-            databases.give_name(self.cluster, made, name)
-            return None
-        if self.found.tables and not self.target.replace:
-            raise TargetExists(self.target.in_the_way)
-        kept = databases.swap(self.cluster, made, name)
-        if self.found.tables or databases.count_tables(self.cluster, kept):
-            return kept
-        databases.drop(self.cluster, kept)
-        return None
+    def _fill(self, name: str) -> int:
+        """Make the database `name`. Returns: how many tables it has."""
+        self.context.report(jobs.beginning(_STAGE))
+        row = self.cluster.row(
+            "while beginning the restore",
+            *statements.restore(
+                self.facts.database, self.uri, self.passphrase, at=self.at, into=name
+            ),
+        )
+        jobs.wait(self.cluster, jobs.started(row), self.context, stage=_STAGE)
+        return databases.count_tables(self.cluster, name)
+
+    def _fill_empty(self, name: str) -> tuple[int, str | None]:
+        """In the place of a database without tables, which may hold something else yet."""
+        shell = databases.move_away(self.cluster, name)
+        try:
+            tables = self._fill(name)
+        except BaseException as error:
+            databases.move_back(self.cluster, shell, name, error)
+            raise
+        return tables, None if databases.dropped_if_empty(self.cluster, shell) else shell
+
+    def _replace(self, name: str) -> tuple[int, str | None]:
+        made = databases.beside(name, self.target.label)
+        try:
+            return self._fill(made), databases.swap(self.cluster, made, name)
+        except BaseException as error:
+            self._drop(made, error)
+            raise
 
     def _words(self, tables: int) -> list[str]:
         words = [_PRIVILEGES]
@@ -87,7 +99,7 @@ class Restore:
             words.append(f"{tables} tables were restored, the backup has {there}")
         return words
 
-    def _take_back(self, made: str, error: BaseException) -> None:
+    def _drop(self, made: str, error: BaseException) -> None:
         try:
             databases.drop(self.cluster, made)
         except BackupError as further:

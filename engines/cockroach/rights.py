@@ -128,7 +128,7 @@ def missing_for_restore(
     who = identifier(rights.user)
     if not rights.may("RESTORE"):
         yield _problem(f"{who} may not restore", f"GRANT SYSTEM RESTORE TO {who};")
-    if not rights.has_option("CREATEDB"):
+    if replaced and not rights.has_option("CREATEDB"):
         yield _problem(f"{who} may not rename databases", f"ALTER USER {who} CREATEDB;")
     yield from _missing_external_io(rights, external_io=external_io)
     yield from _missing_control(rights)

@@ -71,12 +71,21 @@ def jobs_of(kind: str) -> str:
     return f"SHOW JOBS SELECT job_id FROM [SHOW JOBS] WHERE job_type = {literal(kind)}"  # noqa: S608 - quoted
 
 
+def into(database: str) -> str:
+    """How the description of a restore's job names the database that it makes."""
+    return f"new_db_name = {literal(database)}"
+
+
 def rename(old: str, new: str) -> str:
     return f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}"
 
 
 def drop(database: str) -> str:
     return f"DROP DATABASE IF EXISTS {identifier(database)} CASCADE"
+
+
+def drop_empty(database: str) -> str:
+    return f"DROP DATABASE {identifier(database)} RESTRICT"
 
 
 def tables_of(database: str) -> str:

@@ -67,6 +67,14 @@ class Store(Protocol):
 
     def new_table(self) -> None: ...
 
+    def new_view(self, name: str) -> None:
+        """Of the table of keys and values."""
+        ...
+
+    def count(self, database: str, name: str) -> int:
+        """How many rows a table or view has."""
+        ...
+
     def new_database(self, name: str) -> None:
         """An empty one."""
         ...

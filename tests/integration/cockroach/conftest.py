@@ -70,6 +70,14 @@ def world(cockroach: CockroachServer, make_world: MakeWorld) -> CockroachWorld:
 
 
 @pytest.fixture
+def one(stand_in: CockroachServer, make_world: MakeWorld) -> CockroachWorld:
+    """One encrypted bucket."""
+    world = make_world(stand_in, "s3")
+    world.encrypt()
+    return world
+
+
+@pytest.fixture
 def two_places(stand_in: CockroachServer, make_world: MakeWorld) -> CockroachWorld:
     """Two encrypted buckets, of moto and of MinIO."""
     made = make_world(stand_in, "s3", "minio")

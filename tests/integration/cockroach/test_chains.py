@@ -17,14 +17,6 @@ from tests.servers.cockroach.server import CockroachServer
 NOWHERE = "127.0.0.1:9"
 
 
-@pytest.fixture
-def one(stand_in: CockroachServer, make_world: MakeWorld) -> CockroachWorld:
-    """One encrypted bucket."""
-    world = make_world(stand_in, "s3")
-    world.encrypt()
-    return world
-
-
 def restored(world: CockroachWorld, backup_id: str, *options: str) -> dict[str, str]:
     """What a backup holds."""
     name = f"restored_{time.monotonic_ns()}"

@@ -21,11 +21,9 @@ from tests.servers.tls import Authority
 
 
 @pytest.fixture
-def world(stand_in: CockroachServer, make_world: MakeWorld) -> CockroachWorld:
-    made = make_world(stand_in, "s3")
-    made.encrypt()
-    made.put("a", "1")
-    return made
+def world(one: CockroachWorld) -> CockroachWorld:
+    one.put("a", "1")
+    return one
 
 
 def jobs(world: CockroachWorld, kind: str = "BACKUP") -> list[str]:
@@ -109,12 +107,14 @@ def test_a_full_backup_whose_runner_was_killed_is_waited_for(world: CockroachWor
 
     assert process.returncode == 0, said
     assert "going on with the backup" in said
-    assert jobs(world) == ["succeeded"]
-    (backup,) = world.backups()
-    assert world.chains() == [backup]
-    world.cli("verify").must(0)
-    world.put("a", "2")
-    assert world.layer(world.back_up())["chain"] == backup
+    assert "holds the state of" in said
+    assert jobs(world) == ["succeeded", "succeeded"]
+    (found,) = world.chains()
+    assert {world.layer(one)["number"]: world.layer(one)["chain"] for one in world.backups()} == {
+        0: found,
+        1: found,
+    }
+    world.cli("verify", "--all").must(0)
 
 
 def _is_watched(world: CockroachWorld, number: int) -> bool:
@@ -126,13 +126,21 @@ def test_what_a_job_finished_while_nobody_was_there_is_committed(world: Cockroac
     world.stand_in.jobs.go.set()
     (job,) = world.stand_in.jobs.all()
     assert job.ended.wait(60)
+    world.put("a", "now")
 
-    backup = world.back_up()
+    done = world.cli("backup-now", "--json").must(0).outcome()
 
-    assert jobs(world) == ["succeeded"]
-    assert world.chains() == [backup]
-    rows = world.cli("list", "--json").must(0).json()
-    assert [row["chain"] for row in rows] == [backup]
+    assert jobs(world) == ["succeeded", "succeeded"]
+    (found,) = world.chains()
+    (now,) = set(world.backups()) - {found}
+    assert done["backupId"] == now
+    listed = world.cli("list", "--json").must(0).json()
+    rows = sorted(listed, key=lambda row: str(row["stateOf"]))
+    assert [(row["id"], row["chain"]) for row in rows] == [(found, found), (now, found)]
+    # What was found is of then, and is not said to be of today.
+    assert rows[0]["startedAt"] <= rows[0]["stateOf"] < rows[1]["startedAt"] <= rows[1]["stateOf"]
+    world.cli("restore", "--name", now, "--database", "copy").must(0)
+    assert world.server.rows("copy") == {"a": "now"}
 
 
 @pytest.mark.parametrize("finishes_alone", [True, False])
@@ -148,25 +156,57 @@ def test_an_incremental_backup_whose_runner_was_killed_is_not_begun_twice(
     if finishes_alone:
         assert world.stand_in.jobs.all()[-1].ended.wait(60)
 
+    world.put("a", "now")
+
     layer = world.back_up()
 
-    assert jobs(world) == ["succeeded", "succeeded"]
-    assert world.layer(layer) | {"chain": full, "number": 1} == world.layer(layer)
+    assert jobs(world) == ["succeeded"] * 3
+    assert sorted(world.layer(one)["number"] for one in world.backups()) == [0, 1, 2]
+    assert world.layer(layer) | {"chain": full, "number": 2} == world.layer(layer)
+    world.cli("restore", "--name", layer, "--database", "now").must(0)
+    assert world.server.rows("now") == {"a": "now"}
     world.cli("restore", "--at", between.isoformat(), "--database", "copy").must(0)
     assert world.server.rows("copy") == {"a": "2"}
 
 
 def test_what_a_killed_restore_left_is_cleared_by_the_next(world: CockroachWorld) -> None:
     world.back_up()
-    kill_at_work(world, "restore", "--at", "now", "--database", "copy", kind="RESTORE")
+    kill_at_work(world, "restore", "--at", "now", "--replace", "--yes", kind="RESTORE")
     world.stand_in.jobs.go.set()
     assert world.stand_in.jobs.all()[-1].ended.wait(60)
     assert any(name.startswith("dbb_restore_") for name in world.server.databases())
 
-    world.cli("restore", "--at", "now", "--database", "copy").must(0)
+    world.cli("restore", "--at", "now", "--replace", "--yes").must(0)
+
+    assert world.server.rows(world.database) == {"a": "1"}
+    world.assert_nothing_left()
+
+
+def test_a_killed_restore_into_a_free_name_is_ended_by_the_next(world: CockroachWorld) -> None:
+    world.back_up()
+    kill_at_work(world, "restore", "--at", "now", "--database", "copy", kind="RESTORE")
+    (killed,) = [job for job in world.stand_in.jobs.all() if job.kind == "RESTORE"]
+
+    with world.started("restore", "--at", "now", "--database", "copy") as process:
+        assert killed.ended.wait(60)
+        world.stand_in.jobs.go.set()
+        said, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 0, said
+    assert jobs(world, "RESTORE") == ["canceled", "succeeded"]
+    assert world.server.rows("copy") == {"a": "1"}
+
+
+def test_what_a_killed_restore_finished_is_whole_and_in_the_way(world: CockroachWorld) -> None:
+    world.back_up()
+    kill_at_work(world, "restore", "--at", "now", "--database", "copy", kind="RESTORE")
+    assert "copy" not in world.server.databases()
+    world.stand_in.jobs.go.set()
+    assert world.stand_in.jobs.all()[-1].ended.wait(60)
+
+    world.cli("restore", "--at", "now", "--database", "copy").must(78, "exists")
 
     assert world.server.rows("copy") == {"a": "1"}
-    world.assert_nothing_left()
 
 
 # -- jobs that are ended ---------------------------------------------------------------------
@@ -209,7 +249,7 @@ def test_a_node_that_ends_is_worth_another_try_and_its_job_is_found(world: Cockr
 
     world.back_up()
 
-    assert jobs(world) == ["succeeded"]
+    assert jobs(world) == ["succeeded", "succeeded"]  # that one, and one of now
 
 
 # -- logins ---------------------------------------------------------------------------------

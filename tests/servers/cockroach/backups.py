@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,8 @@ def _backup(it: StandIn, login: Login, groups: Sequence[str], arguments: Sequenc
                 "history": history,
                 "created": database.created.isoformat(),
                 "version": list(it.version),
-                "tables": database.names(end),
+                "tables": [*database.names(end), *database.views],
+                "views": database.views,
             }
         collection.write(folder, number, record, tables, gate=gate)
 
@@ -96,6 +97,11 @@ def _show_backup(
     if it.shows_by_id(login):
         layers = layers[-1:]
     if "check_files" in options:
+        if it.blurred_looks:
+            it.blurred_looks -= 1
+            raise SqlError(
+                "XXUUU", "The following files are missing from the backup:\n\tdata/1.sst"
+            )
         collection.check_files()
         it.look_for_files(login)
     rows: list[list[Any]] = []
@@ -121,25 +127,32 @@ def _restore(it: StandIn, login: Login, groups: Sequence[str], arguments: Sequen
     collection = _collection(it, login, uri, options.get("encryption_passphrase"))
     at = datetime.fromisoformat(groups[2]).astimezone(UTC)
     into = options.get("new_db_name", name_in(groups[0]))
-    if into in it.databases:
-        raise SqlError("42P04", f'database "{into}" already exists')
+    it.check_free(into)
     needed = _covering(collection.layers(), at)
     _check_restorable(it, needed[-1])
     shown = re.sub(r"(AWS_SECRET_ACCESS_KEY=)[^&']*", r"\1redacted", uri)
     description = f"RESTORE DATABASE {groups[0]} FROM '{shown}' WITH new_db_name = '{into}'"
 
-    def work(_number: int, gate: Gate) -> None:
+    it.offline.add(into)
+
+    def work(_number: int, gate: Gate) -> Callable[[], None]:
         database = Database(login.user, it.clock.now())
         for layer in needed:
             for exported in collection.tables(layer):
                 database.take(exported)
         gate(0.5)
         restored = _as_of(database, at, it.clock.now(), login.user)
-        gate(0.9)
-        with it.lock:
-            it.databases[into] = restored
+        restored.views = dict(needed[-1].record["views"])
 
-    job = it.jobs.start("RESTORE", description, login.user, work)
+        def publish() -> None:
+            with it.lock:
+                it.databases[into] = restored
+
+        return publish
+
+    job = it.jobs.start(
+        "RESTORE", description, login.user, work, at_end=lambda: it.offline.discard(into)
+    )
     return Result([("job_id", int)], [[job.id]])
 
 

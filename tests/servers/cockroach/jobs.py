@@ -16,10 +16,15 @@ from tests.servers.cockroach.wire import SqlError
 _BUSY_S = 60.0
 #: Told by a job how far it is; may wait, and raises what ends the job.
 Gate = Callable[[float], None]
+#: What a job does. What it gives publishes what it made, once nothing can end it any more.
+Work = Callable[[int, Gate], Callable[[], None] | None]
 
 
 class _Ended(Exception):
-    """The job goes no further: it was cancelled, or paused."""
+    """The job goes no further: it was cancelled, or a test wants it so."""
+
+    def __init__(self, status: str, error: str) -> None:
+        self.status, self.error = status, error
 
 
 @define
@@ -73,14 +78,20 @@ class Jobs:
             return self._jobs[number]
 
     def start(
-        self, kind: str, description: str, user: str, work: Callable[[int, Gate], None]
+        self,
+        kind: str,
+        description: str,
+        user: str,
+        work: Work,
+        *,
+        at_end: Callable[[], None] = lambda: None,
     ) -> Job:
         created = self._clock.now()
         job = Job(int(created.timestamp() * 1_000_000), kind, description, user, created)
         fates = self.fates.get(kind)
         fate = fates.pop(0) if fates else None
         thread = threading.Thread(
-            target=self._run, args=(job, work, fate), name=f"stand-in-{kind.lower()}"
+            target=self._run, args=(job, work, fate, at_end), name=f"stand-in-{kind.lower()}"
         )
         with self._lock:
             self._jobs[job.id] = job
@@ -88,34 +99,36 @@ class Jobs:
         thread.start()
         return job
 
-    def _run(self, job: Job, work: Callable[[int, Gate], None], fate: Fate | None) -> None:
+    def _run(self, job: Job, work: Work, fate: Fate | None, at_end: Callable[[], None]) -> None:
         def gate(done: float) -> None:
             job.done = done
-            while not self.go.wait(0.02):
-                if job.cancelled.is_set():
-                    break
+            while not self.go.wait(0.02) and not job.cancelled.is_set():
+                continue
             if job.cancelled.is_set():
-                job.status = "canceled"
-                job.error = "job canceled by user"
-                raise _Ended
+                raise _Ended("canceled", "job canceled by user")
             if fate and done >= fate.at:
-                job.status, job.error = fate.status, fate.error
-                if job.status == "paused":
+                if fate.status == "paused":
+                    job.status, job.error = fate.status, fate.error
                     job.cancelled.wait()
-                    job.status = "canceled"
-                raise _Ended
+                    raise _Ended("canceled", fate.error)
+                raise _Ended(fate.status, fate.error)
 
+        status, error = "succeeded", ""
         try:
             gate(0.0)
-            work(job.id, gate)
+            publish = work(job.id, gate)
             gate(1.0)
-            job.status, job.done = "succeeded", 1.0
-        except _Ended:
-            pass
-        except SqlError as error:
-            job.status, job.error = "failed", str(error)
-        except Exception as error:  # noqa: BLE001 - thread top: whatever it is ends the job
-            job.status, job.error = "failed", f"{type(error).__name__}: {error}"
+            if publish is not None:
+                publish()
+        except _Ended as end:
+            status, error = end.status, end.error
+        except SqlError as failure:
+            status, error = "failed", str(failure)
+        except Exception as failure:  # noqa: BLE001 - thread top: whatever it is ends the job
+            status, error = "failed", f"{type(failure).__name__}: {failure}"
+        # What it has made is gone again before anybody sees that it has ended.
+        at_end()
+        job.status, job.error = status, error
         job.ended.set()
 
     def cancel(self, number: int) -> None:

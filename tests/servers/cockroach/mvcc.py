@@ -57,6 +57,10 @@ class Database:
     tables: dict[str, list[Table]] = Factory(dict)
     grants: dict[str, set[str]] = Factory(dict)
     gc_ttl_s: int = 14_400
+    #: By name, each with its table; of these there is only the present.
+    views: dict[str, str] = Factory(dict)
+    #: A user-defined type is all that something without tables may have.
+    types: set[str] = Factory(set)
 
     def table(self, name: str, at: datetime) -> Table | None:
         return next((one for one in self.tables.get(name, ()) if one.exists(at)), None)

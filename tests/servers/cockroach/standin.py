@@ -59,6 +59,8 @@ class StandIn:
         self.databases = {
             name: Database("root", now) for name in ("system", "defaultdb", "postgres")
         }
+        #: Names that a running restore fills: taken, and shown to nobody.
+        self.offline: set[str] = set()
         self.users: dict[str, set[str]] = {"root": set()}
         self.roles: dict[str, set[str]] = {"admin": {"root"}}
         self.system_grants: dict[str, set[str]] = {}
@@ -69,6 +71,8 @@ class StandIn:
         #: While it is cleared, a look for files does not come to its end.
         self.looks_end = threading.Event()
         self.looks_end.set()
+        #: So many looks meet a store that does not answer for one file, a moment long.
+        self.blurred_looks = 0
         #: Set by each look.
         self.looked = threading.Event()
         s3_session()  # made here: clients are made in many threads, and that is not safe with it
@@ -144,6 +148,10 @@ class StandIn:
         if name not in self.databases:
             raise SqlError("3D000", f'database "{name}" does not exist')
         return self.databases[name]
+
+    def check_free(self, name: str) -> None:
+        if name in self.databases or name in self.offline:
+            raise SqlError("42P04", f'database "{name}" already exists')
 
     def table(self, login: Login, qualified: str, at: datetime) -> Table:
         parts = names_in(qualified)
@@ -256,10 +264,18 @@ class StandIn:
     @FORMS.add(rf"CREATE DATABASE {NAME}")
     def _create_database(self, login: Login, groups: Sequence[str], _: object) -> Result:
         name = name_in(groups[0])
-        if name in self.databases:
-            raise SqlError("42P04", f'database "{name}" already exists')
+        self.check_free(name)
         self.databases[name] = Database(login.user, self.clock.now())
         return Result(tag="CREATE DATABASE")
+
+    @FORMS.add(rf"DROP DATABASE {NAME} RESTRICT")
+    def _drop_empty(self, login: Login, groups: Sequence[str], arguments: object) -> Result:
+        database = self.existing(name_in(groups[0]))
+        if database.names(self.clock.now()) or database.types:
+            raise SqlError(
+                "2BP01", f'database "{groups[0]}" is not empty and RESTRICT was specified'
+            )
+        return self._drop_database(login, groups, arguments)
 
     @FORMS.add(rf"DROP DATABASE IF EXISTS {NAME} CASCADE")
     def _drop_database(self, login: Login, groups: Sequence[str], _: object) -> Result:
@@ -278,8 +294,13 @@ class StandIn:
             allowed and database.owner in self.roles_of(login.user)
         ):
             raise SqlError("42501", "permission denied to rename database")
-        if new in self.databases:
-            raise SqlError("42P04", f'database "{new}" already exists')
+        for view, table in database.views.items():
+            raise SqlError(
+                "2BP01",
+                f'cannot rename database because relation "{old}.public.{view}" depends on '
+                f'relation "{old}.public.{table}"',
+            )
+        self.check_free(new)
         self.databases[new] = self.databases.pop(old)
         return Result(tag="RENAME DATABASE")
 
@@ -296,9 +317,11 @@ class StandIn:
 
     @FORMS.add(rf"SHOW TABLES FROM {NAME}")
     def _show_tables(self, _login: Login, groups: Sequence[str], _: object) -> Result:
-        names = self.existing(name_in(groups[0])).names(self.clock.now())
+        database = self.existing(name_in(groups[0]))
+        rows = [["public", name, "table"] for name in database.names(self.clock.now())]
+        rows += [["public", name, "view"] for name in database.views]
         columns = [("schema_name", str), ("table_name", str), ("type", str)]
-        return Result(columns, [["public", name, "table"] for name in names])
+        return Result(columns, rows)
 
     @FORMS.add(rf"SHOW ZONE CONFIGURATION FROM DATABASE {NAME}")
     def _show_zone(self, _login: Login, groups: Sequence[str], _: object) -> Result:

@@ -78,6 +78,14 @@ class CockroachStore:
     def new_table(self) -> None:
         self.server.new_table(self.database, f"t_{secrets.token_hex(3)}")
 
+    def new_view(self, name: str) -> None:
+        place = f"{self.database}.public"
+        self.server.execute(f"CREATE VIEW {place}.{name} AS SELECT k FROM {place}.t")
+
+    def count(self, database: str, name: str) -> int:
+        ((found,),) = self.server.execute(f'SELECT count(*) FROM "{database}".public."{name}"')
+        return int(found)
+
     def new_database(self, name: str) -> None:
         self.server.execute(f"CREATE DATABASE {name}")
 

@@ -24,6 +24,29 @@ def _create_table(it: StandIn, _login: Login, groups: Sequence[str], _: object) 
     return Result(tag="CREATE TABLE")
 
 
+@FORMS.add(rf"CREATE VIEW {NAME} AS SELECT k FROM {NAME}")
+def _create_view(it: StandIn, login: Login, groups: Sequence[str], _: object) -> Result:
+    *path, name = names_in(groups[0])
+    it.table(login, groups[1], it.clock.now())
+    it.existing(path[0]).views[name] = names_in(groups[1])[-1]
+    return Result(tag="CREATE VIEW")
+
+
+@FORMS.add(rf"SELECT count\(\*\) FROM {NAME}")
+def _count(it: StandIn, login: Login, groups: Sequence[str], _: object) -> Result:
+    path, now = names_in(groups[0]), it.clock.now()
+    seen = it.existing(path[0]).views.get(path[-1], path[-1])
+    rows = it.table(login, f'"{path[0]}"."{seen}"', now).rows(now)
+    return Result([("count", int)], [[len(rows)]])
+
+
+@FORMS.add(rf"CREATE TYPE {NAME} AS ENUM \({TEXT}\)")
+def _create_type(it: StandIn, _login: Login, groups: Sequence[str], _: object) -> Result:
+    *path, name = names_in(groups[0])
+    it.existing(path[0]).types.add(name)
+    return Result(tag="CREATE TYPE")
+
+
 @FORMS.add(rf"DROP TABLE {NAME}")
 def _drop_table(it: StandIn, login: Login, groups: Sequence[str], _: object) -> Result:
     now = it.clock.now()
