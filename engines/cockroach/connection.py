@@ -43,11 +43,15 @@ _MISSING = (
     "cannot be read from the backup",
     "error checking metadata file",
     "latest file could not be read",
+    "does not contain a completed latest backup",
     "file does not exist",
     "object does not exist",
     "checksum mismatch",
 )
 _DENIED = ("42501", "0LP01")
+#: Class 58 is what happens outside of the server, and so to the bucket, but for these two: a range
+#: that no node serves, and nodes that do not reach each other.
+_OUTSIDE, _INSIDE = "58", ("58C00", "58C01")
 
 
 class ClusterFailed(RetriableError):
@@ -158,13 +162,17 @@ class Cluster:
             yield
         except driver_error() as error:
             # Without its cause: that one may show what is hidden.
-            raise self._ours(error, what) from None
+            raise our_error(error, what, self.hidden) from None
 
-    def _ours(self, error: Exception, what: str) -> BackupError:
-        ours = from_driver(error, what)
-        said = process.redact(str(ours), self.hidden)
-        kind = ClusterFailed if type(ours) is BackupError else type(ours)
-        return classified(said, kind, getattr(error, "sqlstate", None))
+
+def our_error(error: Exception, what: str, hidden: Sequence[Secret] = ()) -> BackupError:
+    """Our error for one of the driver's."""
+    ours = from_driver(error, what)
+    state = getattr(error, "sqlstate", None) or ""
+    # For PostgreSQL class 58 is its own disk.
+    is_of_bucket = state.startswith(_OUTSIDE) and state not in _INSIDE
+    kind = ClusterFailed if is_of_bucket or type(ours) is BackupError else type(ours)
+    return classified(process.redact(str(ours), hidden), kind, state)
 
 
 def classified(
@@ -193,7 +201,7 @@ def connected(server: Server) -> Iterator[Cluster]:
         try:
             row = session.execute(sql("SELECT version()")).fetchone()
         except driver_error() as error:
-            raise from_driver(error, "while asking for the version") from None
+            raise our_error(error, "while asking for the version") from None
         said = str(row[0]) if row else ""
         if not said.startswith("CockroachDB"):
             raise TerminalError(f"{server.spec.host} is no CockroachDB: {said[:80]}")

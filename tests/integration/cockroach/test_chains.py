@@ -195,6 +195,43 @@ def test_a_bucket_that_only_the_cluster_cannot_reach_is_that_location_s_fate(
     world.assert_no_half_backup()
 
 
+def test_what_only_the_cluster_cannot_read_is_read_from_the_next_location(
+    two_places: CockroachWorld,
+) -> None:
+    """Its nodes' own error is none of the cluster's, which answers."""
+    world = two_places
+    world.put("a", "1")
+    full = world.back_up()
+    home, other = world.places
+    world.stand_in.out_of_reach.add(home.spec["storageBucket"])
+
+    said = world.cli("restore", "--name", full, "--database", "x").must(0).said
+
+    assert f"reading from {home.name} failed" in said
+    assert "AccessDenied" in said
+    assert world.server.rows("x") == {"a": "1"}
+    world.cli("restore", "--name", full, "--database", "y", "--from", home.name).must(75)
+    world.cli("verify", "--all", "--location", other.name).must(0)
+
+
+def test_a_chain_whose_home_the_cluster_cannot_reach_ends(two_places: CockroachWorld) -> None:
+    world = two_places
+    fields = {"encryptionPass": {"value": PASSPHRASE}}
+    world.configure(
+        storage={"minSuccessfulLocations": 1},
+        locations={place.name: fields for place in world.places},
+    )
+    full = world.back_up()
+    home, other = world.places
+    world.stand_in.out_of_reach.add(home.spec["storageBucket"])
+
+    said = world.cli("backup-now").must(0).said
+
+    assert f"the chain {full} ends, a full backup follows" in said
+    new = world.backups(other)[-1]
+    assert world.layer(new, other.name)["home"] == other.name
+
+
 def test_different_passphrases_are_refused(two_places: CockroachWorld) -> None:
     first, second = two_places.places
     two_places.configure(

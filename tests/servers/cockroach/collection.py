@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -53,7 +53,7 @@ class Layer:
     record: Mapping[str, Any]
 
 
-def store_of(uri: str, *, knows_path_style: bool) -> Store:
+def store_of(uri: str, *, knows_path_style: bool, out_of_reach: AbstractSet[str]) -> Store:
     """The store that a URI names; raises SqlError for one that the version does not take."""
     parts = urlsplit(uri)
     if parts.scheme != "s3":
@@ -65,17 +65,25 @@ def store_of(uri: str, *, knows_path_style: bool) -> Store:
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         if given.get("AUTH", "specified") == "specified" and not given.get(key):
             raise SqlError("XXUUU", f"AUTH is set to 'specified', but {key} is not set")
-    return Store(parts.netloc, unquote(parts.path).strip("/"), given)
+    return Store(
+        parts.netloc,
+        unquote(parts.path).strip("/"),
+        given,
+        is_in_reach=parts.netloc not in out_of_reach,
+    )
 
 
 class Store:
     """One collection's place in a bucket."""
 
-    def __init__(self, bucket: str, prefix: str, given: Mapping[str, str]) -> None:
+    def __init__(
+        self, bucket: str, prefix: str, given: Mapping[str, str], *, is_in_reach: bool = True
+    ) -> None:
         from botocore.config import Config
 
         self.has_endpoint = "AWS_ENDPOINT" in given
         self.bucket, self.prefix = bucket, prefix
+        self._is_in_reach = is_in_reach
         self._client = s3_session().client(
             "s3",
             endpoint_url=given.get("AWS_ENDPOINT"),
@@ -94,6 +102,8 @@ class Store:
     def _errors(self, what: str) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        if not self._is_in_reach:
+            raise SqlError("XXUUU", f"failed to {what}: AccessDenied: Access Denied")
         try:
             yield
         except ClientError as error:
@@ -265,11 +275,16 @@ class Collection:
     # -- reading ---------------------------------------------------------------------
 
     def latest(self) -> str:
-        names = self.store.names("metadata/latest/")
+        """The newest full backup's folder; the only errors of a store that have states."""
+        try:
+            names = self.store.names("metadata/latest/")
+        except SqlError as error:
+            raise SqlError("58030", f"read LATEST path: {error}") from error
         if not names:
             raise SqlError(
-                "XXUUU",
-                "read LATEST path: LATEST file could not be read in base or metadata directory",
+                "58P01",
+                "read LATEST path: path does not contain a completed latest backup: LATEST file "
+                "could not be read in base or metadata directory",
             )
         return self.store.get(names[0]).decode().strip("/")
 

@@ -66,6 +66,8 @@ class StandIn:
         self.system_grants: dict[str, set[str]] = {}
         #: Statements as they came, without their arguments.
         self.log: list[str] = []
+        #: Buckets that no node reaches, whoever else does.
+        self.out_of_reach: set[str] = set()
         self._at_work: set[int] = set()
         self._cancelled: set[int] = set()
         #: While it is cleared, a look for files does not come to its end.

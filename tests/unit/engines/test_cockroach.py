@@ -5,13 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 from hypothesis import given, strategies as st
 
-from controller.api.errors import DependencyMissing, InvalidSpec, NoKey, TruncatedBackup
+from controller.api.errors import (
+    AccessDenied,
+    DatabaseUnavailable,
+    DependencyMissing,
+    InvalidSpec,
+    NoKey,
+    TruncatedBackup,
+)
 from controller.api.locations import BackupLocation, StorageType
 from controller.api.secrets import Secret, SecretValue
 from engines.cockroach import connection, locations, rights, statements, versions
+from engines.cockroach.connection import ClusterFailed
 from engines.cockroach.engine import CockroachEngine
 from engines.cockroach.jobs import Job
 from engines.cockroach.layers import layers_of
@@ -313,6 +322,34 @@ class TestVersions:
 )
 def test_what_the_cluster_says_is_one_of_our_errors(said: str, kind: type) -> None:
     assert type(connection.classified(said)) is kind
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "kind"),
+    [
+        ("58030", "failed to list s3 bucket: AccessDenied: Access Denied", ClusterFailed),
+        ("58030", "failed to list s3 bucket: NoSuchBucket", ClusterFailed),
+        ("58P01", "path does not contain a completed latest backup: x", TruncatedBackup),
+        ("58C00", "replica unavailable", DatabaseUnavailable),
+        ("58C01", "no inbound stream connection", DatabaseUnavailable),
+        ("57P01", "server is shutting down", DatabaseUnavailable),
+        ("42501", "user x does not have BACKUP privilege", AccessDenied),
+        ("XXUUU", "unknown S3 query parameters: X", ClusterFailed),
+    ],
+)
+def test_a_state_tells_a_bucket_s_fault_from_the_cluster_s(
+    state: str, said: str, kind: type
+) -> None:
+    error = psycopg.DatabaseError(said)
+    error.sqlstate = state
+
+    assert type(connection.our_error(error, "while looking")) is kind
+
+
+def test_a_lost_connection_is_the_cluster_s_fault() -> None:
+    lost = psycopg.OperationalError("server closed the connection unexpectedly")
+
+    assert type(connection.our_error(lost, "while looking")) is DatabaseUnavailable
 
 
 def test_layers_are_put_together_from_rows_in_any_order() -> None:
