@@ -22,7 +22,7 @@ from engines.cockroach.connection import Cluster, connected, server_of
 from engines.cockroach.databases import NO_SWAP, Database
 from engines.cockroach.layers import Chain, extend_or_end
 from engines.cockroach.restore import Restore
-from engines.external_store import Collection, StoredLayer
+from engines.external_store import ChainEnded, Collection, StoredLayer
 from engines.interface import (
     BackupFacts,
     InitOptions,
@@ -76,6 +76,8 @@ class CockroachEngine:
     ) -> Sequence[Problem]:
         with self._connected(context) as cluster:
             if purpose is Purpose.BACKUP:
+                for said in versions.LOSES_DATA.told(cluster.version):
+                    context.warn(said)
                 return self._backup_problems(cluster)
             if facts is None or target is None:
                 raise TypeError("a restore's preflight needs facts and a target")
@@ -112,6 +114,9 @@ class CockroachEngine:
             chain = self._chain(cluster, collection)
             if since is None:
                 return chain.begin(context)
+            theirs = versions.version_of(since.server_version)
+            if versions.LOSES_DATA.is_in(theirs) and not versions.LOSES_DATA.is_in(cluster.version):
+                raise ChainEnded(f"its layers may lack data, as they are of {theirs.name}")
             return extend_or_end(chain, since, context)
 
     def stored_layers(
@@ -144,6 +149,10 @@ class CockroachEngine:
             problems = self._restore_problems(cluster, facts, target, found)
             if problems:
                 raise PreflightFailed(problems)
+            theirs = versions.version_of(facts.server_version)
+            warnings += [
+                f"look at what was restored: {said}" for said in versions.LOSES_DATA.told(theirs)
+            ]
             chain = self._chain(cluster, collection)
             return Restore(
                 cluster=chain.cluster,
@@ -180,7 +189,7 @@ class CockroachEngine:
         )
 
     def _backup_problems(self, cluster: Cluster) -> list[Problem]:
-        found = _old(cluster)
+        found = self._release_problems(cluster)
         database = databases.look(cluster, self._spec.database)
         if database is None:
             raise ObjectNotFound(
@@ -206,7 +215,8 @@ class CockroachEngine:
                 f"a backup of {facts.engine}, layout {facts.engine_version[:40]!r}: this engine "
                 f"reads layout {versions.LAYOUT} of cockroach"
             )
-        problems = _old(cluster)
+        problems = self._release_problems(cluster)
+        problems += [Problem("server", said) for said in versions.SPLITS_ROWS.told(cluster.version)]
         theirs = versions.version_of(facts.server_version)
         if cluster.version < theirs:
             problems.append(
@@ -225,6 +235,12 @@ class CockroachEngine:
         if found and found.has_views and target.replace:
             problems.append(Problem("target", f'"{target.database}" has views. {NO_SWAP}'))
         return problems
+
+    def _release_problems(self, cluster: Cluster) -> list[Problem]:
+        return [
+            *_old(cluster),
+            *locations.problems_with(self._options.locations, cluster.version),
+        ]
 
     def _needs_external_io(self) -> bool:
         return locations.needs_external_io(self._options.locations)

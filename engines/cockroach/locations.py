@@ -11,7 +11,7 @@ from attrs import frozen
 from controller.api.errors import Problem
 from controller.api.locations import BackupLocation, StorageType
 from controller.api.secrets import Secret, SecretValue
-from engines.cockroach.versions import Version
+from engines.cockroach.versions import NAMES_HOST_AFTER_BUCKET, Version
 from engines.external_store import Collection
 
 _S3 = (StorageType.S3, StorageType.MINIO)
@@ -52,6 +52,17 @@ def _problems_of(location: BackupLocation) -> Iterator[tuple[str, str]]:
         yield "storageInsecureSkipVerify", _VERIFIES
     if location.storage_type is StorageType.GCS and location.storage_endpoint:
         yield "storageEndpoint", _GOOGLE_ALONE
+
+
+def problems_with(locations: Sequence[BackupLocation], version: Version) -> Iterator[Problem]:
+    """What a class has that a cluster of this version in particular cannot be told."""
+    for said in NAMES_HOST_AFTER_BUCKET.told(version):
+        for number, location in enumerate(locations):
+            if location.storage_endpoint and location.force_path_style is not False:
+                yield Problem(
+                    f"backupLocations[{number}].forcePathStyle",
+                    f"{said}, or set it to false if the store answers to that name",
+                )
 
 
 def needs_external_io(locations: Sequence[BackupLocation]) -> bool:

@@ -59,7 +59,7 @@ def test_another_version_of_the_cluster_begins_a_new_chain(one: CockroachWorld) 
     one.back_up()
     one.stand_in.version = (26, 1)
 
-    one.cli("backup-now").must(0, "it is of v25.4.1, and this is v26.1.1")
+    one.cli("backup-now").must(0, "it is of v25.4.40, and this is v26.1.40")
 
     assert len(one.chains()) == 2
 

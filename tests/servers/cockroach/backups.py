@@ -177,7 +177,11 @@ def _check_restorable(it: StandIn, layer: Layer) -> None:
 
 
 def _collection(it: StandIn, login: Login, uri: str, passphrase: str | None) -> Collection:
-    store = store_of(uri, knows_path_style=it.version >= (24, 3), out_of_reach=it.out_of_reach)
+    store = store_of(
+        uri,
+        knows_path_style=(*it.version, it.patch) >= (24, 3, 3),
+        out_of_reach=it.out_of_reach,
+    )
     it.check_external_io(login.user, has_endpoint=store.has_endpoint)
     return Collection(
         store,

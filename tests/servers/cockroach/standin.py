@@ -34,6 +34,7 @@ class StandIn:
 
     Args:
         version: such as (24, 3): decides which statements, options and URIs are taken.
+        patch: of the version; by default one without the faults that the vendor warns of.
         licensed: older versions give history, encryption and increments only with a licence.
         shows_by_id: what a session's `use_backups_with_ids` is at its begin.
         passwords: user -> password; without one a user needs a certificate, or an insecure server.
@@ -43,12 +44,13 @@ class StandIn:
         self,
         version: tuple[int, int] = (25, 4),
         *,
+        patch: int = 40,
         tls: ssl.SSLContext | None = None,
         passwords: dict[str, str] | None = None,
         licensed: bool = True,
         shows_by_id: str = "off",
     ) -> None:
-        self.version = version
+        self.version, self.patch = version, patch
         self._shows_by_id = shows_by_id
         self.licensed = licensed
         self.clock = Clock()
@@ -165,7 +167,8 @@ class StandIn:
 
     @FORMS.add(r"SELECT version\(\)")
     def _version(self, *_: object) -> Result:
-        text = f"CockroachDB CCL v{self.version[0]}.{self.version[1]}.1 (stand-in for tests)"
+        release = ".".join(map(str, (*self.version, self.patch)))
+        text = f"CockroachDB CCL v{release} (stand-in for tests)"
         return Result([("version", str)], [[text]])
 
     @FORMS.add(r"SELECT crdb_internal.cluster_id\(\)")

@@ -156,6 +156,27 @@ class TestUris:
         tls = a_bucket(storage_endpoint="minio:9000", storage_use_ssl=True)
         assert query_of(tls)["AWS_ENDPOINT"] == "https://minio:9000"
 
+    @pytest.mark.parametrize(
+        ("version", "says_it", "is_refused"),
+        [
+            (Version(24, 2, 30), False, False),
+            (Version(24, 3, 2), False, True),
+            (Version(24, 3, 3), True, False),
+            (Version(25, 1, 0), True, False),
+        ],
+    )
+    def test_path_style_is_asked_for_where_a_release_knows_it(
+        self, version: Version, says_it: bool, is_refused: bool
+    ) -> None:
+        """Older series do so with every endpoint; the first three of 24.3 never do."""
+        place = a_bucket(storage_endpoint="minio:9000")
+        by_host = a_bucket(storage_endpoint="minio:9000", force_path_style=False)
+
+        assert ("AWS_USE_PATH_STYLE" in query_of(place, version)) is says_it
+        refused = [one.path for one in locations.problems_with([a_bucket(), place], version)]
+        assert refused == (["backupLocations[1].forcePathStyle"] if is_refused else [])
+        assert not list(locations.problems_with([a_bucket(), by_host], version))
+
     def test_without_keys_the_nodes_use_their_own_identity(self) -> None:
         place = a_bucket(storage_access_key_id=None, storage_secret_access_key=None)
 
@@ -304,6 +325,42 @@ class TestVersions:
     )
     def test_the_series_is_what_counts(self, text: str, version: Version) -> None:
         assert versions.version_of(text) == version
+
+    def test_releases_of_a_series_are_neither_older_nor_newer(self) -> None:
+        first, later = versions.version_of("v24.3.1"), versions.version_of("v24.3.17")
+
+        assert first == later
+        assert not first < later
+        assert (first.exact, later.name) == ((24, 3, 1), "v24.3.17")
+
+    @pytest.mark.parametrize(
+        ("text", "cure"),
+        [
+            ("v23.2.5", ""),
+            ("v24.1.0", "v24.1.22"),
+            ("v24.1.21", "v24.1.22"),
+            ("v24.1.22", ""),
+            ("v24.2.11", "v24.3.17"),
+            ("v24.3.16", "v24.3.17"),
+            ("v24.3.17", ""),
+            ("v25.1.9", "v25.1.10"),
+            ("v25.2.3", "v25.2.4"),
+            ("v25.2.10", ""),
+            ("v25.3.0", ""),
+        ],
+    )
+    def test_a_release_that_may_lose_data_is_told_with_its_cure(self, text: str, cure: str) -> None:
+        told = list(versions.LOSES_DATA.told(versions.version_of(text)))
+
+        assert [words.startswith(f"{text} ") for words in told] == ([True] if cure else [])
+        assert all(words.endswith(f"151050): upgrade to {cure}") for words in told)
+
+    @pytest.mark.parametrize(
+        ("text", "has_it"),
+        [("v23.1.0", True), ("v23.1.8", True), ("v23.1.9", False), ("v23.2.0", False)],
+    )
+    def test_a_release_that_restores_tables_wrongly_is_known(self, text: str, has_it: bool) -> None:
+        assert versions.SPLITS_ROWS.is_in(versions.version_of(text)) is has_it
 
     @pytest.mark.parametrize("text", ["", "PostgreSQL 16.14", "x86_64", "v2.1.3"])
     def test_something_else_is_no_version(self, text: str) -> None:
