@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from controller.api.errors import (
     AccessDenied,
@@ -117,9 +117,49 @@ def _cluster_authority() -> SecretValue:
         ) from None
 
 
+@define(eq=False)
+class Link:
+    """A session, and another in its place once that is lost.
+
+    All copies of a Cluster have the same.
+
+    Threads: used by the job's own.
+    """
+
+    server: Server
+    _session: Session | None = None
+    #: What the node that the session is with said of its version.
+    said: str = ""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the next statement needs another session."""
+        return self._session is None or bool(self._session.closed)
+
+    def session(self) -> Session:
+        """The session; a new one at the first call, and after a loss.
+
+        Raises: DatabaseUnavailable, AccessDenied; TerminalError: this is no CockroachDB.
+        """
+        if self._session is not None and not self._session.closed:
+            return self._session
+        session = self.server.session(MAINTENANCE)
+        try:
+            self.said = _begin(session, self.server.spec.host)
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+        return session
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+
+
 @frozen(kw_only=True)
 class Cluster:
-    """A session with the cluster.
+    """A link with the cluster.
 
     Args:
         server: where it is, for a session beside this one.
@@ -128,7 +168,7 @@ class Cluster:
     """
 
     server: Server
-    session: Session
+    link: Link
     id: str
     version: Version
     server_version: str
@@ -142,10 +182,13 @@ class Cluster:
     ) -> Sequence[Mapping[str, Any]]:
         """Run a statement; its rows, by the names of their columns, which versions add to.
 
+        Of one on which the connection is lost nobody knows whether it was done. The next one has
+        another session.
+
         Raises: AccessDenied, NoKey, TruncatedBackup, DatabaseUnavailable, ClusterFailed.
         """
         with self._errors(what):
-            cursor = self.session.execute(sql(statement), arguments or None)
+            cursor = self.link.session().execute(sql(statement), arguments or None)
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor] if names else []
 
@@ -197,28 +240,37 @@ def connected(server: Server) -> Iterator[Cluster]:
 
     Raises: DatabaseUnavailable, AccessDenied; TerminalError: this is no CockroachDB.
     """
-    with server.watched_at_the_end(), server.session(MAINTENANCE) as session:
-        try:
-            row = session.execute(sql("SELECT version()")).fetchone()
-        except driver_error() as error:
-            raise our_error(error, "while asking for the version") from None
-        said = str(row[0]) if row else ""
-        if not said.startswith("CockroachDB"):
-            raise TerminalError(f"{server.spec.host} is no CockroachDB: {said[:80]}")
-        try:
-            version = version_of(said)
-        except ValueError as error:
-            raise TerminalError(str(error)) from None
-        if version.numbers_backups:
-            with contextlib.suppress(driver_error()):  # a preview, which may go again
-                session.execute(sql("SET use_backups_with_ids = 'off'"))
+    with server.watched_at_the_end(), contextlib.closing(Link(server)) as link:
+        session = link.session()
         yield Cluster(
             server=server,
-            session=session,
+            link=link,
             id=_id(session) or f"{server.spec.host}:{server.spec.port}",
-            version=version,
-            server_version=_short(said),
+            version=version_of(link.said),
+            server_version=_short(link.said),
         )
+
+
+def _begin(session: Session, host: str) -> str:
+    """Make a session as all are here; what it says of its version.
+
+    Raises: see `Link.session`.
+    """
+    try:
+        row = session.execute(sql("SELECT version()")).fetchone()
+    except driver_error() as error:
+        raise our_error(error, "while asking for the version") from None
+    said = str(row[0]) if row else ""
+    if not said.startswith("CockroachDB"):
+        raise TerminalError(f"{host} is no CockroachDB: {said[:80]}")
+    try:
+        version = version_of(said)
+    except ValueError as error:
+        raise TerminalError(str(error)) from None
+    if version.numbers_backups:
+        with contextlib.suppress(driver_error()):  # a preview, which may go again
+            session.execute(sql("SET use_backups_with_ids = 'off'"))
+    return said
 
 
 def _id(session: Session) -> str:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, define, frozen
 
-from controller.api.errors import BackupError, Cancelled
+from controller.api.errors import BackupError, Cancelled, DatabaseUnavailable
 from engines import process
 from engines.cockroach import statements
 from engines.cockroach.connection import Cluster, ClusterFailed, classified
@@ -23,6 +23,8 @@ _FIRST_LOOK_S = 0.2
 _LOOK_S = 2.0
 #: How long a job may take to take back what it did, before it is left to itself.
 _CANCEL_S = 30.0
+#: How long no node may answer while a job runs: they are replaced one by one, and the job goes on.
+_UNREACHABLE_S = 300.0
 
 
 class JobPaused(ClusterFailed):
@@ -92,20 +94,68 @@ def started(row: Mapping[str, Any]) -> int:
     return int(row["job_id"])
 
 
-def wait(cluster: Cluster, number: int, context: JobContext, *, stage: str) -> None:
+@define
+class _Watched:
+    """What was seen of a job, from one look to the next."""
+
+    job: Job
+    stage: str
+    _signs: int = 0
+    _last: str = ""
+    _answered_mono: float = Factory(time.monotonic)
+    _is_missed: bool = False
+
+    def see(self, row: Mapping[str, Any]) -> None:
+        job = self.job = _job(row)
+        seen = f"{job.status} {job.done} {row.get('modified')} {row.get('running_status')}"
+        self._signs += seen != self._last
+        self._last = seen
+        self._answered_mono, self._is_missed = time.monotonic(), False
+
+    def miss(self, error: BackupError, context: JobContext, longest_s: float) -> None:
+        """Note that nobody answered; raises the error if that goes on for too long."""
+        if time.monotonic() - self._answered_mono >= longest_s:
+            raise error
+        if not self._is_missed:
+            context.warn(f"lost sight of the cluster's job {self.job.id}, looking again: {error}")
+        self._is_missed = True
+        self._signs += 1  # ours: whether the cluster is at work is not known until it answers
+
+    @property
+    def progress(self) -> Progress:
+        done = int(100 * self.job.done)
+        return Progress(stage=self.stage, done=done, total=100, unit="percent", signs=self._signs)
+
+
+def wait(
+    cluster: Cluster,
+    number: int,
+    context: JobContext,
+    *,
+    stage: str,
+    unreachable_s: float = _UNREACHABLE_S,
+) -> None:
     """Wait until a job has succeeded.
 
     One that cannot go on is cancelled: the cluster would let it lie for ever. So is one of a job of
-    ours that has to end.
+    ours that has to end. The end of a node, or of the way to it, is not the job's.
 
+    Args:
+        unreachable_s: how long nobody may answer.
     Raises:
         Cancelled; ClusterFailed, JobPaused, or what the job's own reason says: AccessDenied,
-            NoKey, TruncatedBackup.
+            NoKey, TruncatedBackup. DatabaseUnavailable: nobody answers; the job may go on.
     """
-    signs, last, pause_s = 0, "", _FIRST_LOOK_S
+    watched, pause_s = _Watched(Job(id=number, status="", description=""), stage), _FIRST_LOOK_S
     while True:
-        row = cluster.row("while watching the job", f"SHOW JOB {number}")
-        job = _job(row)
+        try:
+            watched.see(cluster.row("while watching the job", f"SHOW JOB {number}"))
+        except BackupError as error:
+            # A node that goes or comes may also refuse who was let in before.
+            if not (cluster.link.is_lost or isinstance(error, DatabaseUnavailable)):
+                raise
+            watched.miss(error, context, unreachable_s)
+        job = watched.job
         if job.has_succeeded:
             return
         if job.is_ended or job.is_paused:
@@ -114,11 +164,7 @@ def wait(cluster: Cluster, number: int, context: JobContext, *, stage: str) -> N
             reason = process.redact(job.reason, cluster.hidden) or "no reason given"
             kind = JobPaused if job.is_paused else ClusterFailed
             raise classified(f"the cluster's job {number} {job.status}: {reason}", kind)
-        seen = f"{job.status} {job.done} {row.get('modified')} {row.get('running_status')}"
-        signs += seen != last
-        last = seen
-        percent = int(100 * job.done)
-        context.report(Progress(stage=stage, done=percent, total=100, unit="percent", signs=signs))
+        context.report(watched.progress)
         if context.cancelled.wait(pause_s):
             cancel(cluster, job, context)
             raise Cancelled("the job was ended")
@@ -133,7 +179,9 @@ def beginning(stage: str) -> Progress:
 def cancel(cluster: Cluster, job: Job, context: JobContext) -> None:
     """End a job, and wait until the cluster has taken back what it did; not for ever."""
     try:
-        cluster.rows("while cancelling the job", f"CANCEL JOB {job.id}")
+        _ask_to_end(cluster, job.id)
+    except DatabaseUnavailable:
+        raise
     except BackupError:
         if not _current(cluster, job.id).is_ended:  # it may have ended meanwhile
             raise
@@ -142,6 +190,15 @@ def cancel(cluster: Cluster, job: Job, context: JobContext) -> None:
         time.sleep(_FIRST_LOOK_S)  # the job of ours has ended: nothing would wake this
         waited_s += _FIRST_LOOK_S
         context.report(Progress(stage="cancel", done=int(waited_s * 10), unit="objects"))
+
+
+def _ask_to_end(cluster: Cluster, number: int) -> None:
+    """Twice, if need be: only its next statement shows that a session was lost."""
+    statement = "while cancelling the job", f"CANCEL JOB {number}"
+    try:
+        cluster.rows(*statement)
+    except DatabaseUnavailable:
+        cluster.rows(*statement)
 
 
 def _current(cluster: Cluster, number: int) -> Job:

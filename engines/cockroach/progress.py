@@ -38,7 +38,7 @@ def watched(
     context.report(Progress(stage=stage, done=0, unit="files"))
     try:
         with (
-            cancelling(cluster.session, context.cancelled),
+            cancelling(cluster.link.session(), context.cancelled),
             _watching(cluster, stage, context, period_s, longest_s),
         ):
             yield

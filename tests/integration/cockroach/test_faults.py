@@ -237,19 +237,51 @@ def test_a_cancelled_job_ends_the_cluster_s_too(
     world.assert_no_half_backup()
 
 
-def test_a_node_that_ends_is_worth_another_try_and_its_job_is_found(world: CockroachWorld) -> None:
+# -- nodes that end ---------------------------------------------------------------------------
+
+
+def end_node(world: CockroachWorld, how: str) -> None:
+    if how == "drained":
+        world.stand_in.drain()
+    else:
+        world.stand_in.listener.drop_connections()
+
+
+@pytest.mark.parametrize("how", ["drained", "killed"])
+def test_a_backup_outlives_the_node_that_it_asked(world: CockroachWorld, how: str) -> None:
+    full = world.back_up()
     world.stand_in.jobs.go.clear()
     with world.started("backup-now") as process:
         job = world.stand_in.jobs.wait_for("BACKUP")
         eventually(lambda: _is_watched(world, job.id), say=lambda: "nobody looks at the job")
-        world.stand_in.listener.drop_connections()
-        process.wait(120)
-    assert process.returncode == 75
-    world.stand_in.jobs.go.set()
+        end_node(world, how)
+        world.stand_in.log.clear()
+        eventually(lambda: _is_watched(world, job.id), say=lambda: "nobody looks again")
+        world.stand_in.jobs.go.set()
+        said, _ = process.communicate(timeout=120)
 
+    assert process.returncode == 0, said
+    assert f"lost sight of the cluster's job {job.id}" in said
+    assert jobs(world) == ["succeeded", "succeeded"]
+    assert world.layer(world.backups()[-1])["chain"] == full
+
+
+@pytest.mark.parametrize("how", ["drained", "killed"])
+def test_a_restore_outlives_the_node_that_it_asked(world: CockroachWorld, how: str) -> None:
+    """What comes after the job, too: the swap of the databases."""
     world.back_up()
+    world.put("a", "2")
+    world.stand_in.jobs.go.clear()
+    with world.started("restore", "--at", "now", "--replace", "--yes") as process:
+        job = world.stand_in.jobs.wait_for("RESTORE")
+        eventually(lambda: _is_watched(world, job.id), say=lambda: "nobody looks at the job")
+        end_node(world, how)
+        world.stand_in.jobs.go.set()
+        said, _ = process.communicate(timeout=120)
 
-    assert jobs(world) == ["succeeded", "succeeded"]  # that one, and one of now
+    assert process.returncode == 0, said
+    assert world.server.rows(world.database) == {"a": "1"}
+    world.assert_nothing_left()
 
 
 # -- logins ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from tests.servers.cockroach.collection import s3_session
 from tests.servers.cockroach.jobs import Job, Jobs
 from tests.servers.cockroach.mvcc import Clock, Database, Table
 from tests.servers.cockroach.statements import FORMS, NAME, TEXT, name_in, names_in, text_in
-from tests.servers.cockroach.wire import Answers, Listener, Login, Result, SqlError
+from tests.servers.cockroach.wire import NODE_ENDS, Answers, Listener, Login, Result, SqlError
 
 _INTERNAL = "a06b4ac6-0000-4000-8000-000000000001"
 _JOB_COLUMNS = (
@@ -70,6 +70,8 @@ class StandIn:
         self.log: list[str] = []
         #: Buckets that no node reaches, whoever else does.
         self.out_of_reach: set[str] = set()
+        self._sessions: set[int] = set()
+        self._drained: set[int] = set()
         self._at_work: set[int] = set()
         self._cancelled: set[int] = set()
         #: While it is cleared, a look for files does not come to its end.
@@ -130,6 +132,9 @@ class StandIn:
     # -- statements ------------------------------------------------------------------
 
     def _execute(self, login: Login, statement: str, arguments: Sequence[str | None]) -> Result:
+        if login.number in self._drained:
+            raise SqlError(NODE_ENDS, "server is shutting down")
+        self._sessions.add(login.number)
         self.log.append(statement)
         handler, groups = FORMS.find(statement)
         self._at_work.add(login.number)
@@ -140,6 +145,10 @@ class StandIn:
         finally:
             self._at_work.discard(login.number)
             self._cancelled.discard(login.number)
+
+    def drain(self) -> None:
+        """End each session at its next statement, as a node that goes does; new ones are taken."""
+        self._drained |= self._sessions
 
     def look_for_files(self, login: Login) -> None:
         """Take as long as a test wants that to take."""

@@ -18,6 +18,8 @@ from attrs import Factory, define, frozen
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 #: In a text of several; a semicolon within quotes ends none.
 _STATEMENT = re.compile(r"""(?:"[^"]*"|'[^']*'|[^;"'])+""")
+#: The state of what a node that is drained says: its session's last word.
+NODE_ENDS = "57P01"
 _OIDS = {bool: 16, int: 20, float: 701, str: 25, dt.datetime: 1184, list: 1009}
 
 
@@ -157,6 +159,8 @@ class Connection:
                     self._handle(kind, body)
                 except SqlError as error:
                     self._error(error)
+                    if error.state == NODE_ENDS:
+                        return
                     failed = kind != b"Q"
                     if kind == b"Q":
                         self._ready()
