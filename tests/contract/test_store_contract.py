@@ -179,13 +179,13 @@ def test_layers_follow_each_other_without_a_gap(bench: Bench) -> None:
 def test_what_is_there_is_returned_and_nothing_is_begun_twice(bench: Bench) -> None:
     full = bench.back_up()
     after_full = bench.state()
-    assert bench.back_up() == full
+    assert bench.back_up() == evolve(full, was_found=True)
     assert bench.state() == after_full
 
     bench.store.put("a", "2")
     layer = bench.back_up(full)
     after_layer = bench.state()
-    assert bench.back_up(full) == layer
+    assert bench.back_up(full) == evolve(layer, was_found=True)
     assert bench.state() == after_layer
 
 
@@ -210,7 +210,7 @@ def test_a_job_that_was_begun_before_is_found_and_waited_for(bench: Bench, exten
                 say=lambda: "nobody waits",
             )
             go()
-    assert first.result() == second.result()
+    assert second.result() == evolve(first.result(), was_found=True)
     assert len(bench.store.jobs()) == 1 + extends
     assert not is_at_it(bench)
 
@@ -306,7 +306,8 @@ def test_a_missing_file_is_found_whichever_it_is(bench: Bench) -> None:
         with pytest.raises(ChainEnded):
             bench.back_up(layer)
         bench.store.write(key, kept)
-    assert len(bench.layers()) == 2
+        # It may have been stored before the look at the whole chain.
+        layer = bench.layers()[-1]
 
 
 def test_a_layer_does_without_the_files_of_a_later_one(bench: Bench) -> None:
