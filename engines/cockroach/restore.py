@@ -14,9 +14,10 @@ from engines.cockroach.databases import Database
 from engines.interface import BackupFacts, JobContext, Restored, Target
 
 _STAGE = "restore"
-_PRIVILEGES = (
-    "privileges are not part of the backup, and the restored database is owned by who restored "
-    "it: GRANT what its users need"
+_NOT_THERE = (
+    "privileges and zone configurations are not part of the backup, and the restored database is "
+    "owned by who restored it: GRANT what its users need, and set gc.ttlseconds again if it was "
+    "raised"
 )
 
 
@@ -93,7 +94,7 @@ class Restore:
             raise
 
     def _words(self, tables: int) -> list[str]:
-        words = [_PRIVILEGES]
+        words = [_NOT_THERE]
         there = self.facts.counts.get("tables", tables)
         if self.at == self.facts.coverage.end and tables != there:
             words.append(f"{tables} tables were restored, the backup has {there}")
