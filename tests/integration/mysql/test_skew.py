@@ -67,7 +67,8 @@ def test_a_newer_server_takes_an_older_one_s_backup_whole(
 
     restored = evolve(backup, engine=an_engine(pair.newer, new)).restore(tmp_path, database=new)
 
-    assert restored.counts == backup.facts.counts
+    # A kind of object that the older server does not know is there with none.
+    assert restored.counts == {**dict.fromkeys(restored.counts, 0), **backup.facts.counts}
     assert rows(pair.newer, new) == rows(pair.older, database)
 
 
