@@ -141,7 +141,7 @@ class Link:
 
         Raises: DatabaseUnavailable, AccessDenied; TerminalError: this is no CockroachDB.
         """
-        if self._session is not None and not self._session.closed:
+        if self._session is not None and not self.is_lost:
             return self._session
         session = self.server.session(MAINTENANCE)
         try:
@@ -162,12 +162,11 @@ class Cluster:
     """A link with the cluster.
 
     Args:
-        server: where it is, for a session beside this one.
+        link: also says where it is, for a session beside this one.
         id: of the cluster; of one that does not say it, its address.
         hidden: secrets that an error of the next statements might repeat.
     """
 
-    server: Server
     link: Link
     id: str
     version: Version
@@ -243,7 +242,6 @@ def connected(server: Server) -> Iterator[Cluster]:
     with server.watched_at_the_end(), contextlib.closing(Link(server)) as link:
         session = link.session()
         yield Cluster(
-            server=server,
             link=link,
             id=_id(session) or f"{server.spec.host}:{server.spec.port}",
             version=version_of(link.said),

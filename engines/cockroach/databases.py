@@ -93,16 +93,15 @@ def clear_leftovers(
     """
     prefix = _prefix(target)
     for job in jobs.jobs(cluster, "RESTORE"):
-        if job.is_ended:
-            continue
         is_beside = prefix in job.description
-        if is_beside or statements.into(target) in job.description:
-            if not is_beside and not is_ours(job):
-                raise TargetExists(
-                    f"the cluster's job {job.id} is restoring into that name: wait for it, or "
-                    f"CANCEL JOB {job.id}"
-                )
-            jobs.cancel(cluster, job, context)
+        if job.is_ended or not (is_beside or statements.into(target) in job.description):
+            continue
+        if not (is_beside or is_ours(job)):
+            raise TargetExists(
+                f"the cluster's job {job.id} is restoring into that name: wait for it, or "
+                f"CANCEL JOB {job.id}"
+            )
+        jobs.cancel(cluster, job, context)
     warnings = []
     for name in _owners(cluster):
         if name.startswith(prefix):

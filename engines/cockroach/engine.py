@@ -22,7 +22,7 @@ from engines.cockroach.connection import Cluster, connected, server_of
 from engines.cockroach.databases import NO_SWAP, Database
 from engines.cockroach.layers import Chain, extend_or_end
 from engines.cockroach.restore import Restore
-from engines.external_store import ChainEnded, Collection, StoredLayer
+from engines.external_store import Collection, StoredLayer
 from engines.interface import (
     BackupFacts,
     InitOptions,
@@ -114,9 +114,6 @@ class CockroachEngine:
             chain = self._chain(cluster, collection)
             if since is None:
                 return chain.begin(context)
-            theirs = versions.version_of(since.server_version)
-            if versions.LOSES_DATA.is_in(theirs) and not versions.LOSES_DATA.is_in(cluster.version):
-                raise ChainEnded(f"its layers may lack data, as they are of {theirs.name}")
             return extend_or_end(chain, since, context)
 
     def stored_layers(

@@ -21,7 +21,7 @@ from controller.api.secrets import Secret
 from engines.cockroach import jobs, statements
 from engines.cockroach.connection import LICENCE, Cluster, ClusterFailed
 from engines.cockroach.progress import watched
-from engines.cockroach.versions import LAYOUT, version_of
+from engines.cockroach.versions import LAYOUT, LOSES_DATA, version_of
 from engines.external_store import ChainEnded, StoredLayer
 from engines.interface import BackupFacts, Coverage, JobContext
 from engines.postgres.quoting import identifier
@@ -183,7 +183,10 @@ class Chain:
 
     def _check_extensible(self, since: BackupFacts) -> None:
         """Raises: ChainEnded."""
-        if version_of(since.server_version) != self.cluster.version:
+        theirs = version_of(since.server_version)
+        if LOSES_DATA.is_in(theirs) and not LOSES_DATA.is_in(self.cluster.version):
+            raise ChainEnded(f"its layers may lack data, as they are of {theirs.name}")
+        if theirs != self.cluster.version:
             raise ChainEnded(
                 f"it is of {since.server_version}, and this is {self.cluster.server_version}"
             )

@@ -55,7 +55,7 @@ def _watching(
     with contextlib.ExitStack() as stack:
         try:
             number = cluster.row("while asking for the session", "SHOW session_id")["session_id"]
-            beside = stack.enter_context(cluster.server.session(MAINTENANCE))
+            beside = stack.enter_context(cluster.link.server.session(MAINTENANCE))
         except BackupError:
             yield
             return

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from engines.cockroach.engine import CockroachEngine
 from tests.integration.cockroach.world import CockroachWorld
 from tests.integration.jobs.places import Place, minio_bucket, moto_bucket
 from tests.integration.jobs.world import base_environ
-from tests.servers.cockroach.server import CockroachServer
+from tests.servers.cockroach.server import CockroachServer, a_location, an_engine
+from tests.servers.moto import MotoServer
+from tests.servers.proxy import TcpProxy
 
 MakeWorld = Callable[..., CockroachWorld]
 
@@ -83,3 +86,17 @@ def two_places(stand_in: CockroachServer, make_world: MakeWorld) -> CockroachWor
     made = make_world(stand_in, "s3", "minio")
     made.encrypt()
     return made
+
+
+@pytest.fixture
+def way(stand_in: CockroachServer) -> Iterator[TcpProxy]:
+    """Between an engine and the stand-in."""
+    with TcpProxy(stand_in.port) as found:
+        yield found
+
+
+@pytest.fixture
+def engine(stand_in: CockroachServer, moto_server: MotoServer, way: TcpProxy) -> CockroachEngine:
+    """One that goes that way."""
+    location = a_location(moto_server, moto_server.new_bucket())
+    return an_engine(stand_in, stand_in.new_database(), location, port=way.port)

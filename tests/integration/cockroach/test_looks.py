@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,25 +19,12 @@ from engines.external_store import Collection
 from engines.interface import JobContext, Progress
 from tests.integration.jobs.commands import eventually
 from tests.servers.cockroach.fixtures import of
-from tests.servers.cockroach.server import CockroachServer, a_location, an_engine
-from tests.servers.moto import MotoServer
+from tests.servers.cockroach.server import CockroachServer
 from tests.servers.postgres_engine import a_context, reveal
 from tests.servers.proxy import TcpProxy
 
 #: Many signs fit in here.
 _PERIOD_S, _LONGEST_S = 0.02, 0.5
-
-
-@pytest.fixture
-def way(stand_in: CockroachServer) -> Iterator[TcpProxy]:
-    with TcpProxy(stand_in.port) as found:
-        yield found
-
-
-@pytest.fixture
-def engine(stand_in: CockroachServer, moto_server: MotoServer, way: TcpProxy) -> CockroachEngine:
-    location = a_location(moto_server, moto_server.new_bucket())
-    return an_engine(stand_in, stand_in.new_database(), location, port=way.port)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,22 +19,9 @@ from engines.interface import JobContext, Progress
 from engines.postgres.connection import Server
 from tests.integration.jobs.commands import eventually
 from tests.servers.cockroach.fixtures import of
-from tests.servers.cockroach.server import CockroachServer, a_location, an_engine
-from tests.servers.moto import MotoServer
+from tests.servers.cockroach.server import CockroachServer
 from tests.servers.postgres_engine import a_context, reveal
 from tests.servers.proxy import TcpProxy
-
-
-@pytest.fixture
-def way(stand_in: CockroachServer) -> Iterator[TcpProxy]:
-    with TcpProxy(stand_in.port) as found:
-        yield found
-
-
-@pytest.fixture
-def engine(stand_in: CockroachServer, moto_server: MotoServer, way: TcpProxy) -> CockroachEngine:
-    location = a_location(moto_server, moto_server.new_bucket())
-    return an_engine(stand_in, stand_in.new_database(), location, port=way.port)
 
 
 def begin(cluster: Cluster, engine: CockroachEngine) -> int:
@@ -53,6 +39,12 @@ def begin(cluster: Cluster, engine: CockroachEngine) -> int:
     return jobs.started(cluster.row("begin", *statement))
 
 
+def lose(way: TcpProxy) -> None:
+    """End what is connected, and let nobody in any more."""
+    way.is_refusing = True
+    way.cut()
+
+
 def server(engine: CockroachEngine, context: JobContext) -> Server:
     return server_of(engine._spec, engine._options, context, label="watch")
 
@@ -65,11 +57,9 @@ def test_signs_are_given_while_nobody_answers_and_the_job_is_found_again(
     of(stand_in).jobs.go.clear()
 
     with connected(server(engine, context)) as cluster, ThreadPoolExecutor(1) as pool:
-        number = begin(cluster, engine)
-        waiting = pool.submit(jobs.wait, cluster, number, context, stage="backup")
+        waiting = pool.submit(jobs.wait, cluster, begin(cluster, engine), context, stage="backup")
         eventually(lambda: reports, say=lambda: "no look")
-        way.is_refusing = True
-        way.cut()
+        lose(way)
         seen = reports[-1].signs
         eventually(lambda: reports[-1].signs > seen + 1, say=lambda: "no signs")
         assert not waiting.done()
@@ -94,8 +84,7 @@ def test_a_cluster_that_nobody_reaches_any_more_is_given_up(
 
     with connected(server(engine, context)) as cluster:
         number = begin(cluster, engine)
-        way.is_refusing = True
-        way.cut()
+        lose(way)
         begun_mono = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
             jobs.wait(cluster, number, context, stage="backup", unreachable_s=1)
@@ -114,11 +103,9 @@ def test_a_job_that_is_to_end_while_nobody_answers_ends_soon(
     of(stand_in).jobs.go.clear()
 
     with connected(server(engine, context)) as cluster, ThreadPoolExecutor(1) as pool:
-        number = begin(cluster, engine)
-        waiting = pool.submit(jobs.wait, cluster, number, context, stage="backup")
+        waiting = pool.submit(jobs.wait, cluster, begin(cluster, engine), context, stage="backup")
         eventually(lambda: reports, say=lambda: "no look")
-        way.is_refusing = True
-        way.cut()
+        lose(way)
         cancelled.set()
         assert isinstance(waiting.exception(20), DatabaseUnavailable)
 
